@@ -1,0 +1,33 @@
+//! `podturn completions`: the completion script of a shell.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, ValueEnum};
+
+/// Arguments of `podturn completions`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The shell to complete in
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Zsh,
+}
+
+/// Prints the script on stdout.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let shell = match arguments.shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Elvish => clap_complete::Shell::Elvish,
+        Shell::Fish => clap_complete::Shell::Fish,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+    };
+    clap_complete::generate(shell, &mut super::Arguments::command(), "podturn", &mut std::io::stdout());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,29 @@
+//! Arguments, printing and exit codes. One file a command; the only room that prints or ends the process.
+
+mod completions;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs the containers of one Kubernetes pod in the order of a DAG.
+#[derive(Parser)]
+#[command(name = "podturn", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the completion script of a shell
+    Completions(completions::Arguments),
+}
+
+/// Reads the arguments, runs the command and returns its exit code. A misuse of the command line is 2, as bad input is.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

@@ -1,0 +1,11 @@
+//! podturn runs the containers of one Kubernetes pod in the order of a DAG. `ARCHITECTURE.md` has the map.
+//!
+//! Dependencies between the rooms point downwards only; `tests/architecture.rs` holds that.
+
+pub mod cli;
+pub mod coordinator;
+pub mod local;
+pub mod plan;
+pub mod process;
+pub mod view;
+pub mod volume;

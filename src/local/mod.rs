@@ -1,0 +1,1 @@
+//! The local pod: namespaces, mounts, and the part of the kubelet that matters for order.

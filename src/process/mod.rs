@@ -1,0 +1,1 @@
+//! Process ids that cannot be confused, process trees, usage: all that touches `/proc`.

@@ -1,0 +1,2 @@
+//! The shim.
+#![no_std]

@@ -1,0 +1,112 @@
+//! What can happen: the events that the coordinator journals and the core is told, in order.
+//!
+//! The JSON form of an [`Event`] is one line of the journal. Whoever adds a kind adds it to `docs/protocol.md` too.
+
+use podturn_wire::{Ended, InstanceId, Last};
+use serde::{Deserialize, Serialize};
+
+use crate::{StepId, Time};
+
+/// One thing that happened, with its place in the journal and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1 without a gap.
+    pub seq: u64,
+    /// When the coordinator took notice. Never falls within one boot.
+    pub at: Time,
+    /// What.
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// The kinds of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Kind {
+    /// A coordinator of this run starts: the first event of a journal, and again after each restart. The plan's
+    /// `timeout` runs from the first one.
+    CoordinatorStarted {
+        /// The boot id differs from that of the start before: the node was rebooted, no process of the run is left,
+        /// and the clock began anew. Every deadline is moved so that what was left of it is left from `at` on.
+        rebooted: bool,
+    },
+    /// A new instance of the step's shim is there (rule C4). It proves that the one before is dead: that one's
+    /// attempt is settled first, by `last`.
+    Arrived {
+        /// Whose.
+        step: StepId,
+        /// Which life of its shim.
+        instance: InstanceId,
+        /// The `seq` of the report that says so.
+        report: u64,
+        /// The newest attempt of an earlier instance.
+        last: Option<Last>,
+    },
+    /// A report shows an attempt as begun.
+    Begun {
+        /// Whose.
+        step: StepId,
+        /// By which instance.
+        instance: InstanceId,
+        /// The `seq` of the report that says so.
+        report: u64,
+        /// Which attempt.
+        attempt: u32,
+        /// When, by the shim's clock, which is the same clock.
+        started_at: Time,
+    },
+    /// A report shows an attempt as ended. If its begin was not journaled before, this says it too.
+    Ended {
+        /// Whose.
+        step: StepId,
+        /// By which instance.
+        instance: InstanceId,
+        /// The `seq` of the report that says so.
+        report: u64,
+        /// Which attempt.
+        attempt: u32,
+        /// When it was begun.
+        started_at: Time,
+        /// When and how it ended.
+        ended: Ended,
+    },
+    /// A report shows a stop signal from outside the pod's process namespace that waits for an answer.
+    StopSignal {
+        /// Whose.
+        step: StepId,
+        /// By which instance.
+        instance: InstanceId,
+        /// The `seq` of the report that says so.
+        report: u64,
+        /// Linux signal number.
+        signal: u8,
+    },
+    /// The instance is dead, nothing of its process tree lives, and its last report was read and told before (rule
+    /// C6).
+    Lost {
+        /// Whose.
+        step: StepId,
+        /// Which life of its shim.
+        instance: InstanceId,
+        /// Something of its tree could not be seen to end within the grace period, so its command may still run.
+        survivors: bool,
+    },
+    /// The time has come of at least one timer: every timer that is due at `at` goes off, oldest first.
+    Deadline,
+    /// A person, or a signal to the coordinator, asks for something.
+    Requested {
+        /// For what.
+        request: Request,
+    },
+    /// The volume has no room left for the journal. The last event that the reserve was kept for.
+    VolumeFull,
+}
+
+/// What can be asked for. Later verbs (pause, resume, retry, skip, approve, stop) are added here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// End the plan: running steps are stopped, pending ones Cancelled, then finally steps run. A second one stops
+    /// those too.
+    Cancel,
+}

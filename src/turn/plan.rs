@@ -1,0 +1,192 @@
+//! The checked plan: the graph that the core runs. It is made by `podturn`'s `plan` room, which refuses everything that
+//! could not run; the core may therefore index by [`StepId`] and rely on the absence of cycles.
+//!
+//! Belongs here: types with the meaning of each value. Does not belong here: reading or checking a plan's source.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// A duration in milliseconds.
+pub type Millis = u64;
+
+/// A moment: nanoseconds of `CLOCK_BOOTTIME`.
+pub type Time = u64;
+
+/// The place of a step in the plan: an index into [`Plan::steps`], so that the order of ids is the plan's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId(pub u32);
+
+impl StepId {
+    /// The index into [`Plan::steps`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A whole plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// In the plan's order.
+    pub steps: Vec<Step>,
+    /// How many attempts may run at once; `None`: no limit.
+    pub max_parallel: Option<u32>,
+    /// Named capacities.
+    pub pools: Vec<Pool>,
+    /// For all steps that are not `finally`, from the coordinator's first start on.
+    pub timeout: Option<Millis>,
+    /// What a failure does to the rest.
+    pub on_failure: OnFailure,
+    /// Between stop signal and SIGKILL.
+    pub grace_period: Millis,
+    /// How long a step that is due may be without its container.
+    pub arrival_timeout: Millis,
+    /// How long a waiting shim outlives a lost coordinator.
+    pub coordinator_grace: Millis,
+}
+
+/// A container that takes part in the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The container's name.
+    pub name: String,
+    /// What has to be met before its turn.
+    pub depends_on: Vec<Dependency>,
+    /// Attempts after the first one.
+    pub retry: Retry,
+    /// Codes that count as success.
+    pub success_exit_codes: Vec<u8>,
+    /// For one attempt.
+    pub timeout: Option<Millis>,
+    /// A failure counts as success for dependents and outcome.
+    pub allow_failure: bool,
+    /// Runs once every other step has ended, whatever happened. Has all of them as ancestors.
+    pub finally: bool,
+    /// Units of pools that an attempt holds while it runs.
+    pub uses: Vec<Use>,
+    /// What stop sends first: a Linux signal number.
+    pub stop_signal: u8,
+    /// Whether the kubelet restarts this container when it ends (`restartPolicy`, `restartPolicyRules`): a lost shim
+    /// may then be followed by a new instance.
+    pub restarts: bool,
+    /// Where the step's last line goes (`terminationMessagePath`); empty when the container's policy is not `File`.
+    pub termination_log: String,
+}
+
+/// One thing a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// On whom.
+    pub step: StepId,
+    /// For what.
+    pub condition: Condition,
+}
+
+/// What a dependency has to do before its dependent gets its turn. Each is met or lost once its step has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Condition {
+    /// Has begun an attempt. Lost when it ended without ever beginning.
+    Started,
+    /// Succeeded, was Skipped, or Failed with `allowFailure`. Lost when it Failed, was Omitted or Cancelled.
+    Succeeded,
+    /// Is Failed for good, `allowFailure` or not. Lost when it ended any other way.
+    Failed,
+    /// Has ended, in whatever way. Never lost.
+    Completed,
+}
+
+/// A named capacity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its units.
+    pub capacity: u32,
+}
+
+/// Units of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Use {
+    /// Index into [`Plan::pools`].
+    pub pool: u32,
+    /// How many units.
+    pub units: u32,
+}
+
+/// What a failure of a step (without `allowFailure`, not `finally`) does to the rest of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// Each step decides by its own dependencies.
+    Continue,
+    /// Nothing new starts, except finally steps, steps that wait for a failure, and what depends on those.
+    Drain,
+    /// As Drain, and running steps are stopped at once, with the same exceptions.
+    Cancel,
+}
+
+/// When an attempt that failed is followed by another one in the same container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// Attempts after the first one; 0: no retry.
+    pub limit: u32,
+    /// How long to wait between them.
+    pub backoff: Backoff,
+    /// Which failures are retried. All of them by default.
+    pub causes: Vec<Cause>,
+    /// Narrows [`Cause::ExitCode`] to these codes; empty: all.
+    pub exit_codes: Vec<u8>,
+}
+
+/// The wait before retry n (from 1): `duration * factor^(n-1)`, at most `cap`, then changed by up to `jitter` of itself in
+/// either direction, by a hash of (run, step, attempt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backoff {
+    /// Before the first retry.
+    pub duration: Millis,
+    /// In thousandths, so that the core needs no floating point: 2000 doubles.
+    pub factor_milli: u32,
+    /// The longest wait; `None`: no limit.
+    pub cap: Option<Millis>,
+    /// In thousandths of the wait, 0 to 1000.
+    pub jitter_milli: u32,
+}
+
+/// Why an attempt failed, as far as `retry` tells causes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Cause {
+    /// The command ended with a code that is not a success.
+    ExitCode,
+    /// A signal ended the command.
+    Signal,
+    /// The kernel's out-of-memory killer ended the command.
+    OOMKilled,
+    /// The attempt ran longer than the step's `timeout`.
+    TimedOut,
+    /// The shim died with the attempt begun.
+    ShimLost,
+    /// A service ended by itself. (Services come later; the name is taken.)
+    EndedEarly,
+    /// A service did not become ready. (Services come later; the name is taken.)
+    NotReady,
+    /// The step's container was stopped from outside, or its node rebooted.
+    Interrupted,
+}
+
+impl Cause {
+    /// Every cause: the default of `retry.causes`.
+    pub const ALL: [Self; 8] = [
+        Self::ExitCode,
+        Self::Signal,
+        Self::OOMKilled,
+        Self::TimedOut,
+        Self::ShimLost,
+        Self::EndedEarly,
+        Self::NotReady,
+        Self::Interrupted,
+    ];
+}

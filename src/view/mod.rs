@@ -1,0 +1,1 @@
+//! Renderings of a state: tables and lines for people. Pure.

@@ -1,0 +1,1 @@
+//! Mailboxes, bells, journal, published state: all that touches the shared volume.

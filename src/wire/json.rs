@@ -1,0 +1,490 @@
+//! The little JSON that the wire needs, without allocation: a writer into a fixed buffer, and a reader that checks a
+//! whole object once and then finds members by name.
+//!
+//! Reading is meant for hostile input: nesting is bounded, the first member of a name wins, and every answer is a value of the
+//! asked type or an error. RFC 8259 is the reference.
+
+use crate::{Text, WireError};
+
+/// Objects and arrays may nest this deep; the protocol itself needs 3.
+const DEPTH_MAX: u32 = 16;
+
+/// Writes one JSON object into a buffer. A full buffer is remembered and reported by [`Writer::finish`].
+pub struct Writer<'a> {
+    buffer: &'a mut [u8],
+    length: usize,
+    overflow: bool,
+    first: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// Starts at the beginning of `buffer`.
+    pub fn new(buffer: &'a mut [u8]) -> Self {
+        Self { buffer, length: 0, overflow: false, first: true }
+    }
+
+    /// Opens the object.
+    pub fn begin(&mut self) {
+        self.byte(b'{');
+        self.first = true;
+    }
+
+    /// Opens an object as the member `name`.
+    pub fn begin_member(&mut self, name: &str) {
+        self.name(name);
+        self.begin();
+    }
+
+    /// Closes the innermost object.
+    pub fn end(&mut self) {
+        self.byte(b'}');
+        self.first = false;
+    }
+
+    /// The member `name` with a number.
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = value;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.bytes(&digits[at..]);
+    }
+
+    /// The member `name` with a number, or `null`.
+    pub fn optional(&mut self, name: &str, value: Option<u64>) {
+        match value {
+            Some(value) => self.number(name, value),
+            None => self.null(name),
+        }
+    }
+
+    /// The member `name` with `null`.
+    pub fn null(&mut self, name: &str) {
+        self.name(name);
+        self.bytes(b"null");
+    }
+
+    /// The member `name` with a truth value.
+    pub fn boolean(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.bytes(if value { b"true" } else { b"false" });
+    }
+
+    /// The member `name` with a string.
+    pub fn string(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.quoted(value);
+    }
+
+    /// Ends with a newline and returns the length.
+    ///
+    /// # Errors
+    /// `TooLong` when the buffer was too small for what was written.
+    pub fn finish(mut self) -> Result<usize, WireError> {
+        self.byte(b'\n');
+        if self.overflow { Err(WireError::TooLong) } else { Ok(self.length) }
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.first {
+            self.byte(b',');
+        }
+        self.first = false;
+        self.quoted(name);
+        self.byte(b':');
+    }
+
+    fn quoted(&mut self, value: &str) {
+        self.byte(b'"');
+        for byte in value.bytes() {
+            match byte {
+                b'"' | b'\\' => self.bytes(&[b'\\', byte]),
+                0..=0x1f => {
+                    let digit = |d: u8| b"0123456789abcdef"[usize::from(d)];
+                    self.bytes(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+                }
+                _ => self.byte(byte),
+            }
+        }
+        self.byte(b'"');
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.byte(*byte);
+        }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        match self.buffer.get_mut(self.length) {
+            Some(place) => {
+                *place = byte;
+                self.length += 1;
+            }
+            None => self.overflow = true,
+        }
+    }
+}
+
+/// One JSON object, checked as a whole when it was read.
+#[derive(Clone, Copy)]
+pub struct Object<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Object<'a> {
+    /// Checks that `bytes` are one whole JSON object with nothing but white space around it.
+    ///
+    /// # Errors
+    /// `Syntax` if not.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let text = core::str::from_utf8(bytes).map_err(|_| WireError::Syntax)?;
+        let mut cursor = Cursor { bytes: text.as_bytes(), at: 0 };
+        cursor.space();
+        if cursor.peek() != Some(b'{') {
+            return Err(WireError::Syntax);
+        }
+        cursor.value(0)?;
+        cursor.space();
+        if cursor.at == bytes.len() { Ok(Self { bytes }) } else { Err(WireError::Syntax) }
+    }
+
+    /// Whether there is a member `name`.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The number `name`.
+    ///
+    /// # Errors
+    /// `Member` when it is missing or not a whole number that fits.
+    pub fn number(&self, name: &'static str) -> Result<u64, WireError> {
+        self.optional_number(name)?.ok_or(WireError::Member(name))
+    }
+
+    /// The number `name`; `None` when it is missing or `null`.
+    ///
+    /// # Errors
+    /// `Member` when it is something else.
+    pub fn optional_number(&self, name: &'static str) -> Result<Option<u64>, WireError> {
+        let Some(value) = self.find(name) else { return Ok(None) };
+        if value == b"null" {
+            return Ok(None);
+        }
+        let digits = core::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+        digits.and_then(|v| v.parse().ok()).map(Some).ok_or(WireError::Member(name))
+    }
+
+    /// As [`Object::number`], up to 255.
+    ///
+    /// # Errors
+    /// `Member` also when the number is larger.
+    pub fn small(&self, name: &'static str) -> Result<u8, WireError> {
+        self.optional_small(name)?.ok_or(WireError::Member(name))
+    }
+
+    /// As [`Object::optional_number`], up to 255.
+    ///
+    /// # Errors
+    /// `Member` also when the number is larger.
+    pub fn optional_small(&self, name: &'static str) -> Result<Option<u8>, WireError> {
+        let number = self.optional_number(name)?;
+        number.map(|n| u8::try_from(n).map_err(|_| WireError::Member(name))).transpose()
+    }
+
+    /// As [`Object::optional_number`], up to 32 bits.
+    ///
+    /// # Errors
+    /// `Member` also when the number is larger.
+    pub fn optional_u32(&self, name: &'static str) -> Result<Option<u32>, WireError> {
+        let number = self.optional_number(name)?;
+        number.map(|n| u32::try_from(n).map_err(|_| WireError::Member(name))).transpose()
+    }
+
+    /// The truth value `name`.
+    ///
+    /// # Errors
+    /// `Member` when it is missing or something else.
+    pub fn boolean(&self, name: &'static str) -> Result<bool, WireError> {
+        match self.find(name) {
+            Some(b"true") => Ok(true),
+            Some(b"false") => Ok(false),
+            _ => Err(WireError::Member(name)),
+        }
+    }
+
+    /// The object `name`; `None` when it is missing or `null`.
+    ///
+    /// # Errors
+    /// `Member` when it is something else.
+    pub fn object(&self, name: &'static str) -> Result<Option<Object<'a>>, WireError> {
+        match self.find(name) {
+            None | Some(b"null") => Ok(None),
+            Some(value) if value.first() == Some(&b'{') => Ok(Some(Object { bytes: value })),
+            Some(_) => Err(WireError::Member(name)),
+        }
+    }
+
+    /// The 16 lower-case hex digits `name`; `None` when it is missing or `null`.
+    ///
+    /// # Errors
+    /// `Member` when it is something else.
+    pub fn hex(&self, name: &'static str) -> Result<Option<u64>, WireError> {
+        match self.find(name) {
+            None | Some(b"null") => Ok(None),
+            Some(_) => {
+                let id = crate::RunId::parse(self.text::<16>(name)?.as_str());
+                id.map(|id| Some(id.0)).ok_or(WireError::Member(name))
+            }
+        }
+    }
+
+    /// The string `name`.
+    ///
+    /// # Errors
+    /// `Member` when it is missing, something else, or longer than `N` bytes.
+    pub fn text<const N: usize>(&self, name: &'static str) -> Result<Text<N>, WireError> {
+        let value = self.find(name).filter(|v| v.first() == Some(&b'"')).ok_or(WireError::Member(name))?;
+        unescape(&value[1..value.len() - 1]).ok_or(WireError::Member(name))
+    }
+
+    /// The bytes of the first member `name`, without white space around them. Names are compared as they are written:
+    /// the protocol's own have nothing to escape.
+    fn find(&self, name: &str) -> Option<&'a [u8]> {
+        let mut cursor = Cursor { bytes: self.bytes, at: 0 };
+        cursor.space();
+        cursor.at += 1;
+        loop {
+            cursor.space();
+            if cursor.peek()? == b'}' {
+                return None;
+            }
+            let key = cursor.at;
+            cursor.string().ok()?;
+            let found = &self.bytes[key + 1..cursor.at - 1] == name.as_bytes();
+            cursor.space();
+            cursor.at += 1; // the colon
+            cursor.space();
+            let start = cursor.at;
+            cursor.value(0).ok()?;
+            if found {
+                return Some(&self.bytes[start..cursor.at]);
+            }
+            cursor.space();
+            if cursor.peek()? == b',' {
+                cursor.at += 1;
+            }
+        }
+    }
+}
+
+/// The characters of a JSON string that was checked before; `None` when they do not fit or are no characters.
+fn unescape<const N: usize>(bytes: &[u8]) -> Option<Text<N>> {
+    let mut out = Text::new();
+    let mut chars = core::str::from_utf8(bytes).ok()?.chars();
+    while let Some(c) = chars.next() {
+        let c = if c == '\\' { escape(&mut chars)? } else { c };
+        if !out.push_char(c) {
+            return None;
+        }
+    }
+    Some(out)
+}
+
+fn escape(chars: &mut core::str::Chars<'_>) -> Option<char> {
+    Some(match chars.next()? {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => {
+            let first = hex4(chars)?;
+            match first {
+                0xd800..=0xdbff => {
+                    if chars.next()? != '\\' || chars.next()? != 'u' {
+                        return None;
+                    }
+                    let second = hex4(chars)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                    char::from_u32(0x10000 + ((first - 0xd800) << 10) + second)?
+                }
+                _ => char::from_u32(first)?,
+            }
+        }
+        other => other,
+    })
+}
+
+fn hex4(chars: &mut core::str::Chars<'_>) -> Option<u32> {
+    let mut value = 0;
+    for _ in 0..4 {
+        value = value * 16 + chars.next()?.to_digit(16)?;
+    }
+    Some(value)
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, text: &[u8]) -> Result<(), WireError> {
+        for byte in text {
+            if self.next() != Some(*byte) {
+                return Err(WireError::Syntax);
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps over one value of any kind.
+    fn value(&mut self, depth: u32) -> Result<(), WireError> {
+        if depth > DEPTH_MAX {
+            return Err(WireError::Syntax);
+        }
+        match self.peek() {
+            Some(b'{') => self.members(b'}', true, depth),
+            Some(b'[') => self.members(b']', false, depth),
+            Some(b'"') => self.string(),
+            Some(b't') => self.expect(b"true"),
+            Some(b'f') => self.expect(b"false"),
+            Some(b'n') => self.expect(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(WireError::Syntax),
+        }
+    }
+
+    fn members(&mut self, close: u8, named: bool, depth: u32) -> Result<(), WireError> {
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.space();
+            if named {
+                self.string()?;
+                self.space();
+                self.expect(b":")?;
+                self.space();
+            }
+            self.value(depth + 1)?;
+            self.space();
+            match self.next() {
+                Some(b',') => {}
+                Some(byte) if byte == close => return Ok(()),
+                _ => return Err(WireError::Syntax),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<(), WireError> {
+        self.expect(b"\"")?;
+        loop {
+            match self.next() {
+                Some(b'"') => return Ok(()),
+                Some(b'\\') => match self.next() {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+                    Some(b'u') => {
+                        for _ in 0..4 {
+                            if !self.next().is_some_and(|b| b.is_ascii_hexdigit()) {
+                                return Err(WireError::Syntax);
+                            }
+                        }
+                    }
+                    _ => return Err(WireError::Syntax),
+                },
+                Some(0..=0x1f) | None => return Err(WireError::Syntax),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Steps over a number. Looser than RFC 8259 (`01`, `1.`): what is asked for as a number is checked again.
+    fn number(&mut self) -> Result<(), WireError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.bytes[start..self.at].iter().any(u8::is_ascii_digit) { Ok(()) } else { Err(WireError::Syntax) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{}x",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "{\"a\":\"\n\"}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":tru}",
+            "{\"a\":-}",
+            "{\"a\":[1,]}",
+            "{\"a\":{\"b\":1}",
+        ] {
+            assert!(Object::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err(), "not UTF-8");
+    }
+
+    #[test]
+    fn deep_nesting_is_bounded() {
+        let mut deep = [b'['; 200];
+        deep[..5].copy_from_slice(b"{\"a\":");
+        assert!(Object::parse(&deep).is_err());
+    }
+
+    #[test]
+    fn members_are_found_by_name_and_type() {
+        let object = Object::parse(
+            br#" {"n":7,"big":18446744073709551616,"neg":-1,"s":"a\u00e9\ud83d\ude00\n","o":{"n":8},"z":null,"n":9} "#,
+        )
+        .expect("valid");
+        assert_eq!(object.number("n"), Ok(7), "the first one wins");
+        assert_eq!(object.number("big"), Err(WireError::Member("big")));
+        assert_eq!(object.number("neg"), Err(WireError::Member("neg")));
+        assert_eq!(object.optional_number("z"), Ok(None));
+        assert_eq!(object.text::<16>("s").map(|t| t == Text::truncated("a\u{e9}\u{1f600}\n")), Ok(true));
+        assert_eq!(object.text::<4>("s"), Err(WireError::Member("s")), "does not fit");
+        assert_eq!(object.object("o").ok().flatten().map(|o| o.number("n")), Some(Ok(8)));
+        assert!(!object.has("missing"));
+    }
+}
