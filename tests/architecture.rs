@@ -1,0 +1,103 @@
+//! The walls of the house: dependencies between the rooms point downwards only (`ARCHITECTURE.md`).
+//!
+//! The three crates `wire`, `turn` and `shim` are guarded by the compiler. This test guards the rooms of the root
+//! package by reading their `use` lines and paths.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room may reach, directly. `wire` and `turn` are crates below all of these.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("plan", &[]),
+    ("volume", &[]),
+    ("process", &[]),
+    ("coordinator", &["volume", "process"]),
+    ("control", &["coordinator"]),
+    ("inject", &["plan"]),
+    ("view", &["plan", "volume"]),
+    ("local", &["plan", "inject", "coordinator", "volume", "process"]),
+    ("cli", &["plan", "volume", "process", "coordinator", "control", "inject", "view", "local"]),
+];
+
+#[test]
+fn every_room_reaches_only_the_rooms_below_it() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (room, below) in MAY_USE {
+        for file in sources(&root().join(room)) {
+            let text = fs::read_to_string(&file).expect("a source file of ours is readable");
+            for (number, line) in text.lines().enumerate() {
+                for target in rooms_named_in(line) {
+                    if target != *room && allowed.contains_key(target) && !below.contains(&target) {
+                        wrong.push(format!("{}:{}: {room} reaches {target}", file.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that point up or sideways:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_test_knows_every_room() {
+    let known: Vec<&str> = MAY_USE.iter().map(|(room, _)| *room).chain(["wire", "turn", "shim"]).collect();
+    for entry in fs::read_dir(root()).expect("src is a directory") {
+        let entry = entry.expect("src can be listed");
+        let name = entry.file_name().into_string().expect("names are UTF-8");
+        if entry.path().is_dir() {
+            assert!(known.contains(&name.as_str()), "room {name} is not in MAY_USE");
+        }
+    }
+}
+
+#[test]
+fn an_arrow_is_seen_in_every_spelling() {
+    let spellings = [
+        "use crate::volume::Journal;",
+        "use crate::{plan::Plan, volume};",
+        "    let j = crate::volume::Journal::open();",
+        "    pub(crate) use crate::volume as v;",
+    ];
+    for line in spellings {
+        assert!(rooms_named_in(line).contains(&"volume"), "{line}");
+    }
+    assert!(rooms_named_in("// see crate::volume").is_empty(), "a comment is no arrow");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The first path segments after `crate::` in a line, those of a braced list included.
+fn rooms_named_in(line: &str) -> Vec<&str> {
+    let code = line.split("//").next().unwrap_or("");
+    let mut rooms = Vec::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let rest = &code[at + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => rooms.extend(list.split(',').map(|item| first_segment(item.trim()))),
+            None => rooms.push(first_segment(rest)),
+        }
+    }
+    rooms
+}
+
+fn first_segment(path: &str) -> &str {
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
+    &path[..end]
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(directory) else { return found };
+    for entry in entries {
+        let path = entry.expect("a room can be listed").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
