@@ -2,6 +2,7 @@
 //!
 //! The JSON form of an [`Event`] is one line of the journal. Whoever adds a kind adds it to `docs/protocol.md` too.
 
+use alloc::string::String;
 use podturn_wire::{Ended, InstanceId, Last};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,36 @@ pub enum Kind {
         /// Something of its tree could not be seen to end within the grace period, so its command may still run.
         survivors: bool,
     },
+    /// Who the kernel says is at the other end of the instance's connection. The core keeps nothing of it: it is in the
+    /// journal so that a later coordinator can examine a process that no connection names any more (rule C9).
+    Connected {
+        /// Whose.
+        step: StepId,
+        /// Which life of its shim.
+        instance: InstanceId,
+        /// The process, as the coordinator's process namespace counts.
+        #[serde(flatten)]
+        process: Process,
+    },
+    /// The instance does not answer, and could not be ended either (rule C10): its attempt is no longer wanted, with the
+    /// verdict `ShimLost`. A turn without attempt follows, then `NotBegun`, `Ended` or `Lost`. Without an attempt in
+    /// hand it counts as `Lost`.
+    Deaf {
+        /// Whose.
+        step: StepId,
+        /// Which life of its shim.
+        instance: InstanceId,
+    },
+    /// A turn without attempt was written after one with this attempt, and the report that was read after that does not
+    /// show it as begun: by rule S6 it never will be (rule C10). It may be judged at once.
+    NotBegun {
+        /// Whose.
+        step: StepId,
+        /// By which instance.
+        instance: InstanceId,
+        /// Which attempt.
+        attempt: u32,
+    },
     /// The time has come of at least one timer: every timer that is due at `at` goes off, oldest first.
     Deadline,
     /// A person, or a signal to the coordinator, asks for something.
@@ -100,6 +131,20 @@ pub enum Kind {
     },
     /// The volume has no room left for the journal. The last event that the reserve was kept for.
     VolumeFull,
+}
+
+/// A process that no other one can be mistaken for, and what tells its offspring (proc_pid_stat(5), cgroups(7)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// Its process id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot: a process id is used again, the pair of both is not.
+    pub start_ticks: u64,
+    /// Its session, where that is not the coordinator's own too.
+    pub session: Option<u32>,
+    /// Its control group, where that is not the coordinator's own too.
+    pub cgroup: Option<String>,
 }
 
 /// What can be asked for. Later verbs (pause, resume, retry, skip, approve, stop) are added here.

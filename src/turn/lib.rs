@@ -29,6 +29,6 @@ mod event;
 mod plan;
 mod state;
 
-pub use event::{Event, Kind, Request};
+pub use event::{Event, Kind, Process, Request};
 pub use plan::{Backoff, Cause, Condition, Dependency, Millis, OnFailure, Plan, Pool, Retry, Step, StepId, Time, Use};
 pub use state::{Impossible, Outcome, Phase, Reason, State, StepView};

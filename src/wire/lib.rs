@@ -9,6 +9,7 @@
 
 #![no_std]
 
+mod bell;
 pub mod exit;
 pub mod json;
 pub mod names;
@@ -16,6 +17,7 @@ mod report;
 mod text;
 mod turn;
 
+pub use bell::{PACKET_LENGTH, Packet};
 pub use report::{Ended, Exit, Last, Report, StartStage, Usage};
 pub use text::Text;
 pub use turn::{TERMINATION_LOG_MAX, Then, Turn};
