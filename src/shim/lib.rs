@@ -1,2 +1,10 @@
-//! The shim.
+//! The shim: the parent of a step's command, which waits for the step's turn, runs the command as PID 1 would, and reports.
+//!
+//! Belongs here: all that happens in a step's container. [`run`] is the protocol over the calls of [`Sys`]; `linux` makes
+//! those calls. Does not belong here: allocation, dependencies besides the wire, decisions about other steps.
+
 #![no_std]
+
+mod sys;
+
+pub use sys::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};

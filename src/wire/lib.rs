@@ -13,6 +13,7 @@ mod bell;
 pub mod exit;
 pub mod json;
 pub mod names;
+pub mod packet;
 mod report;
 mod text;
 mod turn;
