@@ -5,6 +5,12 @@
 
 #![no_std]
 
+mod command;
+mod mailbox;
+mod run;
+mod signals;
 mod sys;
+mod words;
 
+pub use run::run;
 pub use sys::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};

@@ -1,0 +1,150 @@
+//! The running command's limits: when it is stopped, and when it is killed. Pure: time is an argument.
+
+use podturn_wire::Turn;
+
+use crate::signals::KILL;
+
+/// One millisecond in ns: the wire's durations are in the one, its times in the other.
+pub(crate) const MILLISECOND: u64 = 1_000_000;
+
+/// An attempt whose command runs.
+pub(crate) struct Running {
+    /// Its number.
+    pub(crate) attempt: u32,
+    /// It was stopped because its time was over, and for no other reason before.
+    pub(crate) timed_out: bool,
+    started_at: u64,
+    timeout: Option<u64>,
+    signal: u8,
+    grace: u64,
+    stop: Stop,
+}
+
+/// How far the way down is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Nobody wants it.
+    No,
+    /// The stop signal was sent; SIGKILL follows at this time.
+    Asked { kill_at: u64 },
+    /// SIGKILL was sent: its end is certain, only its time is not.
+    Killed,
+}
+
+impl Running {
+    /// Started by `turn` at `started_at`.
+    pub(crate) fn new(attempt: u32, started_at: u64, turn: &Turn) -> Self {
+        let mut running =
+            Self { attempt, timed_out: false, started_at, timeout: None, signal: 0, grace: 0, stop: Stop::No };
+        running.take_limits(turn);
+        running
+    }
+
+    /// Takes the newest limits. A time limit counts from the start, whenever it was set.
+    pub(crate) fn take_limits(&mut self, turn: &Turn) {
+        self.timeout = turn.timeout;
+        self.signal = turn.signal;
+        self.grace = turn.grace;
+    }
+
+    /// The turn no longer wants it: the signal to send now, if the way down has not begun before.
+    pub(crate) fn handle_unwanted(&mut self, now: u64) -> Option<u8> {
+        if self.stop != Stop::No {
+            return None;
+        }
+        self.stop = Stop::Asked { kill_at: after(now, self.grace) };
+        Some(self.signal)
+    }
+
+    /// The time is `now`: the signal to send, if one is due.
+    pub(crate) fn handle_time(&mut self, now: u64) -> Option<u8> {
+        if self.deadline().is_none_or(|at| now < at) {
+            return None;
+        }
+        match self.stop {
+            Stop::No => {
+                self.timed_out = true;
+                self.handle_unwanted(now)
+            }
+            Stop::Asked { .. } => {
+                self.stop = Stop::Killed;
+                Some(KILL)
+            }
+            Stop::Killed => None,
+        }
+    }
+
+    /// When [`Running::handle_time`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        match self.stop {
+            Stop::No => self.timeout.map(|timeout| after(self.started_at, timeout)),
+            Stop::Asked { kill_at } => Some(kill_at),
+            Stop::Killed => None,
+        }
+    }
+
+    /// Whether the way down has begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop != Stop::No
+    }
+}
+
+/// `duration` ms after `time`.
+pub(crate) fn after(time: u64, duration: u64) -> u64 {
+    time.saturating_add(duration.saturating_mul(MILLISECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use podturn_wire::{InstanceId, RunId, Text, Then};
+
+    use super::*;
+
+    const TERM: u8 = 15;
+
+    fn turn(timeout: Option<u64>) -> Turn {
+        Turn {
+            run: RunId(1),
+            instance: Some(InstanceId(1)),
+            turn: 1,
+            ack: 1,
+            attempt: Some(1),
+            then: Then::Stay,
+            signal: TERM,
+            grace: 10,
+            timeout,
+            coordinator_grace: 0,
+            termination_log: Text::new(),
+        }
+    }
+
+    #[test]
+    fn time_over_means_stop_signal_then_grace_then_kill() {
+        let mut running = Running::new(1, 0, &turn(Some(5)));
+        let at = 5 * MILLISECOND;
+        assert_eq!(running.deadline(), Some(at));
+        assert_eq!(running.handle_time(at - 1), None);
+        assert_eq!(running.handle_time(at), Some(TERM));
+        assert!(running.timed_out);
+        assert_eq!(running.deadline(), Some(after(at, 10)));
+        assert_eq!(running.handle_time(after(at, 10)), Some(KILL));
+        assert_eq!(running.deadline(), None);
+        assert_eq!(running.handle_time(u64::MAX), None, "killed once");
+    }
+
+    #[test]
+    fn a_command_that_is_being_stopped_does_not_time_out() {
+        let mut running = Running::new(1, 0, &turn(Some(5)));
+        assert_eq!(running.handle_unwanted(MILLISECOND), Some(TERM));
+        assert_eq!(running.handle_unwanted(2 * MILLISECOND), None, "asked once");
+        assert_eq!(running.handle_time(after(MILLISECOND, 10)), Some(KILL));
+        assert!(!running.timed_out);
+    }
+
+    #[test]
+    fn endless_limits_do_not_overflow() {
+        let mut running = Running::new(1, u64::MAX - 1, &Turn { grace: u64::MAX, ..turn(Some(u64::MAX)) });
+        assert_eq!(running.handle_unwanted(1), Some(TERM));
+        assert_eq!(running.deadline(), Some(u64::MAX));
+    }
+}

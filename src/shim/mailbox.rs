@@ -1,0 +1,100 @@
+//! The two registers of the mailbox: which turns count, and the one report.
+
+use podturn_wire::{InstanceId, REPORT_MAX, Report, RunId, Turn};
+
+use crate::words::Trouble;
+use crate::{Errno, Sys};
+
+/// What this instance knows of its mailbox.
+pub(crate) struct Mailbox {
+    /// Everything this instance has to say. Changed by the logic, made public by [`Mailbox::write`].
+    pub(crate) report: Report,
+    /// The turn number in the report that was written last.
+    answered: u64,
+    /// The newest attempt that was begun, by whatever instance. Outlives `report.last`.
+    newest_begun: u32,
+}
+
+impl Mailbox {
+    /// Learns the run from the turn that lies there, and what an earlier instance left unread (rule S1).
+    ///
+    /// # Errors
+    /// When there is no turn: then nobody laid the mailbox out, or the volume is not what it should be.
+    pub(crate) fn open(sys: &mut impl Sys) -> Result<(Self, Turn), Trouble> {
+        let turn = parse(sys)?;
+        let instance = InstanceId(sys.random());
+        let pid = sys.pid();
+        // A report that cannot be read is as good as none: only this step could have spoilt it.
+        let old = sys.read_report().ok().and_then(|bytes| Report::parse(bytes).ok());
+        let last = old.filter(|old| old.run == turn.run).and_then(|old| old.as_last());
+        let newest_begun = last.map_or(0, |last| last.attempt);
+        let report = arrival(turn.run, instance, pid, last);
+        Ok((Self { report, answered: 0, newest_begun }, turn))
+    }
+
+    /// The number of the newest attempt that was begun, by whatever instance (rule S5).
+    pub(crate) fn newest_begun(&self) -> u32 {
+        self.newest_begun
+    }
+
+    /// Attempt `attempt` is begun, as the next report will say.
+    pub(crate) fn begin(&mut self, attempt: u32, at: u64) {
+        self.newest_begun = attempt;
+        self.report.attempt = Some(attempt);
+        self.report.started_at = Some(at);
+        self.report.ended = None;
+    }
+
+    /// A turn for this instance has come, so the coordinator has read the arrival and what an earlier instance left
+    /// (rule S10).
+    pub(crate) fn acknowledge_last(&mut self) {
+        self.report.last = None;
+    }
+
+    /// The turn, if it is one for this instance and not older than what it acted on before (rule S5).
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no turn.
+    pub(crate) fn read_turn(&self, sys: &mut impl Sys) -> Result<Option<Turn>, Trouble> {
+        let turn = parse(sys)?;
+        let mine = turn.run == self.report.run && turn.instance == Some(self.report.instance);
+        Ok((mine && turn.turn >= self.report.turn).then_some(turn))
+    }
+
+    /// Whether the newest turn that was acted on is in a written report.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered == self.report.turn
+    }
+
+    /// Makes the report public, under the next number.
+    ///
+    /// # Errors
+    /// Those of `Sys::write_report`. Then the report before still stands, whole.
+    pub(crate) fn write(&mut self, sys: &mut impl Sys) -> Result<(), Errno> {
+        self.report.seq += 1;
+        let mut buffer = [0; REPORT_MAX];
+        let length = self.report.write(&mut buffer).map_err(|_| Errno::EFBIG)?;
+        sys.write_report(&buffer[..length])?;
+        self.answered = self.report.turn;
+        Ok(())
+    }
+}
+
+fn arrival(run: RunId, instance: InstanceId, pid: u32, last: Option<podturn_wire::Last>) -> Report {
+    Report {
+        run,
+        instance,
+        seq: 0,
+        turn: 0,
+        attempt: None,
+        started_at: None,
+        ended: None,
+        stop_signal: None,
+        pid,
+        last,
+    }
+}
+
+fn parse(sys: &mut impl Sys) -> Result<Turn, Trouble> {
+    Turn::parse(sys.read_turn()?).map_err(Trouble::Content)
+}
