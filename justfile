@@ -1,0 +1,32 @@
+# `just` lists what can be done. Nothing here is more than the command that it stands for.
+default:
+    @just --list
+
+# everything that has to hold for main
+ci:
+    .ci/run
+
+# all tests
+test *arguments:
+    cargo test --workspace {{arguments}}
+
+# format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# the manifests in real containers (root, podman)
+pods:
+    cargo test --test podman
+
+# the container image
+image:
+    images/build
+
+# hand-off against floor, make and sh; what idle shims and coordinator cost
+bench *arguments:
+    cargo bench --bench handoff -- {{arguments}}
+
+# the core alone: cost per event
+bench-core:
+    cargo bench --bench core
