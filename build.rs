@@ -1,3 +1,70 @@
 //! Compiles the shim for the target and hands its path to the crate as `PODTURN_SHIM`.
+//!
+//! The shim is no cargo target of its own: it needs flags that no other binary of the build may get (no C library, no
+//! start files), and its bytes have to exist before the main program, which carries them, is compiled.
 
-fn main() {}
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    for source in ["build.rs", "src/wire", "src/shim"] {
+        println!("cargo:rerun-if-changed={source}");
+    }
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let wire = library(&out, "podturn_wire", "src/wire/lib.rs", &[]);
+    let shim = library(&out, "podturn_shim", "src/shim/lib.rs", &[("podturn_wire", &wire)]);
+    let program = out.join("podturn-shim");
+    let mut rustc = rustc("podturn_shim_program", "src/shim/main.rs", "bin", &[("podturn_shim", &shim)]);
+    rustc.args(["-C", "lto=fat", "-C", "strip=symbols", "-C", "relocation-model=static"]);
+    for argument in [
+        "-nostartfiles",
+        "-nostdlib",
+        "-static",
+        "-no-pie",
+        // One small file: no build id, no unwind tables, and segments that share pages of the file.
+        "-Wl,--build-id=none,--no-eh-frame-hdr,-z,noseparate-code,-z,max-page-size=4096,-z,norelro",
+    ] {
+        rustc.arg("-C").arg(format!("link-arg={argument}"));
+    }
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut argument = OsString::from("linker=");
+        argument.push(linker);
+        rustc.arg("-C").arg(argument);
+    }
+    run(rustc.arg("-L").arg(&out).arg("-o").arg(&program));
+    println!("cargo:rustc-env=PODTURN_SHIM={}", program.display());
+}
+
+/// Compiles a crate of the shim's and returns where it lies.
+fn library(out: &Path, name: &str, source: &str, dependencies: &[(&str, &Path)]) -> PathBuf {
+    let path = out.join(format!("lib{name}.rlib"));
+    run(rustc(name, source, "rlib", dependencies).arg("-L").arg(out).arg("-o").arg(&path));
+    path
+}
+
+fn rustc(name: &str, source: &str, kind: &str, dependencies: &[(&str, &Path)]) -> Command {
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.args(["--edition", "2024", "--crate-name", name, "--crate-type", kind, source]);
+    rustc.arg("--target").arg(variable("TARGET"));
+    rustc.args(["-C", "opt-level=z", "-C", "codegen-units=1", "-C", "panic=abort", "-C", "force-unwind-tables=no"]);
+    for (dependency, path) in dependencies {
+        let mut argument = OsString::from(format!("{dependency}="));
+        argument.push(path);
+        rustc.arg("--extern").arg(argument);
+    }
+    rustc
+}
+
+fn run(command: &mut Command) {
+    match command.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => panic!("the shim could not be compiled ({status}): {command:?}"),
+        Err(error) => panic!("the shim's compiler could not be started ({error}): {command:?}"),
+    }
+}
+
+fn variable(name: &str) -> OsString {
+    env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name} for build scripts"))
+}

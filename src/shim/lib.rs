@@ -5,12 +5,27 @@
 
 #![no_std]
 
+pub mod arch;
+mod arguments;
+mod calls;
 mod command;
+mod environment;
+mod linux;
 mod mailbox;
+mod oom;
+mod outputs;
+mod path;
 mod run;
 mod signals;
+mod spawn;
 mod sys;
 mod words;
 
+pub use linux::{Buffers, main};
 pub use run::run;
 pub use sys::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
+
+/// Ends the process with `code`.
+pub fn exit(code: u8) -> ! {
+    calls::exit_group(code)
+}

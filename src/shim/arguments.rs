@@ -1,0 +1,72 @@
+//! The command line. Pure.
+
+/// What `podturn-shim --help` prints.
+pub(crate) const HELP: &str = "\
+podturn-shim waits for a step's turn and runs its command.
+
+Usage: podturn-shim run -- COMMAND [ARG...]
+
+It is started from in/ of a mailbox of podturn's volume, whose coordinator says when COMMAND runs. The command
+finds the name of its step in PODTURN_STEP, the number of the attempt in PODTURN_ATTEMPT, and the directory for
+its outputs in PODTURN_OUTPUTS. The shim exits with the command's code: 128 + n when signal n ended it, 126 when it
+cannot be executed, 127 when it was not found, 125 when the shim itself failed.
+
+Options:
+  -h, --help     Print this
+  -V, --version  Print the version
+";
+
+/// What `podturn-shim --version` prints.
+pub(crate) const VERSION: &str = concat!("podturn-shim ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Run the command that begins at this place of the arguments.
+    Run(usize),
+    /// Print this and end well.
+    Print(&'static str),
+    /// Say this and end with 125.
+    Misuse(&'static str),
+}
+
+/// Reads the arguments, of which the first is the program's own name.
+pub(crate) fn parse<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Request {
+    arguments.next();
+    match arguments.next() {
+        Some(b"-h" | b"--help") => Request::Print(HELP),
+        Some(b"-V" | b"--version") => Request::Print(VERSION),
+        Some(b"run") => match (arguments.next(), arguments.next()) {
+            (Some(b"-h" | b"--help"), _) => Request::Print(HELP),
+            (Some(b"--"), Some(_)) => Request::Run(3),
+            (Some(b"--"), None) => Request::Misuse("no command after `--`: podturn-shim run -- COMMAND [ARG...]"),
+            _ => Request::Misuse("`run` takes `--` and the command: podturn-shim run -- COMMAND [ARG...]"),
+        },
+        Some(_) => Request::Misuse("unknown argument, see podturn-shim --help"),
+        None => Request::Misuse("nothing to do, see podturn-shim --help"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &str) -> Request {
+        parse(words.split(' ').filter(|word| !word.is_empty()).map(str::as_bytes))
+    }
+
+    #[test]
+    fn the_command_stands_behind_two_dashes() {
+        assert_eq!(of("shim run -- make -j4"), Request::Run(3));
+        assert_eq!(of("shim run -- --help"), Request::Run(3), "the command's own options are its own");
+        assert_eq!(of("shim --help"), Request::Print(HELP));
+        assert_eq!(of("shim -V"), Request::Print(VERSION));
+    }
+
+    #[test]
+    fn anything_else_is_a_misuse() {
+        for wrong in ["", "shim", "shim run", "shim run --", "shim run make", "shim ru -- make"] {
+            assert!(matches!(of(wrong), Request::Misuse(_)), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The system calls that the shim needs, with Rust's types. No policy; section 2 of the manual describes each.
+
+use core::ffi::CStr;
+
+use crate::Errno;
+use crate::arch::{number as nr, syscall};
+
+/// An open file descriptor. Nothing closes it by itself: the shim's few live as long as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fd(pub(crate) i32);
+
+/// Paths are absolute or relative to the working directory: `AT_FDCWD`.
+pub(crate) const HERE: Fd = Fd(-100);
+
+/// Flags of open(2), besides those in [`crate::arch`]. All descriptors of the shim are closed by an exec.
+pub(crate) mod open {
+    pub(crate) const READ: usize = 0;
+    pub(crate) const WRITE: usize = 1;
+    pub(crate) const CREATE: usize = 0o100;
+    pub(crate) const EXCLUSIVE: usize = 0o200;
+    pub(crate) const NO_CTTY: usize = 0o400;
+    pub(crate) const TRUNCATE: usize = 0o1000;
+    pub(crate) const NON_BLOCKING: usize = 0o4000;
+    pub(crate) const CLOSE_ON_EXEC: usize = 0o2_000_000;
+    pub(crate) const PATH: usize = 0o10_000_000;
+}
+
+/// All signals, as a mask of the kernel.
+pub(crate) const ALL_SIGNALS: u64 = u64::MAX;
+
+const DO_NOT_WAIT: usize = 0x40;
+const NO_SIGPIPE: usize = 0x4000;
+
+fn call(number: usize, arguments: [usize; 6]) -> Result<usize, Errno> {
+    // SAFETY: every caller in this module passes pointers that are valid for the call it makes.
+    let result = unsafe { syscall(number, arguments) };
+    usize::try_from(result).map_err(|_| Errno(u16::try_from(-result).unwrap_or(u16::MAX)))
+}
+
+fn call3(number: usize, a: usize, b: usize, c: usize) -> Result<usize, Errno> {
+    call(number, [a, b, c, 0, 0, 0])
+}
+
+/// A descriptor or -1 as the kernel wants it: sign-extended.
+fn int(value: i32) -> usize {
+    value as isize as usize
+}
+
+pub(crate) fn exit_group(code: u8) -> ! {
+    loop {
+        let _ = call3(nr::EXIT_GROUP, usize::from(code), 0, 0);
+    }
+}
+
+pub(crate) fn open_at(directory: Fd, path: &CStr, flags: usize, mode: usize) -> Result<Fd, Errno> {
+    let flags = flags | open::CLOSE_ON_EXEC;
+    let fd = call(nr::OPENAT, [int(directory.0), path.as_ptr() as usize, flags, mode, 0, 0])?;
+    Ok(Fd(fd as i32))
+}
+
+pub(crate) fn close(fd: Fd) {
+    let _ = call3(nr::CLOSE, int(fd.0), 0, 0);
+}
+
+pub(crate) fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    call3(nr::READ, int(fd.0), buffer.as_mut_ptr() as usize, buffer.len())
+}
+
+pub(crate) fn write(fd: Fd, bytes: &[u8]) -> Result<usize, Errno> {
+    call3(nr::WRITE, int(fd.0), bytes.as_ptr() as usize, bytes.len())
+}
+
+/// Writes all of it, or fails.
+pub(crate) fn write_all(fd: Fd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match write(fd, bytes)? {
+            0 => return Err(Errno::EAGAIN),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
+}
+
+/// The length of a file by lseek(2); it is positioned there.
+pub(crate) fn seek_end(fd: Fd) -> Result<usize, Errno> {
+    call3(nr::LSEEK, int(fd.0), 0, 2)
+}
+
+pub(crate) fn rewind(fd: Fd) -> Result<(), Errno> {
+    call3(nr::LSEEK, int(fd.0), 0, 0).map(|_| ())
+}
+
+/// Reads a file of at most `buffer.len()` bytes whole. A read that does not fill the buffer has reached the end, as it is
+/// with regular files and with those of proc(5) that are read here.
+pub(crate) fn read_file<'a>(directory: Fd, path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let flags = open::READ | open::NON_BLOCKING | open::NO_CTTY;
+    let fd = open_at(directory, path, flags, 0)?;
+    let length = read(fd, buffer);
+    close(fd);
+    Ok(&buffer[..length?])
+}
+
+pub(crate) fn rename_at(directory: Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+    let directory = int(directory.0);
+    call(nr::RENAMEAT, [directory, from.as_ptr() as usize, directory, to.as_ptr() as usize, 0, 0]).map(|_| ())
+}
+
+pub(crate) fn unlink_at(directory: Fd, path: &CStr) -> Result<(), Errno> {
+    call3(nr::UNLINKAT, int(directory.0), path.as_ptr() as usize, 0).map(|_| ())
+}
+
+pub(crate) fn remove_directory_at(directory: Fd, path: &CStr) -> Result<(), Errno> {
+    const AT_REMOVEDIR: usize = 0x200;
+    call3(nr::UNLINKAT, int(directory.0), path.as_ptr() as usize, AT_REMOVEDIR).map(|_| ())
+}
+
+pub(crate) fn make_directory_at(directory: Fd, path: &CStr) -> Result<(), Errno> {
+    call3(nr::MKDIRAT, int(directory.0), path.as_ptr() as usize, 0o755).map(|_| ())
+}
+
+pub(crate) fn directory_entries(fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    call3(nr::GETDENTS64, int(fd.0), buffer.as_mut_ptr() as usize, buffer.len())
+}
+
+pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let at = [int(HERE.0), path.as_ptr() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0];
+    let length = call(nr::READLINKAT, at)?;
+    Ok(&buffer[..length])
+}
+
+/// Whether the descriptor is open: fcntl(2), `F_GETFD`.
+pub(crate) fn is_open(fd: Fd) -> bool {
+    call3(nr::FCNTL, int(fd.0), 1, 0).is_ok()
+}
+
+/// `CLOCK_BOOTTIME` in ns.
+pub(crate) fn boot_time() -> u64 {
+    let mut time = [0u64; 2];
+    let _ = call3(nr::CLOCK_GETTIME, 7, time.as_mut_ptr() as usize, 0);
+    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
+}
+
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    let _ = call3(nr::GETRANDOM, bytes.as_mut_ptr() as usize, bytes.len(), 0);
+    u64::from_ne_bytes(bytes)
+}
+
+/// `length` bytes of fresh memory, zeroed, for good.
+pub(crate) fn memory(length: usize) -> Result<*mut u8, Errno> {
+    const READ_WRITE: usize = 3;
+    const PRIVATE_ANONYMOUS: usize = 0x22;
+    call(nr::MMAP, [0, length, READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0]).map(|address| address as *mut u8)
+}
+
+// --- processes ---
+
+pub(crate) fn process_id() -> i32 {
+    call3(nr::GETPID, 0, 0, 0).map_or(0, |pid| pid as i32)
+}
+
+pub(crate) fn parent_id() -> i32 {
+    call3(nr::GETPPID, 0, 0, 0).map_or(0, |pid| pid as i32)
+}
+
+pub(crate) fn group_id() -> i32 {
+    call3(nr::GETPGID, 0, 0, 0).map_or(0, |pid| pid as i32)
+}
+
+/// A process group of its own for the caller.
+pub(crate) fn lead_group() -> Result<(), Errno> {
+    call3(nr::SETPGID, 0, 0, 0).map(|_| ())
+}
+
+pub(crate) fn kill(pid: i32, signal: u8) {
+    let _ = call3(nr::KILL, int(pid), usize::from(signal), 0);
+}
+
+pub(crate) fn prctl(option: usize, value: usize) -> Result<(), Errno> {
+    call3(nr::PRCTL, option, value, 0).map(|_| ())
+}
+
+pub(crate) fn set_umask(mask: usize) -> usize {
+    call3(nr::UMASK, mask, 0, 0).unwrap_or(0)
+}
+
+/// What wait4(2) tells of one child.
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    pub(crate) status: u32,
+    /// Processor time in ms.
+    pub(crate) cpu: u64,
+    /// In KiB.
+    pub(crate) max_rss: u64,
+}
+
+/// The end of any child, without waiting; `None`: none has ended.
+///
+/// # Errors
+/// `ECHILD` when there is none at all.
+pub(crate) fn next_ended_child() -> Result<Option<Child>, Errno> {
+    const NO_HANG: usize = 1;
+    let mut status = 0u32;
+    // struct rusage, see getrusage(2): two timevals, then fourteen numbers, the first of them `ru_maxrss`.
+    let mut usage = [0u64; 18];
+    let place = (&raw mut status) as usize;
+    let pid = call(nr::WAIT4, [usize::MAX, place, NO_HANG, usage.as_mut_ptr() as usize, 0, 0])?;
+    let cpu = (usage[0] + usage[2]) * 1000 + (usage[1] + usage[3]) / 1000;
+    Ok((pid != 0).then_some(Child { pid: pid as i32, status, cpu, max_rss: usage[4] }))
+}
+
+/// # Errors
+/// Those of execve(2). It does not return otherwise.
+///
+/// # Safety
+/// `argv` and `envp` are arrays of C strings that end with a null pointer.
+pub(crate) unsafe fn execute(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> Errno {
+    call3(nr::EXECVE, path as usize, argv as usize, envp as usize).err().unwrap_or(Errno::ENOENT)
+}
+
+// --- signals ---
+
+/// Sets the signal mask and returns the one before.
+pub(crate) fn set_signal_mask(mask: u64) -> u64 {
+    const SET: usize = 2;
+    let mut old = 0u64;
+    let _ = call(nr::RT_SIGPROCMASK, [SET, (&raw const mask) as usize, (&raw mut old) as usize, 8, 0, 0]);
+    old
+}
+
+/// Whether `signal` is ignored.
+pub(crate) fn is_ignored(signal: u8) -> bool {
+    const IGNORE: u64 = 1;
+    let mut action = [0u64; 4];
+    let _ = call(nr::RT_SIGACTION, [usize::from(signal), 0, action.as_mut_ptr() as usize, 8, 0, 0]);
+    action[0] == IGNORE
+}
+
+/// Lets `signal` be ignored, or sets its default.
+pub(crate) fn set_ignored(signal: u8, ignored: bool) {
+    // struct sigaction of the kernel: handler (0 default, 1 ignore), flags, restorer, mask.
+    let action = [u64::from(ignored), 0, 0, 0];
+    let _ = call(nr::RT_SIGACTION, [usize::from(signal), action.as_ptr() as usize, 0, 8, 0, 0]);
+}
+
+pub(crate) fn signal_descriptor() -> Result<Fd, Errno> {
+    let mask = ALL_SIGNALS;
+    let flags = open::CLOSE_ON_EXEC | open::NON_BLOCKING;
+    let fd = call(nr::SIGNALFD4, [usize::MAX, (&raw const mask) as usize, 8, flags, 0, 0])?;
+    Ok(Fd(fd as i32))
+}
+
+/// Waits for one blocked signal and takes it, at most `timeout` ns.
+pub(crate) fn wait_for_signal(signal: u8, timeout: u64) {
+    let mask = 1u64 << (signal - 1);
+    let time = [timeout / 1_000_000_000, timeout % 1_000_000_000];
+    let _ = call(nr::RT_SIGTIMEDWAIT, [(&raw const mask) as usize, 0, time.as_ptr() as usize, 8, 0, 0]);
+}
+
+// --- waiting and talking ---
+
+/// struct pollfd of poll(2).
+#[repr(C)]
+pub(crate) struct Poll {
+    pub(crate) fd: i32,
+    pub(crate) events: i16,
+    pub(crate) happened: i16,
+}
+
+pub(crate) const POLL_IN: i16 = 1;
+pub(crate) const POLL_OUT: i16 = 4;
+
+/// ppoll(2) without a signal mask; `timeout` in ns. A negative descriptor is passed over.
+pub(crate) fn poll(fds: &mut [Poll], timeout: Option<u64>) {
+    let time = timeout.map(|ns| [ns / 1_000_000_000, ns % 1_000_000_000]);
+    let time = time.as_ref().map_or(core::ptr::null(), |time| time.as_ptr());
+    if call(nr::PPOLL, [fds.as_mut_ptr() as usize, fds.len(), time as usize, 0, 0, 0]).is_err() {
+        fds.iter_mut().for_each(|poll| poll.happened = 0);
+    }
+}
+
+/// A `SOCK_SEQPACKET` connection to the socket at `path`, which needs room for a NUL in `sockaddr_un` (unix(7)).
+pub(crate) fn connect(path: &[u8]) -> Result<Fd, Errno> {
+    const UNIX: usize = 1;
+    const SEQPACKET: usize = 5;
+    let mut address = [0u8; 110];
+    address[..2].copy_from_slice(&1u16.to_ne_bytes());
+    let place = address.get_mut(2..2 + path.len()).ok_or(Errno::ENAMETOOLONG)?;
+    place.copy_from_slice(path);
+    let kind = SEQPACKET | open::CLOSE_ON_EXEC | open::NON_BLOCKING;
+    let fd = Fd(call3(nr::SOCKET, UNIX, kind, 0)? as i32);
+    match call3(nr::CONNECT, int(fd.0), address.as_ptr() as usize, address.len()) {
+        Ok(_) => Ok(fd),
+        Err(errno) => {
+            close(fd);
+            Err(errno)
+        }
+    }
+}
+
+pub(crate) fn send(fd: Fd, packet: &[u8]) -> Result<usize, Errno> {
+    let flags = NO_SIGPIPE | DO_NOT_WAIT;
+    call(nr::SENDTO, [int(fd.0), packet.as_ptr() as usize, packet.len(), flags, 0, 0])
+}
+
+pub(crate) fn receive(fd: Fd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    call(nr::RECVFROM, [int(fd.0), buffer.as_mut_ptr() as usize, buffer.len(), DO_NOT_WAIT, 0, 0])
+}
+
+/// The foreground process group of a terminal.
+pub(crate) fn foreground(fd: Fd) -> Result<i32, Errno> {
+    const TIOCGPGRP: usize = 0x540f;
+    let mut group = 0i32;
+    call3(nr::IOCTL, int(fd.0), TIOCGPGRP, (&raw mut group) as usize)?;
+    Ok(group)
+}
+
+/// Makes `group` the foreground of a terminal. The caller has SIGTTOU blocked, so it is not stopped for it.
+pub(crate) fn set_foreground(fd: Fd, group: i32) -> Result<(), Errno> {
+    const TIOCSPGRP: usize = 0x5410;
+    call3(nr::IOCTL, int(fd.0), TIOCSPGRP, (&raw const group) as usize).map(|_| ())
+}
