@@ -1,9 +1,19 @@
 //! The state of a run and the one function that changes it.
+//!
+//! Belongs here: what the words of the core mean (phase, outcome, reason), the state's members, and the order in which
+//! an event is taken in. Does not belong here: what each event does (`handle.rs`), how an attempt is judged
+//! (`attempt.rs`), what follows from an end (`settle.rs`), what is told outside (`view.rs`, `words.rs`).
 
+use alloc::collections::VecDeque;
 use alloc::string::String;
-use podturn_wire::{Ended, InstanceId, RunId, Turn};
+use alloc::vec::Vec;
+use podturn_wire::RunId;
 use serde::{Deserialize, Serialize};
 
+use crate::graph::{self, Graph};
+use crate::slots::Slots;
+use crate::timers::Timers;
+use crate::track::Track;
 use crate::{Event, Plan, StepId, Time};
 
 /// Where a step is. `Skipped`, `Ready`, `Awaiting` and `Paused` come with services, `when`, approvals and `Pause`.
@@ -101,90 +111,196 @@ impl core::fmt::Display for Impossible {
 
 impl core::error::Error for Impossible {}
 
-/// What can be told of a step. Everything a view shows comes from here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepView {
-    /// Where it is.
-    pub phase: Phase,
-    /// Why it is there, for steps that have ended (and for `Backoff` and `Stopping`: why).
-    pub reason: Option<Reason>,
-    /// The same as a sentence that a person understands.
-    pub message: String,
-    /// Attempts begun or granted so far.
-    pub attempts: u32,
-    /// The present instance of its shim.
-    pub instance: Option<InstanceId>,
-    /// Whether a container of this step is there now.
-    pub arrived: bool,
-    /// When its conditions were met.
-    pub due_at: Option<Time>,
-    /// When its first attempt was begun.
-    pub started_at: Option<Time>,
-    /// When it ended.
-    pub ended_at: Option<Time>,
-    /// The last attempt's end.
-    pub last_end: Option<Ended>,
-    /// The code that its container ends with, once it has ended.
-    pub container_exit_code: Option<u8>,
-    /// When its next attempt is due, in `Backoff`.
-    pub next_attempt_at: Option<Time>,
-}
-
 /// A run: the plan and everything that has happened, ready to say what each step should do.
 #[derive(Clone, Debug)]
 pub struct State {
-    plan: Plan,
-    run: RunId,
+    pub(crate) plan: Plan,
+    pub(crate) run: RunId,
+    pub(crate) graph: Graph,
+    pub(crate) tracks: Vec<Track>,
+    pub(crate) timers: Timers,
+    pub(crate) slots: Slots,
+    /// The newest event's.
+    pub(crate) seq: u64,
+    /// The newest event's.
+    pub(crate) now: Time,
+    pub(crate) halt: Halt,
+    pub(crate) count: Count,
+    /// The plan's timer, while it is set.
+    pub(crate) plan_deadline: Option<Time>,
+    /// Ends whose dependents have not been told yet.
+    pub(crate) ends: VecDeque<StepId>,
+    /// Steps whose desired turn may have changed in this event.
+    pub(crate) touched: Vec<StepId>,
+    /// Changed turns that were not given out yet, grants first.
+    pub(crate) granted: VecDeque<StepId>,
+    pub(crate) changed: VecDeque<StepId>,
+    /// Edges, lines and steps looked at so far: what the tests measure the cost of an event by.
+    pub(crate) work: u64,
 }
 
-#[expect(clippy::todo, unused_variables, missing_docs)]
+/// Who may not have another attempt, and why.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Halt {
+    /// Steps that are not finally: a cancel, the plan's time limit, a full volume; the first one stands.
+    pub(crate) main: Option<Reason>,
+    /// Finally steps: a second cancel, a full volume.
+    pub(crate) finally: Option<Reason>,
+    /// Steps that are not exempt: the first failure under `Drain` or `Cancel`.
+    pub(crate) drain: Option<StepId>,
+    /// The failure is new: the plan was not drained yet.
+    pub(crate) drain_is_due: bool,
+    /// Every step that is not finally has ended.
+    pub(crate) main_is_over: bool,
+    /// How often somebody asked to cancel.
+    pub(crate) cancels: u32,
+    /// The plan's time ran out.
+    pub(crate) plan_timed_out: Option<Time>,
+    /// The volume was full before every step had ended.
+    pub(crate) volume_full: bool,
+}
+
+/// What is asked of all steps at once, kept as counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    /// Steps that are not finally and have not ended.
+    pub(crate) open_main: usize,
+    /// Steps that have not ended.
+    pub(crate) open: usize,
+    /// Failures that are not allowed.
+    pub(crate) failed: usize,
+    /// Steps that ended Cancelled.
+    pub(crate) cancelled: usize,
+}
+
 impl State {
     /// The state before the first event.
+    #[must_use]
     pub fn new(plan: Plan, run: RunId) -> Self {
-        Self { plan, run }
+        let conditions = |step: &crate::Step| u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX);
+        let tracks: Vec<Track> = plan.steps.iter().map(|step| Track::new(conditions(step))).collect();
+        let open_main = plan.steps.iter().filter(|step| !step.finally).count();
+        Self {
+            graph: Graph::new(&plan),
+            slots: Slots::new(&plan),
+            count: Count { open_main, open: tracks.len(), ..Count::default() },
+            tracks,
+            timers: Timers::default(),
+            seq: 0,
+            now: 0,
+            halt: Halt::default(),
+            plan_deadline: None,
+            ends: VecDeque::new(),
+            touched: Vec::new(),
+            granted: VecDeque::new(),
+            changed: VecDeque::new(),
+            work: 0,
+            plan,
+            run,
+        }
     }
-    /// Takes one event in and settles everything that follows from it.
+
+    /// Takes one event in and settles everything that follows from it: first all ends, then turns.
+    ///
+    /// # Errors
+    /// [`Impossible`], and the state is unchanged, when the event cannot follow the ones before. What an instance or an
+    /// attempt of the past still has to say is no error: it changes nothing (rule C5).
     pub fn next(&mut self, event: &Event) -> Result<(), Impossible> {
-        todo!()
+        self.check(event)?;
+        let before = core::mem::replace(&mut self.now, event.at);
+        self.seq = event.seq;
+        self.handle(&event.kind, before);
+        self.settle();
+        #[cfg(debug_assertions)]
+        self.assert_invariants();
+        Ok(())
     }
-    /// A step whose desired turn changed since it was last asked for here; grants first. Each is given out once.
-    pub fn poll_turn(&mut self) -> Option<StepId> {
-        todo!()
-    }
-    /// The desired content of the step's turn file.
-    pub fn turn_for(&self, step: StepId) -> Turn {
-        todo!()
-    }
-    /// Makes sure that the step's next turn number is above `turn` (found in a turn file or report that the journal does not know).
-    pub fn raise_turn(&mut self, step: StepId, turn: u64) {
-        todo!()
-    }
-    /// The moment of the next timer. A `Kind::Deadline` event at or after it makes it go off.
-    pub fn next_deadline(&self) -> Option<Time> {
-        todo!()
-    }
+
     /// How the plan ended; `None` until every step has.
+    #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
-        todo!()
+        if self.count.open > 0 {
+            return None;
+        }
+        if self.count.failed > 0 || self.halt.plan_timed_out.is_some() || self.halt.volume_full {
+            Some(Outcome::Failed)
+        } else if self.count.cancelled > 0 {
+            Some(Outcome::Cancelled)
+        } else {
+            Some(Outcome::Succeeded)
+        }
     }
-    /// What can be told of a step.
-    pub fn view(&self, step: StepId) -> StepView {
-        todo!()
+
+    /// The moment of the next timer. A `Kind::Deadline` event at or after it makes it go off.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
     }
+
     /// The present phase of a step (cheap).
+    #[must_use]
     pub fn phase(&self, step: StepId) -> Phase {
-        todo!()
+        self.track(step).phase
     }
+
     /// The plan.
-    pub fn plan(&self) -> &Plan {
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
         &self.plan
     }
+
     /// The run.
-    pub fn run(&self) -> RunId {
+    #[must_use]
+    pub const fn run(&self) -> RunId {
         self.run
     }
+
     /// The `seq` of the newest event applied; 0 before the first.
-    pub fn seq(&self) -> u64 {
-        todo!()
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Edges, lines and steps looked at so far: a measure of cost that is the same on every machine.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn work(&self) -> u64 {
+        self.work
+    }
+
+    pub(crate) fn track(&self, step: StepId) -> &Track {
+        &self.tracks[step.index()]
+    }
+
+    pub(crate) fn track_mut(&mut self, step: StepId) -> &mut Track {
+        &mut self.tracks[step.index()]
+    }
+
+    pub(crate) fn step(&self, step: StepId) -> &crate::Step {
+        &self.plan.steps[step.index()]
+    }
+
+    /// What has to hold after every event, whatever it was.
+    #[cfg(debug_assertions)]
+    fn assert_invariants(&self) {
+        assert!(self.ends.is_empty() && self.touched.is_empty() && !self.halt.drain_is_due, "settled to a fixed point");
+        let mut used = alloc::vec![0u32; self.plan.pools.len()];
+        let mut attempts = 0u32;
+        for (id, step) in graph::steps(&self.plan) {
+            let track = self.track(id);
+            if track.holds_slot() {
+                attempts += 1;
+                step.uses.iter().for_each(|wanted| used[wanted.pool as usize] += wanted.units);
+                assert!(track.open && track.arrived, "{}: an attempt has a container", step.name);
+            }
+            if track.phase.is_end() {
+                assert!(track.timer.is_none() && !track.open, "{}: an end is an end", step.name);
+            }
+            assert!(!self.slots.is_waiting(id) || track.waits(), "{}: only who waits stands in a line", step.name);
+        }
+        assert!(self.plan.max_parallel.is_none_or(|limit| attempts <= limit), "maxParallel");
+        for (index, pool) in self.plan.pools.iter().enumerate() {
+            assert!(self.slots.free_units(index) + used[index] == pool.capacity, "pool {}", pool.name);
+        }
     }
 }

@@ -1,0 +1,341 @@
+//! What each kind of event does. Every `handle_*` takes one kind in; what follows for others is `settle.rs`.
+
+use alloc::format;
+use podturn_wire::{Ended, InstanceId, Last};
+
+use crate::state::Phase;
+use crate::timers::{self, Owner, Timer};
+use crate::track::{Detail, Verdict};
+use crate::{Event, Impossible, Kind, Reason, Request, State, StepId, Time};
+
+impl State {
+    /// Refuses what cannot follow, before anything is changed.
+    pub(crate) fn check(&self, event: &Event) -> Result<(), Impossible> {
+        let refuse = |why| Err(Impossible { why });
+        if Some(event.seq) != self.seq.checked_add(1) {
+            return refuse(format!("event {} follows event {}: the journal has a gap", event.seq, self.seq));
+        }
+        let started = match event.kind {
+            Kind::CoordinatorStarted { rebooted } => Some(rebooted),
+            _ => None,
+        };
+        if self.seq == 0 && started.is_none() {
+            return refuse(format!("event {} comes before the coordinator's start", event.seq));
+        }
+        if event.at < self.now && started != Some(true) {
+            return refuse(format!(
+                "event {}: time falls from {} to {} within one boot",
+                event.seq, self.now, event.at
+            ));
+        }
+        let Some(step) = step_of(&event.kind) else { return Ok(()) };
+        if step.index() >= self.tracks.len() {
+            return refuse(format!("event {}: the plan has no step number {}", event.seq, step.0));
+        }
+        let track = self.track(step);
+        match event.kind {
+            Kind::Arrived { instance, .. } if track.arrived && track.instance == Some(instance) => {
+                let name = &self.step(step).name;
+                refuse(format!("event {}: instance {instance} of step {name} arrives twice", event.seq))
+            }
+            Kind::NotBegun { instance, attempt, .. }
+                if self.is_present(step, instance, attempt)
+                    && (track.phase != Phase::Stopping || track.begun_at.is_some()) =>
+            {
+                let name = &self.step(step).name;
+                let phase = track.phase;
+                refuse(format!("event {}: attempt {attempt} of step {name} is {phase:?}, not called back", event.seq))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn handle(&mut self, kind: &Kind, before: Time) {
+        match *kind {
+            Kind::CoordinatorStarted { rebooted } => self.handle_start(rebooted, before),
+            Kind::Arrived { step, instance, report, last } => self.handle_arrival(step, instance, report, last),
+            Kind::Begun { step, instance, report, attempt, started_at } => {
+                if self.takes_report(step, instance, report) && self.is_present(step, instance, attempt) {
+                    self.handle_begun(step, started_at);
+                }
+            }
+            Kind::Ended { step, instance, report, attempt, started_at, ended } => {
+                if self.takes_report(step, instance, report) && self.is_present(step, instance, attempt) {
+                    self.handle_end(step, started_at, ended);
+                }
+            }
+            Kind::StopSignal { step, instance, report, signal } => {
+                if self.takes_report(step, instance, report) {
+                    self.handle_stop_signal(step, signal);
+                }
+            }
+            Kind::Lost { step, instance, survivors } => {
+                if self.is_alive(step, instance) {
+                    self.handle_loss(step, survivors);
+                }
+            }
+            Kind::Connected { .. } => {}
+            Kind::Deaf { step, instance } => {
+                if self.is_alive(step, instance) {
+                    self.handle_deafness(step);
+                }
+            }
+            Kind::NotBegun { step, instance, attempt } => {
+                if self.is_present(step, instance, attempt) {
+                    self.handle_call_back(step);
+                }
+            }
+            Kind::Deadline => self.handle_deadline(),
+            Kind::Requested { request: Request::Cancel } => self.handle_cancel(),
+            Kind::VolumeFull => self.handle_full_volume(),
+        }
+    }
+
+    /// Whether the instance is the step's present one and lives (rule C5).
+    fn is_alive(&self, step: StepId, instance: InstanceId) -> bool {
+        let track = self.track(step);
+        track.arrived && track.instance == Some(instance)
+    }
+
+    /// Whether the attempt is the step's present one, under way in this instance (rule C5).
+    fn is_present(&self, step: StepId, instance: InstanceId, attempt: u32) -> bool {
+        let track = self.track(step);
+        self.is_alive(step, instance) && track.holds_slot() && track.attempt == attempt
+    }
+
+    /// Whether a report counts; if so the next turn acknowledges it.
+    fn takes_report(&mut self, step: StepId, instance: InstanceId, report: u64) -> bool {
+        let counts = self.is_alive(step, instance);
+        if counts {
+            let track = self.track_mut(step);
+            track.ack = track.ack.max(report);
+        }
+        counts
+    }
+
+    fn handle_start(&mut self, rebooted: bool, before: Time) {
+        if self.seq == 1 {
+            self.plan_deadline = self.plan.timeout.map(|timeout| timers::after(self.now, timeout));
+            if let Some(at) = self.plan_deadline {
+                self.timers.set(at, Owner::Plan);
+            }
+            self.main_may_be_over();
+            (0..self.tracks.len() as u32).map(StepId).for_each(|id| self.consider(id));
+        } else if rebooted {
+            self.handle_reboot(before);
+        }
+    }
+
+    /// No process of the run is left and the clock began anew. What was begun is Interrupted; what was not waits for a
+    /// new instance, and whoever is due has the whole arrival timeout again, because the node has just come up.
+    fn handle_reboot(&mut self, before: Time) {
+        self.timers.rebase(before, self.now);
+        self.plan_deadline = self.plan_deadline.map(|at| timers::rebased(at, before, self.now));
+        for id in (0..self.tracks.len() as u32).map(StepId) {
+            let now = self.now;
+            let track = self.track_mut(id);
+            track.arrived = false;
+            track.leaving = false;
+            if let Some((at, _)) = &mut track.timer {
+                *at = timers::rebased(*at, before, now);
+            }
+            if matches!(self.track(id).timer, Some((_, Timer::Arrival))) {
+                self.unset_timer(id);
+            }
+            if self.track(id).holds_slot() {
+                if self.track(id).begun_at.is_some() {
+                    self.attempt_cut_off(id, Verdict::Interrupted, Detail::Reboot, true);
+                } else {
+                    self.attempt_not_begun(id, Verdict::Interrupted, Detail::Reboot, true);
+                }
+            }
+            self.consider(id);
+        }
+    }
+
+    /// Rule C4: the old instance is dead, and its attempt is settled by what the new one remembers.
+    fn handle_arrival(&mut self, step: StepId, instance: InstanceId, report: u64, last: Option<Last>) {
+        let track = self.track_mut(step);
+        if track.instance == Some(instance) {
+            return; // given up as lost or deaf: it does not come back, its container may
+        }
+        track.instance = Some(instance);
+        track.arrived = true;
+        track.leaving = false;
+        track.ack = report;
+        self.touched.push(step);
+        let track = self.track(step);
+        if track.open {
+            let (held_slot, attempt) = (track.holds_slot(), track.attempt);
+            match last.filter(|last| last.attempt == attempt) {
+                Some(Last { started_at, ended: Some(ended), .. }) => {
+                    self.begin(step, started_at);
+                    self.attempt_ended(step, ended);
+                }
+                Some(Last { started_at, ended: None, .. }) => {
+                    self.begin(step, started_at);
+                    self.attempt_cut_off(step, Verdict::ShimLost, Detail::None, true);
+                }
+                None if track.begun_at.is_some() => {
+                    self.attempt_cut_off(step, Verdict::ShimLost, Detail::None, true);
+                }
+                None if held_slot => self.attempt_not_begun(step, Verdict::ShimLost, Detail::None, true),
+                None => {}
+            }
+        }
+        self.consider(step);
+    }
+
+    fn handle_begun(&mut self, step: StepId, started_at: Time) {
+        if self.track(step).begun_at.is_some() {
+            return;
+        }
+        self.begin(step, started_at);
+        if self.track(step).phase == Phase::Granted {
+            self.set_phase(step, Phase::Running);
+            if let Some(limit) = self.attempt_limit(step) {
+                self.set_timer(step, limit, Timer::Attempt);
+            }
+        }
+    }
+
+    fn handle_end(&mut self, step: StepId, started_at: Time, ended: Ended) {
+        self.begin(step, started_at);
+        self.attempt_ended(step, ended);
+    }
+
+    /// Somebody outside the pod stops this one container (a failed liveness probe, `podman kill`).
+    fn handle_stop_signal(&mut self, step: StepId, signal: u8) {
+        let finally = self.step(step).finally;
+        match self.track(step).phase {
+            Phase::Pending | Phase::Backoff if finally => {} // it stays for its turn
+            Phase::Granted if finally => {}
+            Phase::Pending | Phase::Backoff if self.track(step).leaving => {} // said before
+            Phase::Pending | Phase::Backoff => {
+                self.end(step, Phase::Failed, Reason::Interrupted, Detail::Signal(signal));
+            }
+            Phase::Granted | Phase::Running => {
+                self.track_mut(step).leaving = true;
+                self.stop(step, Verdict::Interrupted, Detail::Signal(signal));
+            }
+            Phase::Stopping => self.track_mut(step).leaving = true,
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+        }
+    }
+
+    fn handle_loss(&mut self, step: StepId, survivors: bool) {
+        let restarts = self.step(step).restarts;
+        let detail = if survivors { Detail::Survivors } else { Detail::None };
+        let track = self.track_mut(step);
+        track.arrived = false;
+        track.leaving = false;
+        match track.phase {
+            Phase::Pending | Phase::Backoff if restarts => self.consider(step),
+            Phase::Pending | Phase::Backoff => self.end(step, Phase::Failed, Reason::ShimLost, detail),
+            Phase::Granted | Phase::Running | Phase::Stopping if track.begun_at.is_some() => {
+                self.attempt_cut_off(step, Verdict::ShimLost, detail, restarts);
+            }
+            Phase::Granted | Phase::Running | Phase::Stopping => {
+                self.attempt_not_begun(step, Verdict::ShimLost, detail, restarts);
+            }
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+        }
+    }
+
+    fn handle_deafness(&mut self, step: StepId) {
+        match self.track(step).phase {
+            Phase::Granted | Phase::Running => self.stop(step, Verdict::ShimLost, Detail::Survivors),
+            Phase::Pending | Phase::Backoff => self.handle_loss(step, false),
+            Phase::Stopping => {} // the first verdict stands
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+        }
+    }
+
+    /// `NotBegun`: the attempt was called back in time.
+    fn handle_call_back(&mut self, step: StepId) {
+        let restarts = self.step(step).restarts;
+        let track = self.track_mut(step);
+        if track.verdict == Some(Verdict::ShimLost) {
+            track.arrived = false; // deaf: nothing more is given to it
+        }
+        self.attempt_not_begun(step, Verdict::ShimLost, Detail::None, restarts);
+    }
+
+    fn handle_deadline(&mut self) {
+        while let Some((at, owner)) = self.timers.pop_due(self.now) {
+            self.work += 1;
+            let Owner::Step(step) = owner else {
+                self.plan_deadline = None;
+                self.halt.plan_timed_out = Some(at);
+                self.stop_main(Reason::PlanTimedOut);
+                continue;
+            };
+            let Some((_, timer)) = self.track_mut(step).timer.take() else { continue };
+            match timer {
+                Timer::Arrival => self.end(step, Phase::Failed, Reason::NeverArrived, Detail::None),
+                Timer::Backoff => self.consider(step),
+                Timer::Attempt => self.stop(step, Verdict::TimedOut, Detail::None),
+            }
+        }
+    }
+
+    /// The first one covers what is not finally; the second one the rest.
+    fn handle_cancel(&mut self) {
+        self.halt.cancels = self.halt.cancels.saturating_add(1);
+        match self.halt.cancels {
+            1 => self.stop_main(Reason::CancelRequested),
+            _ => self.stop_finally(Reason::CancelRequested),
+        }
+    }
+
+    /// Nothing that follows could be journaled, so everything ends now.
+    fn handle_full_volume(&mut self) {
+        if self.count.open > 0 {
+            self.halt.volume_full = true;
+            self.stop_main(Reason::VolumeFull);
+            self.stop_finally(Reason::VolumeFull);
+        }
+    }
+
+    fn stop_main(&mut self, reason: Reason) {
+        if self.count.open_main > 0 {
+            self.halt.main.get_or_insert(reason);
+            self.stop_all(false, reason);
+        }
+    }
+
+    fn stop_finally(&mut self, reason: Reason) {
+        self.halt.finally.get_or_insert(reason);
+        self.stop_all(true, reason);
+    }
+
+    /// One walk over the plan: a change of the whole plan may cost that much.
+    fn stop_all(&mut self, finally: bool, reason: Reason) {
+        for id in (0..self.tracks.len() as u32).map(StepId) {
+            self.work += 1;
+            if self.step(id).finally != finally {
+                continue;
+            }
+            match self.track(id).phase {
+                Phase::Pending | Phase::Backoff => self.end(id, Phase::Cancelled, reason, Detail::None),
+                Phase::Granted | Phase::Running => self.stop(id, Verdict::Cancelled(reason), Detail::None),
+                Phase::Stopping => {} // the first verdict stands
+                Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+            }
+        }
+    }
+}
+
+fn step_of(kind: &Kind) -> Option<StepId> {
+    match *kind {
+        Kind::Arrived { step, .. }
+        | Kind::Begun { step, .. }
+        | Kind::Ended { step, .. }
+        | Kind::StopSignal { step, .. }
+        | Kind::Lost { step, .. }
+        | Kind::Connected { step, .. }
+        | Kind::Deaf { step, .. }
+        | Kind::NotBegun { step, .. } => Some(step),
+        Kind::CoordinatorStarted { .. } | Kind::Deadline | Kind::Requested { .. } | Kind::VolumeFull => None,
+    }
+}

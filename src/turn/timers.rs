@@ -1,0 +1,71 @@
+//! Timers as data: what becomes due when. The caller owns the clock.
+
+use alloc::collections::BTreeSet;
+
+use crate::{Millis, StepId, Time};
+
+/// What a step's one timer is for. A step never needs two at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// Set when a step could have its turn and no container of it is there, `arrivalTimeout` later. Then: Failed,
+    /// `NeverArrived`.
+    Arrival,
+    /// Set when an attempt failed and another one may follow, `backoff` later. Then: it may have its next turn.
+    Backoff,
+    /// Set when an attempt was begun, the step's `timeout` after its begin. Then: it is told to stop. The shim keeps the
+    /// same limit; this one is for a shim that does not.
+    Attempt,
+}
+
+/// Who a timer belongs to. At the same moment a step's own timer goes first: its reason says more than the plan's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// A step's [`Timer`].
+    Step(StepId),
+    /// The plan's `timeout`. Set at the coordinator's first start, taken away when the last step that is not finally has
+    /// ended. Then: those steps are stopped or Cancelled, and the outcome is Failed.
+    Plan,
+}
+
+/// All timers that are set, in the order in which they go off.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timers {
+    queue: BTreeSet<(Time, Owner)>,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Time, owner: Owner) {
+        self.queue.insert((at, owner));
+    }
+
+    pub(crate) fn unset(&mut self, at: Time, owner: Owner) {
+        let was_set = self.queue.remove(&(at, owner));
+        debug_assert!(was_set, "a timer that is unset had been set");
+    }
+
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the oldest timer that is due at `now`.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Owner)> {
+        self.queue.first().filter(|(at, _)| *at <= now)?;
+        self.queue.pop_first()
+    }
+
+    /// After a reboot the clock began anew: what was left of each timer at `before` is left from `now` on.
+    pub(crate) fn rebase(&mut self, before: Time, now: Time) {
+        self.queue = self.queue.iter().map(|(at, owner)| (rebased(*at, before, now), *owner)).collect();
+    }
+}
+
+/// `deadline` of a clock that showed `before`, on a clock that shows `now`.
+pub(crate) const fn rebased(deadline: Time, before: Time, now: Time) -> Time {
+    now.saturating_add(deadline.saturating_sub(before))
+}
+
+/// `from` and a duration later. A sum that no clock reaches is the end of time.
+pub(crate) const fn after(from: Time, duration: Millis) -> Time {
+    const NANOSECONDS: u64 = 1_000_000;
+    from.saturating_add(duration.saturating_mul(NANOSECONDS))
+}

@@ -1,0 +1,181 @@
+//! What the core remembers of one step.
+
+use alloc::vec::Vec;
+use podturn_wire::{Ended, InstanceId};
+
+use crate::timers::Timer;
+use crate::{Phase, Reason, StepId, Time};
+
+/// The changing half of a step; the unchanging one is [`crate::Step`].
+#[derive(Clone, Debug)]
+pub(crate) struct Track {
+    pub(crate) phase: Phase,
+    /// Why it ended, or why it is in `Backoff` or `Stopping`.
+    pub(crate) reason: Option<Reason>,
+    /// What `reason` does not say by itself.
+    pub(crate) detail: Detail,
+    /// Conditions that are not met yet.
+    pub(crate) unmet: u32,
+    pub(crate) due_at: Option<Time>,
+    pub(crate) ended_at: Option<Time>,
+    /// When its first attempt was begun: `Some` meets `Started`.
+    pub(crate) started_at: Option<Time>,
+
+    /// The newest instance; kept when it is gone, so that its late words can be told from a newcomer's.
+    pub(crate) instance: Option<InstanceId>,
+    /// Whether that instance lives, as far as is known.
+    pub(crate) arrived: bool,
+    /// It was told from outside to end, so no attempt goes to it any more.
+    pub(crate) leaving: bool,
+    /// The newest report taken into account.
+    pub(crate) ack: u64,
+
+    /// The newest attempt's number; 0: none yet.
+    pub(crate) attempt: u32,
+    /// That attempt is not settled: it is under way, or waits to be given to another instance (rule C7).
+    pub(crate) open: bool,
+    /// When that attempt was begun.
+    pub(crate) begun_at: Option<Time>,
+    /// Why it was told to stop.
+    pub(crate) verdict: Option<Verdict>,
+    /// Settled attempts.
+    pub(crate) attempts: Vec<Attempt>,
+
+    pub(crate) timer: Option<(Time, Timer)>,
+
+    /// The number of the desired turn.
+    pub(crate) turn: u64,
+    /// What that number stands for.
+    pub(crate) desired: Desired,
+    /// The desired turn was not given out yet.
+    pub(crate) changed: bool,
+}
+
+/// Why an attempt was told to stop. The first verdict stands, whatever comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The rest of the plan does not want it: its end is Cancelled.
+    Cancelled(Reason),
+    /// It ran longer than its `timeout`.
+    TimedOut,
+    /// Its container is being stopped from outside.
+    Interrupted,
+    /// Its shim does not answer.
+    ShimLost,
+}
+
+impl Verdict {
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Cancelled(reason) => reason,
+            Self::TimedOut => Reason::TimedOut,
+            Self::Interrupted => Reason::Interrupted,
+            Self::ShimLost => Reason::ShimLost,
+        }
+    }
+}
+
+/// What a sentence needs beside the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Nothing.
+    None,
+    /// The dependency that was lost: its place in the step's `dependsOn`.
+    Dependency(usize),
+    /// The step whose failure it was.
+    Culprit(StepId),
+    /// Its command may still run.
+    Survivors,
+    /// The signal that came from outside.
+    Signal(u8),
+    /// The node rebooted.
+    Reboot,
+}
+
+/// What a turn asks for. Everything else in a turn follows from the plan, or from an end that does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Desired {
+    pub(crate) instance: Option<InstanceId>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) ended: bool,
+}
+
+/// One attempt that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it was begun; `None`: it never was.
+    pub started_at: Option<Time>,
+    /// When it had ended, or was judged.
+    pub ended_at: Time,
+    /// How it counted.
+    pub reason: Reason,
+    /// What its shim said of its end; `None`: nothing.
+    pub ended: Option<Ended>,
+}
+
+impl Track {
+    pub(crate) fn new(conditions: u32) -> Self {
+        Self {
+            phase: Phase::Pending,
+            reason: None,
+            detail: Detail::None,
+            unmet: conditions,
+            due_at: None,
+            ended_at: None,
+            started_at: None,
+            instance: None,
+            arrived: false,
+            leaving: false,
+            ack: 0,
+            attempt: 0,
+            open: false,
+            begun_at: None,
+            verdict: None,
+            attempts: Vec::new(),
+            timer: None,
+            turn: 0,
+            desired: Desired { instance: None, attempt: None, ended: false },
+            changed: false,
+        }
+    }
+
+    /// Whether an attempt could be given to its container now.
+    pub(crate) const fn has_container(&self) -> bool {
+        self.arrived && !self.leaving
+    }
+
+    /// Whether it waits for something: dependencies, a container, a slot, the next attempt.
+    pub(crate) const fn waits(&self) -> bool {
+        match self.phase {
+            Phase::Pending | Phase::Backoff => true,
+            Phase::Granted | Phase::Running | Phase::Stopping => false,
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => false,
+        }
+    }
+
+    /// Whether it holds a slot.
+    pub(crate) const fn holds_slot(&self) -> bool {
+        match self.phase {
+            Phase::Granted | Phase::Running | Phase::Stopping => true,
+            Phase::Pending | Phase::Backoff => false,
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => false,
+        }
+    }
+
+    /// The end of the last settled attempt, as its shim told it.
+    pub(crate) fn last_end(&self) -> Option<Ended> {
+        self.attempts.last().and_then(|attempt| attempt.ended)
+    }
+
+    /// What its turn should ask for. Without any instance there is nobody to ask.
+    pub(crate) fn wanted(&self) -> Desired {
+        let attempt = match self.phase {
+            Phase::Granted | Phase::Running => Some(self.attempt),
+            Phase::Pending | Phase::Backoff | Phase::Stopping => None,
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => None,
+        };
+        Desired { instance: self.instance, attempt, ended: self.instance.is_some() && self.phase.is_end() }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the core tells outside: turns for shims, views for people. Pure readings of the state, but for the list of
+//! turns that changed.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use podturn_wire::{Ended, InstanceId, Text, Then, Turn, exit};
+
+use crate::timers::Timer;
+use crate::track::Attempt;
+use crate::{Phase, Reason, State, StepId, Time};
+
+/// What can be told of a step. Everything a view shows comes from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepView {
+    /// Where it is.
+    pub phase: Phase,
+    /// Why it is there, for steps that have ended (and for `Backoff` and `Stopping`: why).
+    pub reason: Option<Reason>,
+    /// The same as a sentence that a person understands.
+    pub message: String,
+    /// Attempts begun or granted so far.
+    pub attempts: u32,
+    /// The newest instance of its shim, also when it is gone.
+    pub instance: Option<InstanceId>,
+    /// Whether a container of this step is there now.
+    pub arrived: bool,
+    /// When its conditions were met.
+    pub due_at: Option<Time>,
+    /// When its first attempt was begun.
+    pub started_at: Option<Time>,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+    /// The last attempt's end.
+    pub last_end: Option<Ended>,
+    /// The code that its container ends with, once it has ended.
+    pub container_exit_code: Option<u8>,
+    /// When its next attempt is due, in `Backoff`.
+    pub next_attempt_at: Option<Time>,
+    /// Every attempt that is over, oldest first.
+    pub history: Vec<Attempt>,
+}
+
+impl State {
+    /// A step whose desired turn changed since it was last asked for here; grants first. Each is given out once.
+    pub fn poll_turn(&mut self) -> Option<StepId> {
+        loop {
+            let step = self.granted.pop_front().or_else(|| self.changed.pop_front())?;
+            if core::mem::take(&mut self.track_mut(step).changed) {
+                return Some(step);
+            }
+        }
+    }
+
+    /// The desired content of the step's turn file.
+    #[must_use]
+    pub fn turn_for(&self, step: StepId) -> Turn {
+        let (track, plan) = (self.track(step), self.step(step));
+        let then = if !track.desired.ended {
+            Then::Stay
+        } else if plan.restarts {
+            Then::Park // exiting would make the kubelet run the step again
+        } else {
+            let message = Text::truncated(&self.message(step));
+            Then::Exit { code: self.container_exit_code(step).unwrap_or(exit::OK), message }
+        };
+        Turn {
+            run: self.run,
+            instance: track.desired.instance,
+            turn: track.turn,
+            ack: track.ack,
+            attempt: track.desired.attempt,
+            then,
+            signal: plan.stop_signal,
+            grace: self.plan.grace_period,
+            timeout: plan.timeout,
+            coordinator_grace: self.plan.coordinator_grace,
+            termination_log: Text::truncated(&plan.termination_log),
+        }
+    }
+
+    /// Makes sure that the step's next turn number is above `turn` (found in a turn file or report that the journal does
+    /// not know). If the present one is not, it gets a new number and is given out again.
+    pub fn raise_turn(&mut self, step: StepId, turn: u64) {
+        let track = self.track_mut(step);
+        if turn <= track.turn {
+            return;
+        }
+        track.turn = turn;
+        if track.instance.is_some() {
+            track.turn = turn.saturating_add(1);
+            self.give_out(step);
+        }
+    }
+
+    /// What can be told of a step.
+    #[must_use]
+    pub fn view(&self, step: StepId) -> StepView {
+        let track = self.track(step);
+        StepView {
+            phase: track.phase,
+            reason: track.reason,
+            message: self.message(step),
+            attempts: track.attempt,
+            instance: track.instance,
+            arrived: track.arrived,
+            due_at: track.due_at,
+            started_at: track.started_at,
+            ended_at: track.ended_at,
+            last_end: track.last_end(),
+            container_exit_code: self.container_exit_code(step),
+            next_attempt_at: track.timer.filter(|(_, timer)| *timer == Timer::Backoff).map(|(at, _)| at),
+            history: track.attempts.clone(),
+        }
+    }
+
+    /// The units of a pool (an index into [`crate::Plan::pools`]) that are held now.
+    #[must_use]
+    pub fn pool_in_use(&self, pool: usize) -> u32 {
+        self.plan.pools[pool].capacity.saturating_sub(self.slots.free_units(pool))
+    }
+
+    /// The table of exit codes, from its last row upwards.
+    fn container_exit_code(&self, step: StepId) -> Option<u8> {
+        let track = self.track(step);
+        let own = track.last_end().map_or(exit::OK, |ended| ended.exit.code());
+        match (track.phase, track.reason) {
+            (Phase::Succeeded | Phase::Omitted, _) => Some(exit::OK),
+            (Phase::Cancelled, _) => Some(exit::CANCELLED),
+            (Phase::Failed, _) if self.step(step).allow_failure => Some(exit::OK),
+            (Phase::Failed, Some(Reason::TimedOut)) => Some(exit::TIMED_OUT),
+            (Phase::Failed, _) if own == exit::OK => Some(exit::FAILED),
+            (Phase::Failed, _) => Some(own),
+            (Phase::Pending | Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping, _) => None,
+        }
+    }
+
+    /// Numbers the turns that this event changed: the end of settling, so that one event makes at most one turn a step.
+    pub(crate) fn note_turns(&mut self) {
+        let mut touched = core::mem::take(&mut self.touched);
+        for step in touched.drain(..) {
+            self.work += 1;
+            let track = self.track_mut(step);
+            let wanted = track.wanted();
+            if wanted != track.desired {
+                track.desired = wanted;
+                track.turn = track.turn.saturating_add(1);
+                self.give_out(step);
+            }
+        }
+        self.touched = touched; // keeps its room for the next event
+    }
+
+    fn give_out(&mut self, step: StepId) {
+        let track = self.track_mut(step);
+        track.changed = true;
+        if track.phase == Phase::Granted {
+            self.granted.push_back(step);
+        } else {
+            self.changed.push_back(step);
+        }
+    }
+}
