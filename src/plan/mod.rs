@@ -1,1 +1,34 @@
 //! Annotation or file to checked graph. Every value keeps its place in the source, so that errors can point.
+//!
+//! ```text
+//! Manifest::read ─> manifest.plan ─┐
+//! Source::file("PODTURN_PLAN", ..) ┴─> check(&source, &facts) ─> Checked { plan, warnings } | Diagnostics
+//!                                                                   └─> canonical(&plan): the plan as JSON
+//! ```
+//!
+//! Belongs here: the plan's language, its errors, and finding a plan in a manifest. Does not belong here: reading files,
+//! printing, and changing manifests.
+
+mod canonical;
+mod check;
+pub mod diagnostic;
+mod durations;
+mod facts;
+mod fields;
+mod graph;
+mod manifest;
+mod retry;
+mod signals;
+mod source;
+mod steps;
+pub mod yaml;
+
+pub use canonical::canonical;
+pub use check::{Checked, check};
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
+pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, RestartPolicy, TerminationMessagePolicy};
+pub use manifest::{ANNOTATION, Manifest};
+pub use source::{FILE_MAX, Source, SourceFile, Span};
+
+/// The name of the environment variable that holds a plan, and of its text in errors.
+pub const PODTURN_PLAN: &str = "PODTURN_PLAN";

@@ -1,0 +1,340 @@
+//! What is wrong with an input, where, and what to do about it.
+//!
+//! Belongs here: the data of a message and how it looks as text. Does not belong here: deciding that something is
+//! wrong, and printing (`cli` does that).
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::source::{SourceFile, Span};
+
+/// How many diagnostics are kept. Nobody reads more; what a text of megabytes could produce would only cost memory.
+const KEPT_MAX: usize = 100;
+
+/// How much of a long line is shown around the place, in bytes to each side.
+const LINE_CONTEXT: usize = 160;
+
+/// How many names are compared for a 'did you mean' over all diagnostics together, so that the search stays cheap
+/// when nothing in a large file is right.
+const COMPARISONS_MAX: usize = 200_000;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The input is refused.
+    Error,
+    /// The input is taken, and will surprise.
+    Warning,
+}
+
+/// A range of bytes in a file.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Which file.
+    pub file: Arc<SourceFile>,
+    /// Which bytes.
+    pub span: Span,
+}
+
+/// One message for the person who wrote the input.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one line that can stand alone.
+    pub message: String,
+    /// What is said right at the carets.
+    pub label: Option<String>,
+    /// Where. `None` for what is wrong with no text, such as a file that cannot be read.
+    pub place: Option<Place>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error without a place.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), label: None, place: None, help: None }
+    }
+
+    /// A warning without a place.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    /// Sets the place.
+    pub fn at(&mut self, file: &Arc<SourceFile>, span: Span) -> &mut Self {
+        self.place = Some(Place { file: Arc::clone(file), span });
+        self
+    }
+
+    /// Sets what is said at the carets.
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets what to do.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says `did you mean "..."?` at the carets where there is a name to suggest.
+    pub fn did_you_mean(&mut self, name: Option<&str>) -> &mut Self {
+        if let Some(name) = name {
+            self.label = Some(format!("did you mean {}?", quote(name)));
+        }
+        self
+    }
+
+    fn order(&self) -> (bool, usize, usize) {
+        self.place.as_ref().map_or((false, 0, 0), |place| (true, place.span.start, place.span.end))
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self.order() == other.order() && self.message == other.message && self.help == other.help
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let name = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let Some(place) = &self.place else {
+            let mut group = Group::with_title(level.with_name(name).primary_title(&self.message));
+            if let Some(help) = &self.help {
+                group = group.element(Level::HELP.message(help));
+            }
+            return renderer.render(&[group]);
+        };
+        let (line, column) = place.file.line_and_column(place.span.start);
+        let name = format!("{}:{line}:{column}: {name}", place.file.name());
+        let shown = Shown::around(&place.file, line, place.span);
+        let mut annotation = AnnotationKind::Primary.span(shown.span.start..shown.span.end);
+        if let Some(label) = &self.label {
+            annotation = annotation.label(label);
+        }
+        let snippet = Snippet::source(shown.text.as_str()).line_start(line).annotation(annotation);
+        let mut group = Group::with_title(level.with_name(name.as_str()).primary_title(&self.message)).element(snippet);
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        renderer.render(&[group])
+    }
+}
+
+/// The piece of one line that is shown, and where in it the carets go.
+struct Shown {
+    text: String,
+    span: Span,
+}
+
+impl Shown {
+    fn around(file: &SourceFile, line: usize, span: Span) -> Self {
+        let whole = file.line(line);
+        let start = span.start.min(whole.end);
+        let end = span.end.clamp(start, whole.end);
+        let text = file.text();
+        let from = text.floor_char_boundary(start.saturating_sub(LINE_CONTEXT).max(whole.start)).max(whole.start);
+        let to = text.floor_char_boundary((start + LINE_CONTEXT).min(whole.end)).max(start);
+        Self {
+            text: text[from..to].to_owned(),
+            span: Span { start: start - from, end: text.floor_char_boundary(end.min(to)).max(start) - from },
+        }
+    }
+}
+
+/// Everything that is wrong with an input, in the order of the text. Never empty where it is an `Err`.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    kept: Vec<Diagnostic>,
+    more: usize,
+    has_errors: bool,
+}
+
+impl Diagnostics {
+    /// Adds one.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.has_errors |= diagnostic.severity == Severity::Error;
+        if self.kept.len() < KEPT_MAX {
+            self.kept.push(diagnostic);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds all of another input, or of another part of this one.
+    pub fn append(&mut self, other: Self) {
+        self.more += other.more;
+        self.has_errors |= other.has_errors;
+        other.kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Whether one of them is an error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.has_errors
+    }
+
+    /// Each of them, in order of place.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut all: Vec<&Diagnostic> = self.kept.iter().collect();
+        all.sort_by_key(|diagnostic| diagnostic.order());
+        // What an alias brings in twice is wrong in one place only.
+        all.dedup_by(|b, a| a.same_as(b));
+        all
+    }
+
+    /// All of them as text, with ANSI colours or without, ending with a newline. The caller decides about colours; for
+    /// one that writes to what may not be a terminal, `anstream` takes them out again.
+    #[must_use]
+    pub fn render(&self, colours: bool) -> String {
+        let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+        let mut parts: Vec<String> = self.sorted().iter().map(|diagnostic| diagnostic.render(&renderer)).collect();
+        if self.more > 0 {
+            parts.push(format!("... and {} more like these", self.more));
+        }
+        let mut text = parts.join("\n\n");
+        text.push('\n');
+        text
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        let mut all = Self::default();
+        all.push(diagnostic);
+        all
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.render(false).trim_end())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// Collects what is wrong with one file.
+#[derive(Debug)]
+pub struct Reporter {
+    file: Arc<SourceFile>,
+    found: Vec<Diagnostic>,
+    more: usize,
+    has_errors: bool,
+    comparisons: Cell<usize>,
+}
+
+impl Reporter {
+    /// For places in `file`.
+    #[must_use]
+    pub fn new(file: &Arc<SourceFile>) -> Self {
+        Self { file: Arc::clone(file), found: Vec::new(), more: 0, has_errors: false, comparisons: Cell::new(0) }
+    }
+
+    /// The file that places are in.
+    #[must_use]
+    pub fn file(&self) -> &Arc<SourceFile> {
+        &self.file
+    }
+
+    /// Notes an error at a place; the returned one takes label and help.
+    pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::error(message), span)
+    }
+
+    /// Notes a warning at a place.
+    pub fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::warning(message), span)
+    }
+
+    fn add(&mut self, mut diagnostic: Diagnostic, span: Span) -> &mut Diagnostic {
+        diagnostic.at(&self.file, span);
+        self.has_errors |= diagnostic.severity == Severity::Error;
+        if self.found.len() <= KEPT_MAX {
+            self.found.push(diagnostic);
+        } else {
+            // The one behind the last that will be kept takes whatever label and help come.
+            self.more += 1;
+            self.found[KEPT_MAX] = diagnostic;
+        }
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    /// Whether an error was noted.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.has_errors
+    }
+
+    /// The name nearest to `wrong`, if one is near enough to be a slip.
+    #[must_use]
+    pub fn nearest<'n>(&self, wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+        if wrong.len() > 80 {
+            return None;
+        }
+        let mut best: Option<(usize, &str)> = None;
+        for name in names {
+            self.comparisons.set(self.comparisons.get() + 1);
+            if self.comparisons.get() > COMPARISONS_MAX {
+                break;
+            }
+            let distance = strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());
+            let near = distance <= (wrong.chars().count().max(name.chars().count()) / 3).max(1);
+            if near && best.is_none_or(|(least, _)| distance < least) {
+                best = Some((distance, name));
+            }
+        }
+        best.map(|(_, name)| name)
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(self) -> Diagnostics {
+        let mut all = Diagnostics::default();
+        for diagnostic in self.found {
+            all.push(diagnostic);
+        }
+        all.more += self.more;
+        all.has_errors |= self.has_errors;
+        all
+    }
+}
+
+/// `text` in quotes, with control characters escaped and its end cut off where it is long.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    format!("\"{}\"", shorten(text))
+}
+
+/// As [`quote`], without the quotes.
+#[must_use]
+pub fn shorten(text: &str) -> String {
+    const MAX: usize = 64;
+    let cut = text.chars().take(MAX).fold(String::new(), |mut cut, c| {
+        if c.is_control() {
+            cut.extend(c.escape_debug())
+        } else {
+            cut.push(c)
+        }
+        cut
+    });
+    if text.chars().nth(MAX).is_some() { format!("{cut}...") } else { cut }
+}

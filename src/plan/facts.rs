@@ -1,0 +1,126 @@
+//! What has to be known of the pod besides the plan: `PODTURN_POD`, and its documented defaults.
+//!
+//! Belongs here: the data and its JSON form (schema `pod`). Does not belong here: reading a manifest (`manifest` does),
+//! and what follows from a fact for the plan (`check` does).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::source::{SourceFile, Span};
+
+/// The name of the environment variable, and of its text in errors.
+pub const PODTURN_POD: &str = "PODTURN_POD";
+
+/// What podturn has to know of the pod. `podturn inject` hands it to the init container in the environment variable
+/// PODTURN_POD; every member may be left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodFacts {
+    /// The pod's `restartPolicy`. Default: `Never`.
+    pub restart_policy: RestartPolicy,
+    /// Where the coordinator runs. Default: `container`.
+    pub placement: Placement,
+    /// The pod's `terminationGracePeriodSeconds`. Default: 30.
+    pub termination_grace_period_seconds: u64,
+    /// The pod's ordinary containers, in its order. Empty: not known, so names cannot be checked.
+    pub containers: Vec<ContainerFacts>,
+    /// The names of the pod's init containers, which are over before the first turn.
+    pub init_containers: Vec<String>,
+}
+
+/// What podturn has to know of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether the kubelet starts it again when it has ended. Default: as the pod's restart policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<bool>,
+    /// The file for its last message. Default: `/dev/termination-log`.
+    #[serde(default = "default_termination_message_path")]
+    pub termination_message_path: String,
+    /// Where the kubelet takes its last message from. Default: `File`.
+    #[serde(default)]
+    pub termination_message_policy: TerminationMessagePolicy,
+}
+
+/// The default of `terminationMessagePath` (Kubernetes API, Container v1 core).
+pub(super) const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
+
+fn default_termination_message_path() -> String {
+    TERMINATION_MESSAGE_PATH.to_owned()
+}
+
+/// A pod's `restartPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartPolicy {
+    /// Containers that have ended are not started again. Kubernetes' own default is `Always`; a pod that runs a plan
+    /// has `Never` in all but rare cases.
+    #[default]
+    Never,
+    /// Refused for a pod with a plan: the kubelet would run failed steps again behind podturn's back.
+    OnFailure,
+    /// Containers are started again whenever they end.
+    Always,
+}
+
+/// Where the coordinator runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Placement {
+    /// A native sidecar, which the kubelet starts again when it dies.
+    Sidecar,
+    /// An ordinary container.
+    #[default]
+    Container,
+}
+
+/// A container's `terminationMessagePolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TerminationMessagePolicy {
+    /// From the file.
+    #[default]
+    File,
+    /// From the file, or from the end of the log where the file is empty and the container failed.
+    FallbackToLogsOnError,
+}
+
+impl Default for PodFacts {
+    fn default() -> Self {
+        Self {
+            restart_policy: RestartPolicy::default(),
+            placement: Placement::default(),
+            termination_grace_period_seconds: 30,
+            containers: Vec::new(),
+            init_containers: Vec::new(),
+        }
+    }
+}
+
+impl PodFacts {
+    /// Reads the value of `PODTURN_POD`.
+    ///
+    /// # Errors
+    /// Text that is not JSON of this form; the place is in the variable's value.
+    pub fn parse(json: &str) -> Result<Self, Diagnostics> {
+        serde_json::from_str(json).map_err(|error| {
+            let file = SourceFile::new(PODTURN_POD, json);
+            let line = file.line(error.line().max(1).min(file.text().lines().count().max(1)));
+            let offset = (line.start + error.column().saturating_sub(1)).min(line.end);
+            let text = error.to_string();
+            // serde_json ends its messages with the place, which is already said.
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+            let mut diagnostic = Diagnostic::error(format!("this does not describe a pod: {message}"));
+            diagnostic.at(&file, Span::empty(offset)).help("`podturn schema pod` prints what it may hold");
+            diagnostic.into()
+        })
+    }
+
+    /// The container of this name.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<&ContainerFacts> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+}

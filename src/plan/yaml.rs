@@ -1,0 +1,496 @@
+//! YAML text to a tree in which every node knows its place.
+//!
+//! Belongs here: what a node is, and the limits that keep hostile input from costing much. Does not belong here: what a
+//! plan or a manifest looks like. JSON is YAML, so this reads it too.
+//!
+//! Duplicate keys are kept, so that whoever reads a mapping can point at the second one. Aliases are replaced by what
+//! they stand for, and the merge key `<<` (YAML 1.1, which kubectl's parser knows) by the entries it brings in.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::source::{FILE_MAX, Source, Span};
+
+/// How deep nodes may be nested. A pod's deepest field is at about 12.
+const DEPTH_MAX: usize = 64;
+
+/// How many nodes a text may have. A 1,000-step plan has about 10,000.
+const NODES_MAX: usize = 400_000;
+
+/// How much aliases may copy, in bytes: what a node needs and what its text needs. A manifest of 4 MiB could otherwise
+/// grow to any size (the "billion laughs").
+const COPIES_MAX: usize = 16 * 1024 * 1024;
+
+/// What one node costs in this budget besides its text.
+const NODE_COST: usize = 128;
+
+/// A piece of YAML and its place.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it is.
+    pub value: Value,
+    /// Where it is, in the outer file. That of an alias is where its anchor is.
+    pub span: Span,
+}
+
+/// The three kinds of YAML nodes.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A text that may be typed by its look.
+    Scalar(Scalar),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// A map, in the order of the file. Keys may be there twice.
+    Mapping(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key's text: a key that looks like a number is still a text.
+    pub key: String,
+    /// The key's place.
+    pub key_span: Span,
+    /// What it maps to.
+    pub value: Node,
+}
+
+/// A scalar as it was written.
+#[derive(Clone, Debug)]
+pub struct Scalar {
+    /// Its value, before any typing.
+    pub text: String,
+    /// How it was written. Only a plain one is anything else than a string.
+    pub style: Style,
+}
+
+/// How a scalar was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes.
+    Plain,
+    /// `'...'`
+    SingleQuoted,
+    /// `"..."`
+    DoubleQuoted,
+    /// A block after `|`.
+    Literal,
+    /// A block after `>`.
+    Folded,
+}
+
+/// The type of a scalar by the core schema of YAML 1.2 (section 10.3.2), and stricter where YAML 1.1, which kubectl
+/// speaks, reads the same text differently: see [`Scalar::typed`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Typed<'n> {
+    /// `null`, `~`, or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number.
+    Float(f64),
+    /// Everything else.
+    String(&'n str),
+}
+
+impl Scalar {
+    /// Types the scalar. Three kinds of text mean one thing in YAML 1.1 and another in 1.2; all three are strings here,
+    /// and so wrong where a boolean or a number is wanted:
+    /// - `yes`, `no`, `on`, `off`, `y`, `n` (booleans in 1.1);
+    /// - `010` (8 in 1.1, 10 in 1.2);
+    /// - `1_000` (1000 in 1.1, a string in 1.2).
+    #[must_use]
+    pub fn typed(&self) -> Typed<'_> {
+        if self.style != Style::Plain {
+            return Typed::String(&self.text);
+        }
+        match self.text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => Typed::Null,
+            "true" | "True" | "TRUE" => Typed::Bool(true),
+            "false" | "False" | "FALSE" => Typed::Bool(false),
+            ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Typed::Float(f64::INFINITY),
+            "-.inf" | "-.Inf" | "-.INF" => Typed::Float(f64::NEG_INFINITY),
+            ".nan" | ".NaN" | ".NAN" => Typed::Float(f64::NAN),
+            text => number(text).unwrap_or(Typed::String(text)),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<Typed<'static>> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return digits_only(digits, 16).map(Typed::Integer);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return digits_only(digits, 8).map(Typed::Integer);
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let starts_like_a_number = unsigned.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit());
+    let leading_zero = unsigned.len() > 1 && unsigned.starts_with('0') && unsigned.as_bytes()[1].is_ascii_digit();
+    if !starts_like_a_number || leading_zero {
+        return None;
+    }
+    if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Too large for i64: still a number, just not one that fits anywhere.
+        return text.parse().map(Typed::Integer).or_else(|_| text.parse().map(Typed::Float)).ok();
+    }
+    let is_float = unsigned.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    is_float.then(|| text.parse().ok().map(Typed::Float)).flatten()
+}
+
+fn digits_only(digits: &str, radix: u32) -> Option<i64> {
+    digits.chars().all(|c| c.is_digit(radix)).then(|| i64::from_str_radix(digits, radix).ok()).flatten()
+}
+
+impl Node {
+    /// The value of `key` in a mapping: the last one, where it is there twice. `None` for anything but a mapping.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries()?.iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// The entries of a mapping.
+    #[must_use]
+    pub fn entries(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Mapping(entries) => Some(entries),
+            Value::Scalar(_) | Value::Sequence(_) => None,
+        }
+    }
+
+    /// The items of a sequence.
+    #[must_use]
+    pub fn items(&self) -> Option<&[Self]> {
+        match &self.value {
+            Value::Sequence(items) => Some(items),
+            Value::Scalar(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    /// The scalar's type and value.
+    #[must_use]
+    pub fn typed(&self) -> Option<Typed<'_>> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(scalar.typed()),
+            Value::Sequence(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    /// The string, where it is one (`1` and `true` without quotes are none).
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self.typed() {
+            Some(Typed::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `null`, `~`, or nothing at all.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.typed() == Some(Typed::Null)
+    }
+
+    /// What it is, for an error: `the number 5`, `a list`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match (&self.value, self.typed()) {
+            (Value::Sequence(_), _) => "a list".to_owned(),
+            (Value::Mapping(_), _) => "a map".to_owned(),
+            (_, Some(Typed::Bool(value))) => format!("the boolean {value}"),
+            (Value::Scalar(scalar), Some(Typed::Integer(_) | Typed::Float(_))) => {
+                format!("the number {}", super::diagnostic::shorten(&scalar.text))
+            }
+            (_, Some(Typed::String(text))) => format!("the string {}", super::diagnostic::quote(text)),
+            (_, Some(Typed::Null) | None) => "nothing".to_owned(),
+        }
+    }
+}
+
+/// Reads all documents of a text; one that is empty is a null node.
+///
+/// # Errors
+/// Text that is not YAML, or that is larger, deeper or more multiplied by aliases than anything real: one diagnostic, as
+/// the parser cannot go on after it.
+pub fn parse(source: &Source) -> Result<Vec<Node>, Diagnostics> {
+    let text = source.text();
+    if text.len() > FILE_MAX {
+        let message = format!("{} bytes are too much to read", text.len());
+        let mut diagnostic = Diagnostic::error(message);
+        diagnostic
+            .at(source.outer(), Span::empty(0))
+            .help(format!("nothing above {FILE_MAX} bytes fits into a cluster"));
+        return Err(diagnostic.into());
+    }
+    let mut builder = Builder::new(source);
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let result = match event {
+            Ok((Event::StreamEnd, _)) => break,
+            Ok((event, span)) => {
+                let span = builder.place(span.start.index(), span.end.index());
+                builder.take(event, span)
+            }
+            Err(error) => {
+                let at = error.marker().index();
+                Err(builder.not_yaml(builder.place(at, at), error.info()))
+            }
+        };
+        result.map_err(Diagnostics::from)?;
+    }
+    Ok(builder.documents)
+}
+
+/// A node, and what a copy of it would cost.
+#[derive(Clone)]
+struct Built {
+    node: Node,
+    cost: usize,
+    height: usize,
+}
+
+/// A sequence or mapping that is not complete yet.
+struct Open {
+    start: Span,
+    anchor: usize,
+    is_mapping: bool,
+    items: Vec<Node>,
+    entries: Vec<Entry>,
+    key: Option<(String, Span)>,
+    merged: Vec<Node>,
+    cost: usize,
+    height: usize,
+}
+
+struct Builder<'s> {
+    source: &'s Source,
+    offsets: CharOffsets,
+    documents: Vec<Node>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Built>,
+    nodes: usize,
+    copied: usize,
+}
+
+impl<'s> Builder<'s> {
+    fn new(source: &'s Source) -> Self {
+        Self {
+            source,
+            offsets: CharOffsets::new(source.text()),
+            documents: Vec::new(),
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            nodes: 0,
+            copied: 0,
+        }
+    }
+
+    /// The place in the outer file of a range of the parser's character indices, without blanks at its end.
+    fn place(&self, start: usize, end: usize) -> Span {
+        let text = self.source.text();
+        let start = self.offsets.byte(text, start);
+        let end = self.offsets.byte(text, end).max(start);
+        self.source.place(Span { start, end: start + text[start..end].trim_end().len() })
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let style = self.style(style, tag.as_deref(), span)?;
+                let span = if text.is_empty() && style == Style::Plain { Span::empty(span.start) } else { span };
+                let cost = NODE_COST + text.len();
+                let node = Node { value: Value::Scalar(Scalar { text: text.into_owned(), style }), span };
+                self.add(Built { node, cost, height: 1 }, anchor)
+            }
+            Event::SequenceStart(anchor, tag) => self.open(false, anchor, tag.as_deref(), span),
+            Event::MappingStart(anchor, tag) => self.open(true, anchor, tag.as_deref(), span),
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::Alias(anchor) => self.alias(anchor, span),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
+        }
+    }
+
+    /// `!!str` makes a string of any scalar; the other tags of the core schema say what the look says anyway.
+    fn style(&self, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Style, Diagnostic> {
+        let style = match style {
+            ScalarStyle::Plain => Style::Plain,
+            ScalarStyle::SingleQuoted => Style::SingleQuoted,
+            ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+            ScalarStyle::Literal => Style::Literal,
+            ScalarStyle::Folded => Style::Folded,
+        };
+        self.known_tag(tag, span)?;
+        let is_string = tag.is_some_and(|tag| tag.suffix == "str" || tag.suffix.is_empty());
+        Ok(if is_string && style == Style::Plain { Style::DoubleQuoted } else { style })
+    }
+
+    fn known_tag(&self, tag: Option<&Tag>, span: Span) -> Result<(), Diagnostic> {
+        let Some(tag) = tag else { return Ok(()) };
+        let core = ["str", "int", "float", "bool", "null", "map", "seq"];
+        let non_specific = tag.handle.is_empty() && tag.suffix == "!" || tag.handle == "!" && tag.suffix.is_empty();
+        if non_specific || tag.is_yaml_core_schema() && core.contains(&tag.suffix.as_str()) {
+            return Ok(());
+        }
+        Err(self.error(span, format!("the tag {} means nothing here", super::diagnostic::shorten(&tag.to_string()))))
+    }
+
+    fn open(&mut self, is_mapping: bool, anchor: usize, tag: Option<&Tag>, start: Span) -> Result<(), Diagnostic> {
+        self.known_tag(tag, start)?;
+        if self.open.len() >= DEPTH_MAX {
+            return Err(self.too_deep(start));
+        }
+        self.open.push(Open {
+            start,
+            anchor,
+            is_mapping,
+            items: Vec::new(),
+            entries: Vec::new(),
+            key: None,
+            merged: Vec::new(),
+            cost: NODE_COST,
+            height: 1,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Diagnostic> {
+        let Some(mut open) = self.open.pop() else { return Ok(()) };
+        for merged in std::mem::take(&mut open.merged) {
+            merge(&mut open.entries, merged);
+        }
+        let last = open.items.last().map(|node| node.span).or(open.entries.last().map(|entry| entry.value.span));
+        // A block ends where its last part does; the parser says so only at the next thing it sees.
+        let end = if end.start == end.end { last.unwrap_or(open.start).end } else { end.end };
+        let span = Span { start: open.start.start, end: end.max(open.start.end) };
+        let value = if open.is_mapping { Value::Mapping(open.entries) } else { Value::Sequence(open.items) };
+        self.add(Built { node: Node { value, span }, cost: open.cost, height: open.height }, open.anchor)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Diagnostic> {
+        let Some(built) = self.anchors.get(&anchor) else {
+            return Err(self.error(span, "this alias stands inside what it stands for"));
+        };
+        self.copied += built.cost;
+        if self.copied > COPIES_MAX {
+            return Err(self.error(span, "aliases multiply this text beyond any use"));
+        }
+        let built = built.clone();
+        self.add(built, 0)
+    }
+
+    /// Puts a complete node where it belongs.
+    fn add(&mut self, built: Built, anchor: usize) -> Result<(), Diagnostic> {
+        self.nodes += 1;
+        let span = built.node.span;
+        if self.nodes > NODES_MAX {
+            return Err(self.error(span, format!("more than {NODES_MAX} values are too much to read")));
+        }
+        if self.open.len() + built.height > DEPTH_MAX {
+            return Err(self.too_deep(span));
+        }
+        if anchor != 0 {
+            self.copied += built.cost;
+            if self.copied > COPIES_MAX {
+                return Err(self.error(span, "anchors multiply this text beyond any use"));
+            }
+            self.anchors.insert(anchor, built.clone());
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.documents.push(built.node);
+            return Ok(());
+        };
+        open.cost += built.cost;
+        open.height = open.height.max(built.height + 1);
+        if !open.is_mapping {
+            open.items.push(built.node);
+            return Ok(());
+        }
+        match open.key.take() {
+            None => {
+                let key = self.key(built.node)?;
+                if let Some(open) = self.open.last_mut() {
+                    open.key = Some(key);
+                }
+            }
+            Some((key, _)) if key == "<<" => self.merge_key(built.node)?,
+            Some((key, key_span)) => open.entries.push(Entry { key, key_span, value: built.node }),
+        }
+        Ok(())
+    }
+
+    fn key(&self, node: Node) -> Result<(String, Span), Diagnostic> {
+        match node.value {
+            Value::Scalar(scalar) => Ok((scalar.text, node.span)),
+            Value::Sequence(_) | Value::Mapping(_) => {
+                Err(self.error(node.span, "a list or a map cannot be the key of a map"))
+            }
+        }
+    }
+
+    fn merge_key(&mut self, node: Node) -> Result<(), Diagnostic> {
+        let span = node.span;
+        let nodes = match node.value {
+            Value::Sequence(items) => items,
+            Value::Mapping(_) | Value::Scalar(_) => vec![node],
+        };
+        if nodes.iter().any(|node| node.entries().is_none()) {
+            return Err(self.error(span, "the merge key << takes a map, or a list of maps"));
+        }
+        if let Some(open) = self.open.last_mut() {
+            open.merged.extend(nodes);
+        }
+        Ok(())
+    }
+
+    fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        let mut diagnostic = Diagnostic::error(message);
+        diagnostic.at(self.source.outer(), span);
+        diagnostic
+    }
+
+    fn too_deep(&self, span: Span) -> Diagnostic {
+        self.error(span, format!("nested more than {DEPTH_MAX} levels deep"))
+    }
+
+    fn not_yaml(&self, span: Span, info: &str) -> Diagnostic {
+        let mut diagnostic = self.error(span, format!("this is not YAML: {info}"));
+        let file = self.source.outer();
+        let line = file.line(file.line_and_column(span.start).0);
+        let before = &file.text()[line.start..line.end];
+        if before.trim_start_matches(' ').starts_with('\t') {
+            diagnostic.help("YAML is indented with spaces, never with tabs");
+        }
+        diagnostic
+    }
+}
+
+/// Adds the entries of `merged` whose keys are not there yet: what is written out wins.
+fn merge(entries: &mut Vec<Entry>, merged: Node) {
+    let Value::Mapping(more) = merged.value else { return };
+    let known: std::collections::HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+    entries.extend(more.into_iter().filter(|entry| !known.contains(&entry.key)));
+}
+
+/// From the parser's character indices to bytes, without a walk over the whole text each time.
+struct CharOffsets {
+    /// The byte offset of every 64th character.
+    every: Vec<usize>,
+}
+
+const STRIDE: usize = 64;
+
+impl CharOffsets {
+    fn new(text: &str) -> Self {
+        Self { every: text.char_indices().step_by(STRIDE).map(|(at, _)| at).collect() }
+    }
+
+    fn byte(&self, text: &str, index: usize) -> usize {
+        let Some(start) = self.every.get(index / STRIDE) else { return text.len() };
+        text[*start..].char_indices().nth(index % STRIDE).map_or(text.len(), |(at, _)| start + at)
+    }
+}
