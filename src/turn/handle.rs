@@ -244,7 +244,7 @@ impl State {
 
     fn handle_deafness(&mut self, step: StepId) {
         match self.track(step).phase {
-            Phase::Granted | Phase::Running => self.stop(step, Verdict::ShimLost, Detail::Survivors),
+            Phase::Granted | Phase::Running => self.stop(step, Verdict::ShimLost, Detail::Deaf),
             Phase::Pending | Phase::Backoff => self.handle_loss(step, false),
             Phase::Stopping => {} // the first verdict stands
             Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}

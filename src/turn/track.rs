@@ -86,6 +86,8 @@ pub(crate) enum Detail {
     Culprit(StepId),
     /// Its command may still run.
     Survivors,
+    /// It did not answer, dead or not.
+    Deaf,
     /// The signal that came from outside.
     Signal(u8),
     /// The node rebooted.

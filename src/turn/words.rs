@@ -72,7 +72,7 @@ impl State {
             },
             Reason::Interrupted => match track.detail {
                 Detail::Reboot => "its node rebooted".to_string(),
-                Detail::Signal(number) => format!("its container was stopped from outside ({})", signal(number)),
+                Detail::Signal(number) => format!("its container was stopped from outside by {}", signal(number)),
                 _ => "its container was stopped from outside".to_string(),
             },
             Reason::DependencyLost => self.lost_dependency(step),
@@ -98,6 +98,7 @@ impl State {
         let track = self.track(step);
         let mut text = match track.attempts.last() {
             // An attempt is settled with the loss; one before it that had an end of its own was not lost.
+            _ if track.detail == Detail::Deaf => "its shim did not answer".to_string(),
             Some(last) if last.reason == Reason::ShimLost && last.started_at.is_some() => {
                 format!("its shim died while attempt {} ran", last.number)
             }
@@ -105,7 +106,6 @@ impl State {
                 format!("its shim died before it began attempt {}", last.number)
             }
             Some(_) => "its shim died between two attempts".to_string(),
-            None if track.phase == Phase::Stopping => "its shim does not answer".to_string(),
             None => "its shim died while it waited".to_string(),
         };
         if track.detail == Detail::Survivors {
@@ -187,7 +187,7 @@ fn signal(number: u8) -> String {
         15 => "SIGTERM",
         _ => return format!("signal {number}"),
     };
-    format!("signal {number} ({name})")
+    format!("{name} (signal {number})")
 }
 
 /// As a plan would say it: `1h30m`, `15m`, `1s500ms`.
