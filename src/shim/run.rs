@@ -3,8 +3,7 @@
 //! One loop: wait; take signals, then a packet, then what is due. Every change of the outside world is one call of
 //! [`Sys`], so whoever runs this over a simulated world can stop it anywhere.
 
-use podturn_wire::packet::{self, Kind};
-use podturn_wire::{Ended, Exit, StartStage, TERMINATION_LOG_MAX, Text, Then, Turn, Usage, exit};
+use podturn_wire::{Ended, Exit, Packet, StartStage, TERMINATION_LOG_MAX, Text, Then, Turn, Usage, exit};
 
 use crate::command::{MILLISECOND, Running, after};
 use crate::mailbox::Mailbox;
@@ -141,7 +140,7 @@ impl<S: Sys> Shim<'_, S> {
         match self.sys.connect() {
             Ok(()) => {
                 self.bell.connected = true;
-                self.sys.send(&packet::encode(self.mailbox.report.instance, Kind::Hello));
+                self.send(true);
                 return Ok(());
             }
             Err(Errno::ENOENT | Errno::ECONNREFUSED | Errno::EAGAIN) => {}
@@ -155,8 +154,13 @@ impl<S: Sys> Shim<'_, S> {
 
     fn ring(&mut self) {
         if self.bell.connected {
-            self.sys.send(&packet::encode(self.mailbox.report.instance, Kind::Ring));
+            self.send(false);
         }
+    }
+
+    /// Every packet says who speaks (S2).
+    fn send(&mut self, hello: bool) {
+        self.sys.send(&Packet { instance: self.mailbox.report.instance, hello }.bytes());
     }
 
     /// Writes the report and rings. A report that cannot be written is the end: nobody would ever learn of it.

@@ -13,7 +13,6 @@ mod bell;
 pub mod exit;
 pub mod json;
 pub mod names;
-pub mod packet;
 mod report;
 mod text;
 mod turn;
