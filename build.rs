@@ -18,16 +18,11 @@ fn main() {
     let program = out.join("podturn-shim");
     let mut rustc = rustc("podturn_shim_program", "src/shim/main.rs", "bin", &[("podturn_shim", &shim)]);
     rustc.args(["-C", "lto=fat", "-C", "strip=symbols", "-C", "relocation-model=static"]);
-    for argument in [
-        "-nostartfiles",
-        "-nostdlib",
-        "-static",
-        "-no-pie",
-        // One small file: no build id, no unwind tables, and segments that share pages of the file.
-        "-Wl,--build-id=none,--no-eh-frame-hdr,-z,noseparate-code,-z,max-page-size=4096,-z,norelro",
-    ] {
+    let script = Path::new("src/shim/link.ld").display();
+    for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie"] {
         rustc.arg("-C").arg(format!("link-arg={argument}"));
     }
+    rustc.arg("-C").arg(format!("link-arg=-Wl,--build-id=none,-z,norelro,-z,max-page-size=4096,-T,{script}"));
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         let mut argument = OsString::from("linker=");
         argument.push(linker);

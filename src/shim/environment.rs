@@ -3,17 +3,20 @@
 use core::ffi::CStr;
 
 use crate::calls;
-use crate::path::PATH_MAX;
 use crate::{Errno, words};
 
 /// The names that the shim sets, whatever they were before.
 const OWN: [&[u8]; 3] = [b"PODTURN_STEP=", b"PODTURN_ATTEMPT=", b"PODTURN_OUTPUTS="];
 
+/// Room for the path of the outputs. The volume's own paths are below 100 bytes.
+const OUTPUTS_MAX: usize = 2048;
+
 /// The values of the shim's own variables: C strings, `NAME=value`.
+#[repr(C)]
 pub(crate) struct Variables {
     step: [u8; 13 + 256],
     attempt: [u8; 16 + 20 + 1],
-    outputs: [u8; 16 + PATH_MAX],
+    outputs: [u8; OUTPUTS_MAX],
 }
 
 impl Variables {

@@ -28,20 +28,22 @@ const LEFTOVERS_END_WITHIN: u64 = 5_000 * MILLISECOND;
 /// How long a line for a person may wait for a reader of stderr, in ns.
 const SAY_WITHIN: u64 = 1_000 * MILLISECOND;
 
-/// The shim's memory besides its stack. In a static, so that only the pages that are used become resident.
+/// The shim's memory besides its stack. In a static, so that only the pages that are used become resident; what is used
+/// early and a little comes first, so that these are few.
+#[repr(C)]
 pub struct Buffers {
-    file: [u8; TURN_MAX + 1],
-    notices: [u8; NOTICE * NOTICES],
-    path: [u8; PATH_MAX],
-    stack: Stack,
     variables: Variables,
+    file: [u8; TURN_MAX + 1],
+    path: [u8; PATH_MAX],
+    notices: [u8; NOTICE * NOTICES],
+    stack: Stack,
 }
 
 impl Buffers {
     /// All zero.
     #[must_use]
     pub const fn new() -> Self {
-        Self { file: [0; _], notices: [0; _], path: [0; _], stack: Stack::new(), variables: Variables::new() }
+        Self { variables: Variables::new(), file: [0; _], path: [0; _], notices: [0; _], stack: Stack::new() }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The two registers of the mailbox: which turns count, and the one report.
 
-use podturn_wire::{InstanceId, REPORT_MAX, Report, RunId, Turn};
+use podturn_wire::{InstanceId, Report, RunId, Turn};
 
 use crate::words::Trouble;
 use crate::{Errno, Sys};
+
+/// Room for the longest report that a shim writes, far below `REPORT_MAX`: what it has on its stack stays resident.
+const REPORT_ROOM: usize = 1024;
 
 /// What this instance knows of its mailbox.
 pub(crate) struct Mailbox {
@@ -72,7 +75,7 @@ impl Mailbox {
     /// Those of `Sys::write_report`. Then the report before still stands, whole.
     pub(crate) fn write(&mut self, sys: &mut impl Sys) -> Result<(), Errno> {
         self.report.seq += 1;
-        let mut buffer = [0; REPORT_MAX];
+        let mut buffer = [0; REPORT_ROOM];
         let length = self.report.write(&mut buffer).map_err(|_| Errno::EFBIG)?;
         sys.write_report(&buffer[..length])?;
         self.answered = self.report.turn;
@@ -97,4 +100,23 @@ fn arrival(run: RunId, instance: InstanceId, pid: u32, last: Option<podturn_wire
 
 fn parse(sys: &mut impl Sys) -> Result<Turn, Trouble> {
     Turn::parse(sys.read_turn()?).map_err(Trouble::Content)
+}
+
+#[cfg(test)]
+mod tests {
+    use podturn_wire::{Ended, Exit, Last, Usage};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_report_has_room() {
+        let usage = Usage { cpu: u64::MAX, max_rss: u64::MAX };
+        let exit = Exit::StartError { stage: podturn_wire::StartStage::Prepare, errno: u16::MAX };
+        let ended = Some(Ended { at: u64::MAX, exit, timed_out: false, usage });
+        let last = Some(Last { attempt: u32::MAX, started_at: u64::MAX, ended });
+        let mut report = arrival(RunId(u64::MAX), InstanceId(u64::MAX), u32::MAX, last);
+        (report.seq, report.turn, report.stop_signal) = (u64::MAX, u64::MAX, Some(u8::MAX));
+        (report.attempt, report.started_at, report.ended) = (Some(u32::MAX), Some(u64::MAX), ended);
+        assert!(report.write(&mut [0; REPORT_ROOM]).is_ok());
+    }
 }

@@ -1,0 +1,352 @@
+//! A mailbox, the shim in it, and the coordinator's side of it. Every wait here is for an event, with a limit that only a
+//! broken shim reaches.
+
+#![expect(clippy::disallowed_methods, reason = "a limit for what should have happened long before")]
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, listen, recv, send, socket,
+};
+use nix::unistd::Pid;
+use podturn_wire::{InstanceId, Packet, Report, RunId, TURN_MAX, Text, Then, Turn};
+use tempfile::TempDir;
+
+/// No wait of a test is longer than this, in ms.
+const LIMIT: u16 = 30_000;
+
+pub(crate) const RUN: RunId = RunId(0x00c0_ffee);
+
+/// One step's mailbox and whatever lives at its two ends.
+pub(crate) struct Mailbox {
+    directory: TempDir,
+    bell: Option<OwnedFd>,
+    peer: Option<OwnedFd>,
+    /// The instance that said hello last.
+    pub(crate) instance: Option<InstanceId>,
+    /// What `turn.json` says.
+    pub(crate) turn: Turn,
+    shim: Option<Child>,
+}
+
+impl Mailbox {
+    /// As the init container leaves it: the shim, turn 0, and no coordinator.
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
+        let turn = Turn {
+            run: RUN,
+            instance: None,
+            turn: 0,
+            ack: 0,
+            attempt: None,
+            then: Then::Stay,
+            signal: Signal::SIGTERM as u8,
+            grace: 10_000,
+            timeout: None,
+            coordinator_grace: 60_000,
+            termination_log: Text::new(),
+        };
+        let mailbox = Self { directory, bell: None, peer: None, instance: None, turn, shim: None };
+        for half in ["in", "out"] {
+            fs::create_dir_all(mailbox.path(half)).expect("a fresh directory");
+        }
+        // A hard link and not a copy: a file that any thread of this process has open for writing, even through a child
+        // of another test, could not be executed (ETXTBSY).
+        fs::hard_link(env!("PODTURN_SHIM"), mailbox.path("in/podturn-shim")).expect("the same file system");
+        mailbox.write_turn();
+        mailbox
+    }
+
+    /// With a coordinator that listens.
+    pub(crate) fn listening() -> Self {
+        let mut mailbox = Self::new();
+        mailbox.listen();
+        mailbox
+    }
+
+    /// A path in the mailbox.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("steps/build").join(name)
+    }
+
+    // --- the shim ---
+
+    /// `podturn-shim run -- COMMAND...`, not started.
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
+        let mut shim = Command::new(self.path("in/podturn-shim"));
+        shim.args(["run", "--"]).args(command).stdin(Stdio::null());
+        shim
+    }
+
+    /// Starts the shim with its output in pipes.
+    pub(crate) fn start(&mut self, command: &[&str]) -> &mut Self {
+        let mut command = self.command(command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.start_as(command)
+    }
+
+    /// Starts a shim that the story has prepared further.
+    pub(crate) fn start_as(&mut self, mut command: Command) -> &mut Self {
+        self.shim = Some(command.spawn().expect("the shim is executable"));
+        self
+    }
+
+    pub(crate) fn shim(&mut self) -> &mut Child {
+        self.shim.as_mut().expect("the story has started a shim")
+    }
+
+    pub(crate) fn pid(&mut self) -> Pid {
+        Pid::from_raw(self.shim().id().cast_signed())
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        kill(self.pid(), signal).expect("the shim is there");
+    }
+
+    /// Waits for the shim's end: its exit code, or 128 + n as a shell says it.
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        let pidfd = pidfd(self.pid());
+        assert!(readable(pidfd.as_fd(), LIMIT), "the shim should have ended");
+        let status = self.shim().wait().expect("it is our child");
+        status.code().unwrap_or_else(|| 128 + status.signal().expect("it did not exit"))
+    }
+
+    /// All that the shim and its command wrote to stdout and stderr. Ends when nobody is left who could write.
+    pub(crate) fn output(&mut self) -> (String, String) {
+        let (out, err) = (self.shim().stdout.take(), self.shim().stderr.take());
+        (read_all(out.expect("a pipe")), read_all(err.expect("a pipe")))
+    }
+
+    /// One line of the command's stdout.
+    pub(crate) fn line(&mut self) -> String {
+        let out = self.shim().stdout.as_mut().expect("a pipe");
+        let mut line = Vec::new();
+        loop {
+            assert!(readable(out.as_fd(), LIMIT), "the command should have said something after {line:?}");
+            let mut byte = [0];
+            match out.read(&mut byte).expect("a pipe") {
+                1 if byte[0] != b'\n' => line.push(byte[0]),
+                _ => return String::from_utf8(line).expect("UTF-8"),
+            }
+        }
+    }
+
+    // --- the coordinator ---
+
+    pub(crate) fn listen(&mut self) {
+        let bell = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        let _ = fs::remove_file(self.path("in/bell"));
+        // The socket's path is as long as the workplace's; a working directory of its own is not to be had in a thread.
+        let directory = fs::File::open(self.path("in")).expect("a directory");
+        let path = format!("/proc/self/fd/{}/bell", directory.as_raw_fd());
+        bind(bell.as_raw_fd(), &UnixAddr::new(path.as_str()).expect("short enough")).expect("a fresh name");
+        listen(&bell, Backlog::new(8).expect("a small number")).expect("a bound socket");
+        self.bell = Some(bell);
+    }
+
+    /// Nobody listens any more, and the connection ends, as when a coordinator is killed.
+    pub(crate) fn coordinator_dies(&mut self) {
+        self.bell = None;
+        self.peer = None;
+    }
+
+    /// Waits for the shim's connection and takes its hello.
+    pub(crate) fn accept(&mut self) -> InstanceId {
+        let bell = self.bell.as_ref().expect("the story listens");
+        assert!(readable(bell.as_fd(), LIMIT), "the shim should have connected");
+        let peer = accept4(bell.as_raw_fd(), SockFlag::SOCK_CLOEXEC).expect("a connection waits");
+        // SAFETY: a descriptor that was made just now belongs to nobody else.
+        self.peer = Some(unsafe { std::os::fd::FromRawFd::from_raw_fd(peer) });
+        let hello = self.packet().expect("a packet");
+        assert!(hello.hello, "the first packet says who is there");
+        self.instance = Some(hello.instance);
+        hello.instance
+    }
+
+    /// The next packet; `None`: the connection has ended.
+    pub(crate) fn packet(&mut self) -> Option<Packet> {
+        let peer = self.peer.as_ref().expect("a connection");
+        assert!(readable(peer.as_fd(), LIMIT), "the shim should have rung");
+        let mut buffer = [0; 64];
+        match recv(peer.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(0) | Err(Errno::ECONNRESET) => None,
+            Ok(length) => Some(Packet::parse(&buffer[..length]).expect("packets have one form")),
+            Err(error) => panic!("receiving from the shim: {error}"),
+        }
+    }
+
+    pub(crate) fn ring(&self) {
+        let peer = self.peer.as_ref().expect("a connection");
+        match send(peer.as_raw_fd(), b"r", MsgFlags::MSG_NOSIGNAL) {
+            // It has read the turn before the ring came (S8), and is gone already.
+            Ok(_) | Err(Errno::EPIPE) => {}
+            Err(error) => panic!("ringing: {error}"),
+        }
+    }
+
+    /// Changes the turn, addresses it to the instance that said hello last, and rings.
+    pub(crate) fn turn(&mut self, change: impl FnOnce(&mut Turn)) {
+        self.set_turn(change);
+        self.ring();
+    }
+
+    /// As `turn`, but the ring is lost.
+    pub(crate) fn set_turn(&mut self, change: impl FnOnce(&mut Turn)) {
+        self.turn.turn += 1;
+        self.turn.instance = self.instance;
+        change(&mut self.turn);
+        self.write_turn();
+    }
+
+    /// Writes `turn` as it is.
+    pub(crate) fn write_turn(&self) {
+        let mut buffer = [0; TURN_MAX];
+        let length = self.turn.write(&mut buffer).expect("turns fit");
+        self.write_raw_turn(&buffer[..length]);
+    }
+
+    pub(crate) fn write_raw_turn(&self, bytes: &[u8]) {
+        fs::write(self.path("turn.new"), bytes).expect("the mailbox is writable");
+        fs::rename(self.path("turn.new"), self.path("in/turn.json")).expect("the same directory");
+    }
+
+    /// What `report.json` says now.
+    pub(crate) fn report(&self) -> Option<Report> {
+        let bytes = fs::read(self.path("out/report.json")).ok()?;
+        Some(Report::parse(&bytes).expect("reports are whole"))
+    }
+
+    /// Reads the report now and after each ring, until it is what the story waits for.
+    pub(crate) fn wait_report(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
+        loop {
+            if let Some(report) =
+                self.report().filter(|report| Some(report.instance) == self.instance && wanted(report))
+            {
+                return report;
+            }
+            assert!(self.packet().is_some(), "the shim ended; its last report: {:?}", self.report());
+        }
+    }
+
+    // --- whole chapters ---
+
+    /// The shim arrives at a listening coordinator.
+    pub(crate) fn arrive(&mut self) -> Report {
+        self.accept();
+        self.wait_report(|report| report.seq >= 1)
+    }
+
+    /// The shim is told to run attempt `attempt`, and says that it does.
+    pub(crate) fn begin(&mut self, attempt: u32) -> Report {
+        self.turn(|turn| turn.attempt = Some(attempt));
+        self.wait_report(|report| report.attempt == Some(attempt))
+    }
+
+    /// Waits for the end of attempt `attempt`.
+    pub(crate) fn ended(&mut self, attempt: u32) -> podturn_wire::Ended {
+        let report = self.wait_report(|report| report.attempt == Some(attempt) && report.ended.is_some());
+        report.ended.expect("it was waited for")
+    }
+
+    /// Tells the shim to end with `code`.
+    pub(crate) fn let_exit(&mut self, code: u8, message: &str) {
+        self.turn(|turn| {
+            turn.attempt = None;
+            turn.then = Then::Exit { code, message: Text::truncated(message) };
+        });
+    }
+
+    /// The whole life of a step: arrive, run once, exit with the command's own code.
+    pub(crate) fn run_once(&mut self, command: &[&str]) -> podturn_wire::Ended {
+        self.start(command).arrive();
+        self.begin(1);
+        let ended = self.ended(1);
+        self.let_exit(ended.exit.code(), "");
+        assert_eq!(self.exit_code(), i32::from(ended.exit.code()));
+        ended
+    }
+}
+
+impl Drop for Mailbox {
+    /// A story that fails in the middle leaves no shim behind; its command dies with it.
+    fn drop(&mut self) {
+        if let Some(shim) = &mut self.shim {
+            let _ = shim.kill();
+            let _ = shim.wait();
+        }
+    }
+}
+
+pub(crate) fn readable(fd: std::os::fd::BorrowedFd<'_>, limit: u16) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut fds, PollTimeout::from(limit)) {
+            Err(Errno::EINTR) => {}
+            other => return other.expect("poll") > 0,
+        }
+    }
+}
+
+pub(crate) fn pidfd(pid: Pid) -> OwnedFd {
+    let fd = std::fs::File::open(format!("/proc/{pid}")).map(|_| ());
+    fd.expect("the process is there");
+    // SAFETY: a plain system call without pointers; it makes a descriptor that belongs to nobody else.
+    unsafe {
+        let fd = nix::libc::syscall(nix::libc::SYS_pidfd_open, pid.as_raw(), 0);
+        assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+        std::os::fd::FromRawFd::from_raw_fd(i32::try_from(fd).expect("a descriptor"))
+    }
+}
+
+/// Waits until `ready` says so, looking again and again.
+pub(crate) fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !ready() {
+        assert!(begin.elapsed() < Duration::from_millis(LIMIT.into()), "{what} should have come true");
+        std::thread::yield_now();
+    }
+}
+
+fn read_all(mut from: impl Read + AsFd) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        assert!(
+            readable(from.as_fd(), LIMIT),
+            "somebody still holds the pipe after {:?}",
+            String::from_utf8_lossy(&all)
+        );
+        match from.read(&mut buffer).expect("a pipe") {
+            0 => return String::from_utf8(all).expect("UTF-8"),
+            length => all.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+/// The program that tells what it sees, `tests/bin/witness.rs`.
+pub(crate) fn witness() -> PathBuf {
+    use std::sync::OnceLock;
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        // `cargo test --test shim` alone does not build examples.
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--example", "witness", "--manifest-path"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+            .status()
+            .expect("cargo is there, since it runs this test");
+        assert!(status.success(), "the witness could not be compiled");
+        let own = std::env::current_exe().expect("a path");
+        let profile = own.parent().and_then(Path::parent).expect("target/debug/deps");
+        profile.with_file_name("debug").join("examples/witness")
+    });
+    built.clone()
+}

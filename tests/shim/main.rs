@@ -1,0 +1,12 @@
+//! The real shim, as a process, against a coordinator that is played by the test: what is in `turn.json`, and when the
+//! bell rings, is up to each story.
+
+#![expect(clippy::print_stdout, reason = "figures, shown with --nocapture")]
+
+mod as_without;
+mod blocked;
+mod deaths;
+mod ends;
+mod mailbox;
+mod protocol;
+mod terminal;
