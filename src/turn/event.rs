@@ -28,7 +28,9 @@ pub enum Kind {
     /// `timeout` runs from the first one.
     CoordinatorStarted {
         /// The boot id differs from that of the start before: the node was rebooted, no process of the run is left,
-        /// and the clock began anew. Every deadline is moved so that what was left of it is left from `at` on.
+        /// and the clock began anew. Every deadline is moved so that what was left of it is left from `at` on. What
+        /// the mailboxes still tell of before the reboot is told before this, at the time of the event before: after it
+        /// every earlier instance is forgotten, and what was begun counts as `Interrupted`.
         rebooted: bool,
     },
     /// A new instance of the step's shim is there (rule C4). It proves that the one before is dead: that one's
