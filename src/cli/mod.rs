@@ -1,6 +1,8 @@
 //! Arguments, printing and exit codes. One file a command; the only room that prints or ends the process.
 
+mod check;
 mod completions;
+mod input;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check a plan, and show how podturn understands it
+    Check(check::Arguments),
     /// Print the completion script of a shell
     Completions(completions::Arguments),
 }
@@ -24,6 +28,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Reporter};
+use super::PODTURN_PLAN;
+use super::check::check;
+use super::diagnostic::{Diagnostic, Diagnostics, Reporter, quote};
 use super::facts::{
     ContainerFacts, Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
@@ -31,6 +33,8 @@ pub struct Manifest {
     pub spec: Node,
     /// The plan, with its place in the file.
     pub plan: Source,
+    /// The pod is wired already, by hand or by `inject`: the plan is in an init container's `PODTURN_PLAN`.
+    pub is_wired: bool,
     /// What the plan's check has to know of the pod. `placement` is the default: whoever wires the pod decides it.
     pub facts: PodFacts,
 }
@@ -39,70 +43,109 @@ pub struct Manifest {
 /// Kubernetes and most custom ones have it.
 const TEMPLATES: [(&str, &[&str]); 2] = [("Pod", &[]), ("CronJob", &["spec", "jobTemplate", "spec", "template"])];
 
+/// A plan in an object, not read yet.
+struct Found<'n> {
+    object: &'n Node,
+    pod: &'n Node,
+    key_span: Span,
+    plan: &'n Node,
+    is_wired: bool,
+}
+
 impl Manifest {
-    /// Reads a manifest of one or more documents; `name` as for [`SourceFile::new`]. Exactly one object has to carry the
-    /// annotation, in the pod's own metadata; the others are passed over.
+    /// Whether these documents are Kubernetes objects rather than a bare plan.
+    #[must_use]
+    pub fn is_one(documents: &[Node]) -> bool {
+        documents.iter().any(|document| document.get("kind").is_some() || document.get("apiVersion").is_some())
+    }
+
+    /// Reads a manifest of one or more documents; `name` as for [`SourceFile::new`]. Exactly one pod has to carry a plan,
+    /// in the annotation of its own metadata or in an init container's variable; other objects are passed over.
     ///
     /// # Errors
-    /// Text that is not YAML, no plan or more than one, or a pod whose containers cannot be told.
+    /// Text that is not YAML, no plan or more than one, or a pod whose containers cannot be told; then the plan's own
+    /// errors are told with these.
     pub fn read(name: &str, text: impl Into<String>) -> Result<Self, Diagnostics> {
         let source = Source::file(name, text);
         let documents = parse(&source)?;
         let mut reporter = Reporter::new(source.outer());
-        let mut found: Vec<Self> = Vec::new();
+        let mut found: Vec<Found<'_>> = Vec::new();
         for object in objects(&documents) {
             let Some(pod) = pod_of(object) else { continue };
-            let Some(entry) = annotation(pod) else {
-                misplaced(object, pod, &mut reporter);
-                continue;
-            };
-            if let Some(first) = found.first() {
-                let message =
-                    format!("a second plan: {} {} has one already", first.kind, super::diagnostic::quote(&first.name));
-                reporter.error(entry.key_span, message).help("one pod at a time: put each into a file of its own");
-                continue;
-            }
-            if let Some(manifest) = Self::of(object, pod, &entry.value, &mut reporter) {
-                found.push(manifest);
+            match plan_of(object, pod) {
+                Some(plan) => found.push(plan),
+                None => misplaced(object, pod, &mut reporter),
             }
         }
-        if found.is_empty() && !reporter.has_errors() {
-            let mut diagnostic = Diagnostic::error(format!("{name}: no pod here has a plan"));
-            diagnostic.help(format!("give the pod (or the template of its Job) the annotation {ANNOTATION}"));
-            return Err(diagnostic.into());
+        let Some((first, others)) = found.split_first() else {
+            if !reporter.has_errors() {
+                let mut diagnostic = Diagnostic::error(format!("{name}: no pod here has a plan"));
+                diagnostic.help(format!("give the pod (or the template of its Job) the annotation {ANNOTATION}"));
+                return Err(diagnostic.into());
+            }
+            return Err(reporter.finish());
+        };
+        for other in others {
+            let kind = first.object.get("kind").and_then(Node::as_str).unwrap_or("Pod");
+            let named = quote(&name_of(first.object).unwrap_or_default());
+            reporter
+                .error(other.key_span, format!("a second plan: the {kind} {named} has one already"))
+                .help("one pod at a time: put each into a file of its own");
         }
-        let has_errors = reporter.has_errors();
-        match found.pop() {
-            Some(manifest) if !has_errors => Ok(manifest),
-            _ => Err(reporter.finish()),
+        let manifest = Self::of(first, &mut reporter);
+        let is_wrong = reporter.has_errors();
+        match manifest {
+            Some(manifest) if !is_wrong => Ok(manifest),
+            manifest => {
+                let mut wrong = reporter.finish();
+                if let Some(Err(more)) = manifest.map(|manifest| check(&manifest.plan, &manifest.facts)) {
+                    wrong.append(more);
+                }
+                Err(wrong)
+            }
         }
     }
 
-    fn of(object: &Node, pod: &Node, plan: &Node, reporter: &mut Reporter) -> Option<Self> {
-        let kind = object.get("kind").and_then(Node::as_str).unwrap_or("Pod").to_owned();
-        let metadata = pod.get("metadata")?.clone();
+    fn of(found: &Found<'_>, reporter: &mut Reporter) -> Option<Self> {
+        let plan = found.plan;
         let Value::Scalar(scalar) = &plan.value else {
-            reporter
-                .error(plan.span, format!("{ANNOTATION} is {}, and an annotation's value is a string", plan.describe()))
-                .help(format!("put a | after the colon, so that the plan is a text:  {ANNOTATION}: |"));
+            let message = format!("a plan is a string here, not {}", plan.describe());
+            let help = "put a | after the colon, so that the lines below it are a text";
+            reporter.error(Span { end: plan.span.start, ..found.key_span }, message).help(help);
             return None;
         };
-        let Some(spec) = pod.get("spec").filter(|spec| spec.entries().is_some()) else {
-            reporter.error(plan.span, "this plan has no pod: its object has no spec").label("the plan");
+        let Some(spec) = found.pod.get("spec").filter(|spec| spec.entries().is_some()) else {
+            reporter.error(found.key_span, "this plan has no pod: its object has no spec");
             return None;
         };
-        let facts = facts(spec, reporter);
+        let kind = found.object.get("kind").and_then(Node::as_str).unwrap_or("Pod");
+        let nothing = || Node { value: Value::Mapping(Vec::new()), span: Span::empty(found.pod.span.start) };
         Some(Self {
-            name: name_of(object).unwrap_or_else(|| kind.to_lowercase()),
-            kind,
+            kind: kind.to_owned(),
+            name: name_of(found.object).unwrap_or_else(|| kind.to_lowercase()),
             file: Arc::clone(reporter.file()),
-            object: object.clone(),
-            metadata,
+            object: found.object.clone(),
+            metadata: found.pod.get("metadata").cloned().unwrap_or_else(nothing),
             spec: spec.clone(),
             plan: Source::embedded(Arc::clone(reporter.file()), plan.span, scalar.style, &scalar.text),
-            facts,
+            is_wired: found.is_wired,
+            facts: facts(spec, reporter),
         })
     }
+}
+
+/// The pod's plan: its annotation, or the variable of an init container.
+fn plan_of<'n>(object: &'n Node, pod: &'n Node) -> Option<Found<'n>> {
+    if let Some(entry) = annotation(pod) {
+        return Some(Found { object, pod, key_span: entry.key_span, plan: &entry.value, is_wired: false });
+    }
+    let init_containers = pod.get("spec")?.get("initContainers")?.items()?;
+    let variables = init_containers.iter().filter_map(|container| container.get("env")?.items()).flatten();
+    let variable =
+        variables.into_iter().find(|variable| variable.get("name").and_then(Node::as_str) == Some(PODTURN_PLAN))?;
+    let plan = variable.get("value")?;
+    let key_span = variable.get("name").map_or(plan.span, |name| name.span);
+    Some(Found { object, pod, key_span, plan, is_wired: true })
 }
 
 /// The objects of all documents, those in a `List` included.
@@ -206,7 +249,7 @@ fn named<'n>(spec: &'n Node, field: &str, reporter: &mut Reporter) -> Vec<(Strin
         };
         if !seen.insert(name) {
             let span = item.get("name").map_or(item.span, |node| node.span);
-            reporter.error(span, format!("a second entry of {field} has the name {}", super::diagnostic::quote(name)));
+            reporter.error(span, format!("a second entry of {field} has the name {}", quote(name)));
         }
         named.push((name.to_owned(), item));
     }
