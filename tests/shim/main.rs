@@ -5,6 +5,7 @@
 
 mod as_without;
 mod blocked;
+mod container;
 mod deaths;
 mod ends;
 mod mailbox;
