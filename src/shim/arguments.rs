@@ -6,12 +6,10 @@ podturn-shim waits for a step's turn and runs its command.
 
 Usage: podturn-shim run -- COMMAND [ARG...]
 
-It is started from in/ of a mailbox of podturn's volume, whose coordinator says when COMMAND runs. The command
-finds the name of its step in PODTURN_STEP, the number of the attempt in PODTURN_ATTEMPT, and the directory for
-its outputs in PODTURN_OUTPUTS. The shim exits with the command's code: 128 + n when signal n ended it, 126 when it
-cannot be executed, 127 when it was not found, 125 when the shim itself failed.
+COMMAND finds its step's name in PODTURN_STEP, the attempt's number in PODTURN_ATTEMPT and the directory for
+outputs in PODTURN_OUTPUTS. Exits with the command's code; 126: cannot be executed, 127: not found, 128 + n:
+ended by signal n, 125: the shim itself failed.
 
-Options:
   -h, --help     Print this
   -V, --version  Print the version
 ";
@@ -39,11 +37,9 @@ pub(crate) fn parse<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Reques
         Some(b"run") => match (arguments.next(), arguments.next()) {
             (Some(b"-h" | b"--help"), _) => Request::Print(HELP),
             (Some(b"--"), Some(_)) => Request::Run(3),
-            (Some(b"--"), None) => Request::Misuse("no command after `--`: podturn-shim run -- COMMAND [ARG...]"),
-            _ => Request::Misuse("`run` takes `--` and the command: podturn-shim run -- COMMAND [ARG...]"),
+            _ => Request::Misuse("missing command: podturn-shim run -- COMMAND [ARG...]"),
         },
-        Some(_) => Request::Misuse("unknown argument, see podturn-shim --help"),
-        None => Request::Misuse("nothing to do, see podturn-shim --help"),
+        _ => Request::Misuse("unknown arguments, see podturn-shim --help"),
     }
 }
 

@@ -9,7 +9,10 @@ use crate::{Errno, words};
 const OWN: [&[u8]; 3] = [b"PODTURN_STEP=", b"PODTURN_ATTEMPT=", b"PODTURN_OUTPUTS="];
 
 /// Room for the path of the outputs. The volume's own paths are below 100 bytes.
-const OUTPUTS_MAX: usize = 2048;
+const OUTPUTS_MAX: usize = 1024;
+
+/// As many pointers have room without memory of their own: the environment of a pod in a namespace with few services.
+const POINTERS: usize = 128;
 
 /// The values of the shim's own variables: C strings, `NAME=value`.
 #[repr(C)]
@@ -17,11 +20,12 @@ pub(crate) struct Variables {
     step: [u8; 13 + 256],
     attempt: [u8; 16 + 20 + 1],
     outputs: [u8; OUTPUTS_MAX],
+    pointers: [*const u8; POINTERS],
 }
 
 impl Variables {
     pub(crate) const fn new() -> Self {
-        Self { step: [0; _], attempt: [0; _], outputs: [0; _] }
+        Self { step: [0; _], attempt: [0; _], outputs: [0; _], pointers: [core::ptr::null(); _] }
     }
 
     /// Sets what stays the same: the step's name and the directory of its outputs.
@@ -86,13 +90,16 @@ impl Start {
         self.environment().find_map(|entry| unsafe { string(entry) }.strip_prefix(b"PATH="))
     }
 
-    /// The environment with the shim's own variables in it: pointers into what is there, in fresh memory.
+    /// The environment with the shim's own variables in it: pointers into what is there.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn environment_with(self, own: &'static Variables) -> Result<*const *const u8, Errno> {
+    pub(crate) fn environment_with(self, own: &'static mut Variables) -> Result<*const *const u8, Errno> {
         let length = self.environment().count() + OWN.len() + 1;
-        let array = calls::memory(length * size_of::<*const u8>())?.cast::<*const u8>();
+        let array = match length {
+            ..=POINTERS => own.pointers.as_mut_ptr(),
+            _ => calls::memory(length * size_of::<*const u8>())?.cast::<*const u8>(),
+        };
         // SAFETY: entries of the environment are C strings that live as long as the process.
         let kept = self.environment().filter(|entry| !is_own(unsafe { string(*entry) }));
         let own = [own.step.as_ptr(), own.attempt.as_ptr(), own.outputs.as_ptr()];

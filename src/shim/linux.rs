@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use podturn_wire::json::decimal;
 use podturn_wire::{Exit, REPORT_MAX, TURN_MAX, Usage};
 
 use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
@@ -117,7 +118,7 @@ impl Linux {
         // SAFETY: as above; the environment does not point there yet.
         let (inbox, outbox) = find_mailbox(file, path, unsafe { &mut *variables })?;
         // SAFETY: as above.
-        let envp = start.environment_with(unsafe { &*variables }).map_err(NoStart::at("the environment"))?;
+        let envp = start.environment_with(unsafe { &mut *variables }).map_err(NoStart::at("the environment"))?;
         let signal_mask = calls::set_signal_mask(calls::ALL_SIGNALS);
         let child_signal_ignored = calls::is_ignored(SIGCHLD);
         if child_signal_ignored {
@@ -161,6 +162,12 @@ impl Linux {
         written
     }
 
+    /// The counter in the file whose name is in `path`.
+    fn read_kills(&mut self) -> Option<u64> {
+        let name = CStr::from_bytes_until_nul(self.path).ok()?;
+        calls::read_file(HERE, name, self.file).ok().and_then(oom::kills)
+    }
+
     /// The terminal goes back to the shim's group when the command has ended.
     fn take_terminal_back(&mut self) {
         if let Some(terminal) = self.launch.terminal.take() {
@@ -173,7 +180,7 @@ impl Linux {
     fn kill_children(&mut self) {
         let Ok(children) = calls::read_file(HERE, c"/proc/thread-self/children", self.file) else { return };
         let numbers = children.split(|byte| *byte == b' ');
-        for pid in numbers.filter_map(|n| core::str::from_utf8(n).ok()?.parse::<i32>().ok()).filter(|pid| *pid > 0) {
+        for pid in numbers.filter_map(decimal).filter_map(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0) {
             calls::kill(pid, SIGKILL);
         }
     }
@@ -337,20 +344,15 @@ impl Sys for Linux {
     }
 
     fn oom_kills(&mut self) -> Option<u64> {
-        let mut listing = [0; 1024];
-        let listing = calls::read_file(HERE, c"/proc/self/cgroup", &mut listing).ok()?;
-        let cgroup = oom::memory_cgroup(listing)?;
+        let listing = calls::read_file(HERE, c"/proc/self/cgroup", self.file).ok()?;
+        let oom::MemoryCgroup { mount, path, file } = oom::memory_cgroup(listing)?;
         // In a container the mount often begins at the container's own cgroup, whatever path proc(5) shows.
-        for path in [cgroup.path, b""] {
-            if !path::join(&[cgroup.mount, path, cgroup.file], self.path) {
-                continue;
-            }
-            let Ok(name) = CStr::from_bytes_until_nul(self.path) else { continue };
-            if let Some(kills) = calls::read_file(HERE, name, self.file).ok().and_then(oom::kills) {
-                return Some(kills);
-            }
-        }
-        None
+        let joined = path::join(&[mount, path, file], self.path);
+        let read = if joined { self.read_kills() } else { None };
+        read.or_else(|| {
+            path::join(&[mount, file], self.path);
+            self.read_kills()
+        })
     }
 
     fn write_termination_log(&mut self, path: &str, line: &str) {

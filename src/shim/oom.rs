@@ -33,7 +33,7 @@ pub(crate) fn memory_cgroup(listing: &[u8]) -> Option<MemoryCgroup<'_>> {
 /// The counter in either file: the line `oom_kill N`.
 pub(crate) fn kills(file: &[u8]) -> Option<u64> {
     let line = file.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
-    core::str::from_utf8(line).ok()?.parse().ok()
+    podturn_wire::json::decimal(line)
 }
 
 #[cfg(test)]

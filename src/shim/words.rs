@@ -86,7 +86,7 @@ pub(crate) fn errno_words(errno: Errno) -> Text<64> {
         Errno::ENOENT => "no such file or directory (ENOENT)",
         Errno::E2BIG => "arguments and environment too long (E2BIG)",
         Errno(8) => "exec format error (ENOEXEC)",
-        Errno::EAGAIN => "try again (EAGAIN)",
+        Errno::EAGAIN => "too many processes (EAGAIN)",
         Errno(12) => "out of memory (ENOMEM)",
         Errno::EACCES => "permission denied (EACCES)",
         Errno::EBUSY => "busy (EBUSY)",
@@ -99,7 +99,6 @@ pub(crate) fn errno_words(errno: Errno) -> Text<64> {
         Errno(40) => "a symbolic link, or too many of them (ELOOP)",
         Errno(88) => "not a socket (ENOTSOCK)",
         Errno(91) => "a socket of another type (EPROTOTYPE)",
-        Errno(122) => "quota exceeded (EDQUOT)",
         Errno(other) => {
             let mut text = Text::truncated("errno ");
             let _ = text.write_str(number(u64::from(other)).as_str());
@@ -133,7 +132,7 @@ mod tests {
     fn every_stage_says_what_failed_and_why() {
         let table = [
             (StartStage::Clear, Errno::EACCES, "clearing what the attempt before left: permission denied (EACCES)"),
-            (StartStage::Fork, Errno::EAGAIN, "making a process for the command: try again (EAGAIN)"),
+            (StartStage::Fork, Errno::EAGAIN, "making a process for the command: too many processes (EAGAIN)"),
             (StartStage::Prepare, Errno::EPERM, "preparing the command's process: operation not permitted (EPERM)"),
             (StartStage::Exec, Errno::ENOENT, "the command was not found: no such file or directory (ENOENT)"),
             (StartStage::Exec, Errno(8), "the command cannot be executed: exec format error (ENOEXEC)"),

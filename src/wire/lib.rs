@@ -50,11 +50,13 @@ macro_rules! hex_id {
             /// Reads the 16 lower-case hex digits of the JSON form; anything else is `None`.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
-                let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-                if text.len() != 16 || !text.bytes().all(lower_hex) {
-                    return None;
-                }
-                u64::from_str_radix(text, 16).ok().map(Self)
+                let digits = text.as_bytes().first_chunk::<16>().filter(|_| text.len() == 16)?;
+                let value = |sum: u64, digit: &u8| match digit {
+                    b'0'..=b'9' => Some(sum << 4 | u64::from(digit - b'0')),
+                    b'a'..=b'f' => Some(sum << 4 | u64::from(digit - b'a' + 10)),
+                    _ => None,
+                };
+                digits.iter().try_fold(0, value).map(Self)
             }
 
             /// The 16 lower-case hex digits of the JSON form.
@@ -120,3 +122,17 @@ impl core::fmt::Display for WireError {
 }
 
 impl core::error::Error for WireError {}
+
+#[cfg(test)]
+mod tests {
+    use super::RunId;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = RunId(0x0123_4567_89ab_cdef);
+        assert_eq!(RunId::parse(id.digits().as_str()), Some(id));
+        for wrong in ["", "123456789abcdef", "0123456789ABCDEF", "00123456789abcdef", "0123456789abcdeg"] {
+            assert_eq!(RunId::parse(wrong), None, "{wrong}");
+        }
+    }
+}
