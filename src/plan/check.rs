@@ -10,7 +10,9 @@ use podturn_wire::names::is_container_name;
 
 use super::diagnostic::{Diagnostics, Reporter, quote};
 use super::durations::duration;
-use super::facts::{Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy};
+use super::facts::{
+    ContainerFacts, Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
+};
 use super::fields::{Fields, Record, integer, unique, word, wrong};
 use super::graph;
 use super::source::{Source, Span};
@@ -105,8 +107,10 @@ fn read(documents: &[Node], source: &Source, facts: &PodFacts, reporter: &mut Re
             reporter.error(Span::empty(root.span.start), "a plan is a map").help("write `steps:` before this list");
             return None;
         }
-        Value::Scalar(_) => {
-            wrong(root, "a plan", reporter).help("write `sequential`, or a map with `steps:`");
+        Value::Scalar(scalar) => {
+            let nearest = reporter.nearest(scalar.text.trim(), ["sequential"]);
+            let diagnostic = wrong(root, "a plan", reporter).did_you_mean(nearest);
+            diagnostic.help("write `sequential`, or a map with `steps:`");
             return None;
         }
     };
@@ -236,44 +240,50 @@ fn resolve(drafts: Vec<Draft>, plan: &mut Plan, facts: &PodFacts, reporter: &mut
             reporter.error(draft.span, format!("the step {} is here twice", quote(&draft.name)));
         }
     }
+    let is_unambiguous = ids.len() == drafts.len();
     names(&drafts, facts, reporter);
     let edges: Vec<Vec<Edge>> = drafts.iter().map(|draft| edges(draft, &drafts, &ids, reporter)).collect();
     let pools: HashMap<&str, u32> = plan.pools.iter().map(|pool| pool.name.as_str()).zip(0..).collect();
     let uses: Vec<Vec<Use>> = drafts.iter().map(|draft| uses(draft, &plan.pools, &pools, reporter)).collect();
-    graph::check(&drafts, &edges, reporter);
-    let containers: HashMap<&str, _> =
+    if is_unambiguous {
+        graph::check(&drafts, &edges, reporter);
+    }
+    let containers: HashMap<&str, &ContainerFacts> =
         facts.containers.iter().map(|container| (container.name.as_str(), container)).collect();
-    plan.steps = drafts
-        .into_iter()
-        .zip(edges)
-        .zip(uses)
+    let resolved = drafts.into_iter().zip(edges).zip(uses);
+    plan.steps = resolved
         .map(|((draft, edges), uses)| {
             let container = containers.get(draft.name.as_str()).copied();
-            let restarts = container.and_then(|container| container.restarts);
-            let log = match container {
-                None => TERMINATION_MESSAGE_PATH,
-                Some(known) if known.termination_message_policy == TerminationMessagePolicy::File => {
-                    known.termination_message_path.as_str()
-                }
-                Some(_) => "",
-            };
-            Step {
-                name: draft.name,
-                depends_on: edges.into_iter().map(|edge| edge.dependency).collect(),
-                retry: draft.retry,
-                success_exit_codes: draft.success_exit_codes,
-                timeout: draft.timeout,
-                allow_failure: draft.allow_failure,
-                finally: draft.finally,
-                uses,
-                stop_signal: draft.stop_signal,
-                restarts: restarts.unwrap_or(facts.restart_policy == RestartPolicy::Always),
-                // Longer than the wire allows: no line at all rather than a file at a cut path.
-                termination_log: if log.len() <= podturn_wire::TERMINATION_LOG_MAX { log } else { "" }.to_owned(),
-            }
+            finish(draft, &edges, uses, container, facts)
         })
         .collect();
     Some(())
+}
+
+/// The step as the core takes it, with what the pod says of its container.
+fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&ContainerFacts>, facts: &PodFacts) -> Step {
+    let restarts = container.and_then(|container| container.restarts);
+    let log = match container {
+        None => TERMINATION_MESSAGE_PATH,
+        Some(known) if known.termination_message_policy == TerminationMessagePolicy::File => {
+            &known.termination_message_path
+        }
+        Some(_) => "",
+    };
+    Step {
+        name: draft.name,
+        depends_on: edges.iter().map(|edge| edge.dependency).collect(),
+        retry: draft.retry,
+        success_exit_codes: draft.success_exit_codes,
+        timeout: draft.timeout,
+        allow_failure: draft.allow_failure,
+        finally: draft.finally,
+        uses,
+        stop_signal: draft.stop_signal,
+        restarts: restarts.unwrap_or(facts.restart_policy == RestartPolicy::Always),
+        // Longer than the wire allows: no line at all rather than a file at a cut path.
+        termination_log: if log.len() <= podturn_wire::TERMINATION_LOG_MAX { log } else { "" }.to_owned(),
+    }
 }
 
 /// A dependency whose step exists, and its place.
@@ -297,14 +307,24 @@ fn names(drafts: &[Draft], facts: &PodFacts, reporter: &mut Reporter) {
                 .help("init containers are over before the first turn: take it out, or make it an ordinary container");
         } else if !containers.is_empty() && !containers.contains(name) {
             let nearest = reporter.nearest(name, containers.iter().copied());
-            let known: Vec<&str> = facts.containers.iter().map(|container| container.name.as_str()).take(12).collect();
             let diagnostic = reporter.error(draft.span, format!("the pod has no container {}", quote(name)));
             match nearest {
                 Some(nearest) => diagnostic.did_you_mean(Some(nearest)),
-                None => diagnostic.help(format!("its containers are {}", known.join(", "))),
+                None => {
+                    let known = some_of(facts.containers.iter().map(|container| &container.name));
+                    diagnostic.help(format!("its containers are {known}"))
+                }
             };
         }
     }
+}
+
+/// The first names of a list that may be long.
+fn some_of<'n>(names: impl ExactSizeIterator<Item = &'n String>) -> String {
+    const SHOWN: usize = 12;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.take(SHOWN).map(|name| super::diagnostic::shorten(name)).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 fn edges(draft: &Draft, drafts: &[Draft], ids: &HashMap<&str, StepId>, reporter: &mut Reporter) -> Vec<Edge> {
@@ -320,7 +340,11 @@ fn edges(draft: &Draft, drafts: &[Draft], ids: &HashMap<&str, StepId>, reporter:
         let Some(id) = ids.get(dependency.step.as_str()) else {
             let nearest = reporter.nearest(&dependency.step, drafts.iter().map(|draft| draft.name.as_str()));
             let message = format!("step {this} depends on {other}, which is not a step");
-            reporter.error(dependency.span, message).did_you_mean(nearest);
+            let diagnostic = reporter.error(dependency.span, message);
+            match nearest {
+                Some(name) => diagnostic.did_you_mean(Some(name)),
+                None => diagnostic.help(format!("the steps are {}", some_of(drafts.iter().map(|draft| &draft.name)))),
+            };
             continue;
         };
         if !seen.insert(*id) {

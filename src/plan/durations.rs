@@ -53,7 +53,7 @@ fn parse(text: &str) -> Result<Millis, String> {
             return Err("it is made of whole numbers with units".to_owned());
         }
         let Some(place) = units.iter().position(|(name, _)| *name == unit) else {
-            return Err(bad_unit(unit, number));
+            return Err(bad_unit(unit, number, after));
         };
         let number: Millis = number.parse().map_err(|_| "the number is too large".to_owned())?;
         total = number.checked_mul(units[place].1).and_then(|part| total.checked_add(part)).unwrap_or(Millis::MAX);
@@ -63,7 +63,10 @@ fn parse(text: &str) -> Result<Millis, String> {
     Ok(total)
 }
 
-fn bad_unit(unit: &str, number: &str) -> String {
+fn bad_unit(unit: &str, number: &str, after: &str) -> String {
+    if unit.is_empty() && !after.is_empty() {
+        return "it is made of whole numbers with units".to_owned();
+    }
     if unit.is_empty() {
         return format!("{} has no unit", super::diagnostic::shorten(number));
     }

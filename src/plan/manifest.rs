@@ -250,6 +250,7 @@ fn named<'n>(spec: &'n Node, field: &str, reporter: &mut Reporter) -> Vec<(Strin
         if !seen.insert(name) {
             let span = item.get("name").map_or(item.span, |node| node.span);
             reporter.error(span, format!("a second entry of {field} has the name {}", quote(name)));
+            continue;
         }
         named.push((name.to_owned(), item));
     }
