@@ -143,6 +143,10 @@ fn megabytes_of_nonsense_are_refused() {
     let mut texts = vec![many_steps, format!("steps: [{}]", wide("ab, ")), "\u{feff}".repeat(1000)];
     texts.extend(["[", "{", "- ", "? ", "a: ", "!x ", "&a ", "\"", "|\n ", "\t", "\0", "%YAML 1.2\n---\n"].map(wide));
     texts.push("steps: { ".to_owned() + &wide("a: {}, ") + "}");
+    let merged: String = (0..60_000).map(|at| format!("{{ k{at}: 1 }}, ")).collect();
+    texts.push(format!("<<: [{merged}]"));
+    texts.push("steps: { a: { dependsOn: [".to_owned() + &wide("a, ") + "] } }");
+    texts.push("steps: { a: { dependsOn: [".to_owned() + &wide("{ b: 1, c: }, ") + "] } }");
     texts.push(format!("steps: {}", "x".repeat(size)));
     for text in texts {
         let start: String = text.chars().take(24).collect();

@@ -93,7 +93,7 @@ pub(super) fn unique<'n>(entries: &'n [Entry], reporter: &mut Reporter) -> Vec<&
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
         if let Some(before) = first.get(entry.key.as_str()) {
-            let line = reporter.file().line_and_column(before.start).0;
+            let line = reporter.file().line_of(before.start);
             reporter
                 .error(entry.key_span, format!("the key {} is here twice", quote(&entry.key)))
                 .label(format!("first on line {line}"));

@@ -6,7 +6,7 @@
 //! Duplicate keys are kept, so that whoever reads a mapping can point at the second one. Aliases are replaced by what
 //! they stand for, and the merge key `<<` (YAML 1.1, which kubectl's parser knows) by the entries it brings in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
@@ -360,8 +360,8 @@ impl<'s> Builder<'s> {
 
     fn close(&mut self, end: Span) -> Result<(), Diagnostic> {
         let Some(mut open) = self.open.pop() else { return Ok(()) };
-        for merged in std::mem::take(&mut open.merged) {
-            merge(&mut open.entries, merged);
+        if !open.merged.is_empty() {
+            merge(&mut open.entries, std::mem::take(&mut open.merged));
         }
         let last = open.items.last().map(|node| node.span).or(open.entries.last().map(|entry| entry.value.span));
         // A block ends where its last part does; the parser says so only at the next thing it sees.
@@ -460,7 +460,7 @@ impl<'s> Builder<'s> {
     fn not_yaml(&self, span: Span, info: &str) -> Diagnostic {
         let mut diagnostic = self.error(span, format!("this is not YAML: {info}"));
         let file = self.source.outer();
-        let line = file.line(file.line_and_column(span.start).0);
+        let line = file.line(file.line_of(span.start));
         let before = &file.text()[line.start..line.end];
         if before.trim_start_matches(' ').starts_with('\t') {
             diagnostic.help("YAML is indented with spaces, never with tabs");
@@ -469,11 +469,15 @@ impl<'s> Builder<'s> {
     }
 }
 
-/// Adds the entries of `merged` whose keys are not there yet: what is written out wins.
-fn merge(entries: &mut Vec<Entry>, merged: Node) {
-    let Value::Mapping(more) = merged.value else { return };
-    let known: std::collections::HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
-    entries.extend(more.into_iter().filter(|entry| !known.contains(&entry.key)));
+/// Adds the entries of the maps that a merge key brings in, where their keys are not there yet: what is written out wins,
+/// and then the earlier map.
+fn merge(entries: &mut Vec<Entry>, merged: Vec<Node>) {
+    let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+    for node in merged {
+        if let Value::Mapping(more) = node.value {
+            entries.extend(more.into_iter().filter(|entry| known.insert(entry.key.clone())));
+        }
+    }
 }
 
 /// From the parser's character indices to bytes, without a walk over the whole text each time.
@@ -492,5 +496,70 @@ impl CharOffsets {
     fn byte(&self, text: &str, index: usize) -> usize {
         let Some(start) = self.every.get(index / STRIDE) else { return text.len() };
         text[*start..].char_indices().nth(index % STRIDE).map_or(text.len(), |(at, _)| start + at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Typed, Value, parse};
+    use crate::plan::Source;
+
+    fn one(text: &str) -> super::Node {
+        let mut documents = parse(&Source::file("test", text)).expect("this is YAML");
+        assert_eq!(documents.len(), 1, "{text}");
+        documents.remove(0)
+    }
+
+    #[test]
+    fn scalars_are_typed_by_their_look_and_never_by_a_guess() {
+        let table = [
+            ("~", Typed::Null),
+            ("null", Typed::Null),
+            ("True", Typed::Bool(true)),
+            ("12", Typed::Integer(12)),
+            ("-3", Typed::Integer(-3)),
+            ("0x1F", Typed::Integer(31)),
+            ("0o17", Typed::Integer(15)),
+            ("1.5", Typed::Float(1.5)),
+            ("1e3", Typed::Float(1000.0)),
+            (".5", Typed::Float(0.5)),
+            ("-.inf", Typed::Float(f64::NEG_INFINITY)),
+            // YAML 1.1 and 1.2 disagree about these, so they are no booleans and no numbers.
+            ("yes", Typed::String("yes")),
+            ("off", Typed::String("off")),
+            ("010", Typed::String("010")),
+            ("1_000", Typed::String("1_000")),
+            ("1:30", Typed::String("1:30")),
+            ("0x", Typed::String("0x")),
+            ("1.2.3", Typed::String("1.2.3")),
+            ("3-12", Typed::String("3-12")),
+            ("nan", Typed::String("nan")),
+            ("'12'", Typed::String("12")),
+            ("\"true\"", Typed::String("true")),
+            ("!!str 12", Typed::String("12")),
+        ];
+        for (text, typed) in table {
+            assert_eq!(one(text).typed(), Some(typed), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_node_knows_its_place() {
+        let text = "# \u{e9}\nb: |  # comment\n   text\nc: &x [\u{e9}, {k: 'v'} ]\nd: *x\n";
+        let root = one(text);
+        let at = |key: &str| root.get(key).map(|node| &text[node.span.start..node.span.end]);
+        assert_eq!(at("b"), Some("text"));
+        assert_eq!(at("c"), Some("&x [\u{e9}, {k: 'v'} ]"));
+        assert_eq!(at("d"), at("c"), "an alias is where its anchor is");
+        let Some([_, map]) = root.get("c").and_then(super::Node::items) else { panic!("a list of two") };
+        assert_eq!(&text[map.span.start..map.span.end], "{k: 'v'}");
+    }
+
+    #[test]
+    fn both_of_two_equal_keys_are_kept() {
+        let root = one("a: 1\na: 2\n");
+        let keys: Vec<_> = root.entries().into_iter().flatten().map(|entry| entry.key_span.start).collect();
+        assert_eq!(keys, [0, 5]);
+        assert!(matches!(root.value, Value::Mapping(_)));
     }
 }
