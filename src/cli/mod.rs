@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod input;
+mod schema;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Check a plan, and show how podturn understands it
     Check(check::Arguments),
+    /// Print the JSON Schema of what podturn reads or writes
+    Schema(schema::Arguments),
     /// Print the completion script of a shell
     Completions(completions::Arguments),
 }
@@ -29,6 +32,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -32,7 +32,7 @@ pub(super) const DEFAULT_ARRIVAL: Millis = 10 * 60_000;
 pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
     [("Continue", OnFailure::Continue), ("Drain", OnFailure::Drain), ("Cancel", OnFailure::Cancel)];
 
-const PLAN: Fields = Fields {
+pub(super) const PLAN: Fields = Fields {
     what: "a plan",
     known: &[
         "steps",

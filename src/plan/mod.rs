@@ -17,7 +17,9 @@ mod facts;
 mod fields;
 mod graph;
 mod manifest;
+mod reference;
 mod retry;
+mod schema;
 mod signals;
 mod source;
 mod steps;
@@ -28,6 +30,8 @@ pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
 pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, RestartPolicy, TerminationMessagePolicy};
 pub use manifest::{ANNOTATION, Manifest};
+pub use reference::plan_reference;
+pub use schema::{plan_schema, pod_schema};
 pub use source::{FILE_MAX, Source, SourceFile, Span};
 
 /// The name of the environment variable that holds a plan, and of its text in errors.

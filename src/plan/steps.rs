@@ -28,13 +28,13 @@ pub(super) const CONDITIONS: [(&str, Condition); 5] = [
     ("Ready", Condition::Succeeded),
 ];
 
-const STEP: Fields = Fields {
+pub(super) const STEP: Fields = Fields {
     what: "a step",
     known: &["dependsOn", "retry", "successExitCodes", "timeout", "allowFailure", "finally", "uses", "stopSignal"],
     later: &["when", "service", "readiness", "approval", "matrix"],
 };
 
-const DEPENDENCY: Fields = Fields { what: "a dependency", known: &["step", "condition"], later: &[] };
+pub(super) const DEPENDENCY: Fields = Fields { what: "a dependency", known: &["step", "condition"], later: &[] };
 
 /// A step with names that are not looked up yet.
 #[derive(Clone, Debug)]
