@@ -10,6 +10,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Reporter, quote};
 use super::facts::{
     ContainerFacts, Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
+use super::fields::unique;
 use super::source::{Source, SourceFile, Span};
 use super::yaml::{Node, Typed, Value, parse};
 
@@ -92,6 +93,7 @@ impl Manifest {
                 .error(other.key_span, format!("a second plan: the {kind} {named} has one already"))
                 .help("one pod at a time: put each into a file of its own");
         }
+        duplicate_keys(first.object, &mut reporter);
         let manifest = Self::of(first, &mut reporter);
         let is_wrong = reporter.has_errors();
         match manifest {
@@ -131,6 +133,19 @@ impl Manifest {
             is_wired: found.is_wired,
             facts: facts(spec, reporter),
         })
+    }
+}
+
+/// Reports keys that are there twice: the API server would take one of them and drop the other. Nodes are nested no deeper
+/// than the parser allows, so this may recurse.
+fn duplicate_keys(node: &Node, reporter: &mut Reporter) {
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter().for_each(|item| duplicate_keys(item, reporter)),
+        Value::Mapping(entries) => {
+            unique(entries, reporter);
+            entries.iter().for_each(|entry| duplicate_keys(&entry.value, reporter));
+        }
     }
 }
 
