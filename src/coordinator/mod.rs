@@ -1,1 +1,17 @@
-//! The loop: wait, journal, apply, write, ring, publish. No policy: what a step should do is decided in `podturn-turn`.
+//! The coordinator: the loop round the core. Wait, journal, apply, write, ring, publish. No policy.
+//!
+//! Belongs here: the rules C2 to C12 of the protocol (`docs/protocol.md`). Does not belong here: what a step should do
+//! (the core), how a file is read or a process looked at (`volume`, `process`).
+//!
+//! `world.rs` is the interface to everything outside, `desk.rs` the loop's body, `start.rs` recovery, `deaths.rs` how an
+//! end is told from a silence, `told.rs` what is new in a report, `seat.rs` what is kept of a step.
+
+mod deaths;
+mod desk;
+mod seat;
+mod start;
+mod told;
+mod world;
+
+pub use desk::{Coordinator, Failure};
+pub use world::{Link, World, WriteError};

@@ -135,6 +135,24 @@ pub enum Kind {
     VolumeFull,
 }
 
+impl Kind {
+    /// The step that it is about; `None`: it is about the whole run.
+    #[must_use]
+    pub const fn step(&self) -> Option<StepId> {
+        match *self {
+            Self::Arrived { step, .. }
+            | Self::Begun { step, .. }
+            | Self::Ended { step, .. }
+            | Self::StopSignal { step, .. }
+            | Self::Lost { step, .. }
+            | Self::Connected { step, .. }
+            | Self::Deaf { step, .. }
+            | Self::NotBegun { step, .. } => Some(step),
+            Self::CoordinatorStarted { .. } | Self::Deadline | Self::Requested { .. } | Self::VolumeFull => None,
+        }
+    }
+}
+
 /// A process that no other one can be mistaken for, and what tells its offspring (proc_pid_stat(5), cgroups(7)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -28,7 +28,7 @@ impl State {
                 event.seq, self.now, event.at
             ));
         }
-        let Some(step) = step_of(&event.kind) else { return Ok(()) };
+        let Some(step) = event.kind.step() else { return Ok(()) };
         if step.index() >= self.tracks.len() {
             return refuse(format!("event {}: the plan has no step number {}", event.seq, step.0));
         }
@@ -323,19 +323,5 @@ impl State {
                 Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
             }
         }
-    }
-}
-
-fn step_of(kind: &Kind) -> Option<StepId> {
-    match *kind {
-        Kind::Arrived { step, .. }
-        | Kind::Begun { step, .. }
-        | Kind::Ended { step, .. }
-        | Kind::StopSignal { step, .. }
-        | Kind::Lost { step, .. }
-        | Kind::Connected { step, .. }
-        | Kind::Deaf { step, .. }
-        | Kind::NotBegun { step, .. } => Some(step),
-        Kind::CoordinatorStarted { .. } | Kind::Deadline | Kind::Requested { .. } | Kind::VolumeFull => None,
     }
 }

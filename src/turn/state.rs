@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::{self, Graph};
 use crate::slots::Slots;
-use crate::timers::Timers;
+use crate::timers::{Owner, Timers};
 use crate::track::Track;
 use crate::{Event, Plan, StepId, Time};
 
@@ -241,6 +241,49 @@ impl State {
     #[must_use]
     pub fn phase(&self, step: StepId) -> Phase {
         self.track(step).phase
+    }
+
+    /// Why the step ended, or why it is in `Backoff` or `Stopping` (cheap).
+    #[must_use]
+    pub fn reason(&self, step: StepId) -> Option<Reason> {
+        self.track(step).reason
+    }
+
+    /// The number of the step's newest attempt, granted or begun; 0: none yet (cheap).
+    #[must_use]
+    pub fn attempt(&self, step: StepId) -> u32 {
+        self.track(step).attempt
+    }
+
+    /// Whether an attempt of the step is under way: it was granted, and is not judged (cheap).
+    #[must_use]
+    pub fn holds_slot(&self, step: StepId) -> bool {
+        self.track(step).holds_slot()
+    }
+
+    /// Whether the run was told that the volume is full.
+    #[must_use]
+    pub const fn is_volume_full(&self) -> bool {
+        self.halt.volume_full
+    }
+
+    /// The steps of whose mailboxes a `Kind::Deadline` at `now` may judge: whoever sends it reads them before.
+    #[must_use]
+    pub fn concerned_by_deadline(&self, now: Time) -> Vec<StepId> {
+        let mut steps = Vec::new();
+        for owner in self.timers.due(now) {
+            match owner {
+                Owner::Step(step) => steps.push(step),
+                Owner::Plan => return graph::steps(&self.plan).map(|(id, _)| id).collect(),
+            }
+        }
+        steps
+    }
+
+    /// The time of the newest event applied; 0 before the first.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
     }
 
     /// The plan.

@@ -47,6 +47,11 @@ impl Timers {
         self.queue.first().map(|(at, _)| *at)
     }
 
+    /// Whose timers are due at `now`.
+    pub(crate) fn due(&self, now: Time) -> impl Iterator<Item = Owner> {
+        self.queue.iter().take_while(move |(at, _)| *at <= now).map(|(_, owner)| *owner)
+    }
+
     /// Takes the oldest timer that is due at `now`.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Owner)> {
         self.queue.first().filter(|(at, _)| *at <= now)?;

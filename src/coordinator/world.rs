@@ -1,0 +1,72 @@
+//! The world as the coordinator sees it: the smallest set of calls that its logic needs.
+//!
+//! Each call is one observable step on what the coordinator shares with others (journal, mailboxes, bells, processes), so
+//! that a simulation can let the other side act, or kill the coordinator, between any two of them. No call waits; nothing
+//! here decides anything.
+
+use podturn_turn::{Event, Process, StepId, Time};
+use podturn_wire::{Report, Turn};
+
+/// A connection to a bell, as its owner numbers them. A number is used again only after [`World::hang_up`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link(pub u32);
+
+/// Why something could not be written to the volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// No room is left (`ENOSPC`, `EDQUOT`). What was there before still stands, whole.
+    Full,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+/// The system calls of one coordinator.
+pub trait World {
+    /// `CLOCK_BOOTTIME` in ns. Not shared with anybody, so no step of its own.
+    fn now(&mut self) -> Time;
+
+    /// Appends the events to the journal: all of them or none.
+    ///
+    /// # Errors
+    /// Then the journal is as it was.
+    fn append(&mut self, events: &[Event]) -> Result<(), WriteError>;
+
+    /// Gives the room away that the journal kept for the last words of a run on a full volume.
+    fn release_reserve(&mut self);
+
+    /// The report of the step, if a whole one is there. It is hostile input.
+    fn read_report(&mut self, step: StepId) -> Option<Report>;
+
+    /// The turn that lies in the step's mailbox, if a whole one does.
+    fn read_turn(&mut self, step: StepId) -> Option<Turn>;
+
+    /// Writes the step's turn aside and renames it in.
+    ///
+    /// # Errors
+    /// Then the old one stands.
+    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError>;
+
+    /// Sends one packet, without waiting. Whether it arrives does not matter: a lost ring only delays.
+    fn ring(&mut self, link: Link);
+
+    /// Who the kernel says is at the other end of the connection; `None` when it does not say (another process
+    /// namespace).
+    fn peer(&mut self, link: Link) -> Option<Process>;
+
+    /// Whether the process at the other end is dead by the kernel's word (its pidfd). `true` also when there never was such
+    /// a witness: then the end of the connection is all that can be known.
+    fn is_peer_dead(&mut self, link: Link) -> bool;
+
+    /// Gives the connection up, and the witness with it.
+    fn hang_up(&mut self, link: Link);
+
+    /// Whether the process lives (the same one, not a later one with its number, and not a zombie).
+    fn is_alive(&mut self, process: &Process) -> bool;
+
+    /// Sends SIGKILL. `false`: it may not, or there is no such process.
+    fn kill(&mut self, process: &Process) -> bool;
+
+    /// Does for a dead shim what it would have done itself: SIGKILLs what it left behind. Returns whether any of that
+    /// tree, the process itself included, still lives.
+    fn sweep(&mut self, process: &Process) -> bool;
+}
