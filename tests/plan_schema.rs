@@ -138,7 +138,7 @@ fn facts_of_a_pod_fit_their_schema() {
 
 #[test]
 fn every_document_has_a_schema_and_says_so() {
-    for document in ["plan", "pod", "turn", "report", "journal"] {
+    for document in ["plan", "pod", "turn", "report", "state", "journal"] {
         let output = podturn().args(["schema", document]).output().expect("podturn starts");
         assert!(output.status.success(), "{document}");
         let schema: Value = serde_json::from_slice(&output.stdout).expect("a schema is JSON");

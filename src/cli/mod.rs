@@ -2,12 +2,18 @@
 
 mod check;
 mod completions;
+mod coordinate;
+mod init;
 mod input;
 mod schema;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use podturn_wire::exit;
+
+use crate::volume::VolumeError;
 
 /// Runs the containers of one Kubernetes pod in the order of a DAG.
 #[derive(Parser)]
@@ -21,6 +27,10 @@ struct Arguments {
 enum Command {
     /// Check a plan, and show how podturn understands it
     Check(check::Arguments),
+    /// The init container: check the plan, lay the shared volume out
+    Init(init::Arguments),
+    /// The coordinator: hand out the turns until the plan has ended
+    Coordinate(coordinate::Arguments),
     /// Print the JSON Schema of what podturn reads or writes
     Schema(schema::Arguments),
     /// Print the completion script of a shell
@@ -32,7 +42,29 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Coordinate(arguments) => coordinate::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
+}
+
+/// Says that the volume cannot be used, and what may help; returns the exit code for it.
+fn volume_error(error: &VolumeError) -> ExitCode {
+    let help = match error.error.kind() {
+        ErrorKind::NotFound => "is the volume mounted there? --volume or PODTURN_VOLUME names another place",
+        ErrorKind::PermissionDenied => "the init container and the coordinator need the same user, or fsGroup",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the volume needs a larger sizeLimit",
+        ErrorKind::ReadOnlyFilesystem => "the volume has to be mounted read-write here",
+        _ => return podturn_failed(error),
+    };
+    let code = podturn_failed(error);
+    anstream::eprintln!("  help: {help}");
+    code
+}
+
+/// Says that podturn itself failed; returns the exit code for it.
+fn podturn_failed(error: &dyn std::error::Error) -> ExitCode {
+    anstream::eprintln!("error: {error}");
+    ExitCode::from(exit::SHIM_FAILED)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::plan::{plan_reference, plan_schema, pod_schema};
+use crate::volume::published::state_schema;
 use crate::volume::schema::{journal_schema, report_schema, turn_schema};
 
 /// Arguments of `podturn schema`.
@@ -33,6 +34,8 @@ enum Document {
     Turn,
     /// report.json: shim to coordinator
     Report,
+    /// state.json: the published view of a run
+    State,
     /// One line of journal.jsonl: an event the coordinator acted on
     Journal,
 }
@@ -52,6 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::Pod => pod_schema(),
         Document::Turn => turn_schema(),
         Document::Report => report_schema(),
+        Document::State => state_schema(),
         Document::Journal => journal_schema(),
     };
     anstream::println!("{:#}", schema.to_value());

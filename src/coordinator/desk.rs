@@ -279,13 +279,19 @@ impl<W: World> Coordinator<W> {
         }
         self.journal()?;
         for event in std::mem::take(&mut self.queue) {
-            tracing::info!(seq = event.seq, at = event.at, event = ?event.kind);
+            self.log(&event);
             self.state.next(&event)?;
         }
         if self.decided_at.is_none() && self.state.outcome().is_some() {
             self.decided_at = Some(self.world.now());
         }
         Ok(true)
+    }
+
+    /// One structured line an event.
+    fn log(&self, event: &Event) {
+        let step = event.kind.step().map_or("", |step| self.state.plan().steps[step.index()].name.as_str());
+        tracing::info!(seq = event.seq, at = event.at, step, kind = ?event.kind);
     }
 
     /// Makes what was told durable. A volume without room is an event too: the reserve is kept for it and what follows.

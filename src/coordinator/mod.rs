@@ -4,14 +4,18 @@
 //! (the core), how a file is read or a process looked at (`volume`, `process`).
 //!
 //! `world.rs` is the interface to everything outside, `desk.rs` the loop's body, `start.rs` recovery, `deaths.rs` how an
-//! end is told from a silence, `told.rs` what is new in a report, `seat.rs` what is kept of a step.
+//! end is told from a silence, `told.rs` what is new in a report, `seat.rs` what is kept of a step, `ground.rs` the real
+//! world, and `serve.rs` the loop.
 
 mod deaths;
 mod desk;
+mod ground;
 mod seat;
+mod serve;
 mod start;
 mod told;
 mod world;
 
 pub use desk::{Coordinator, Failure};
+pub use serve::{Finished, ServeError, serve};
 pub use world::{Link, World, WriteError};

@@ -115,6 +115,7 @@ impl State {
 
     fn handle_start(&mut self, rebooted: bool, before: Time) {
         if self.seq == 1 {
+            self.first_start = Some(self.now);
             self.plan_deadline = self.plan.timeout.map(|timeout| timers::after(self.now, timeout));
             if let Some(at) = self.plan_deadline {
                 self.timers.set(at, Owner::Plan);

@@ -124,6 +124,7 @@ pub struct State {
     pub(crate) seq: u64,
     /// The newest event's.
     pub(crate) now: Time,
+    pub(crate) first_start: Option<Time>,
     pub(crate) halt: Halt,
     pub(crate) count: Count,
     /// The plan's timer, while it is set.
@@ -188,6 +189,7 @@ impl State {
             timers: Timers::default(),
             seq: 0,
             now: 0,
+            first_start: None,
             halt: Halt::default(),
             plan_deadline: None,
             ends: VecDeque::new(),
@@ -278,6 +280,18 @@ impl State {
             }
         }
         steps
+    }
+
+    /// When the first coordinator started; `None` before that.
+    #[must_use]
+    pub const fn first_start(&self) -> Option<Time> {
+        self.first_start
+    }
+
+    /// When the step ended (cheap).
+    #[must_use]
+    pub fn ended_at(&self, step: StepId) -> Option<Time> {
+        self.track(step).ended_at
     }
 
     /// The time of the newest event applied; 0 before the first.

@@ -1,3 +1,120 @@
 //! Mailboxes, bells, journal, published state: all that touches the shared volume.
+//!
+//! Belongs here: how each file of `docs/protocol.md` is read and written, and the defence against what a step puts into its
+//! own `out/`. Does not belong here: what is in a plan, what follows from a report, and when to write.
 
+pub mod bell;
+mod journal;
+mod layout;
+mod lock;
+mod mailbox;
+pub mod published;
+mod run;
 pub mod schema;
+mod shim;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+pub use journal::Journal;
+pub use layout::lay_out;
+pub use lock::{Lock, Locked};
+pub use mailbox::{Mailboxes, Spoilt};
+pub use run::{Durability, Placement, Run};
+pub use shim::SHIM;
+
+use podturn_wire::names;
+
+/// The shared volume, seen whole.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    path: PathBuf,
+}
+
+/// Why the volume could not be used: what was tried, where, and what the kernel said.
+#[derive(Debug)]
+pub struct VolumeError {
+    /// What was tried, for a person: "cannot read".
+    pub what: String,
+    /// Where.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl VolumeError {
+    fn new(what: &str, path: &Path, error: impl Into<io::Error>) -> Self {
+        Self { what: what.to_owned(), path: path.to_owned(), error: error.into() }
+    }
+}
+
+impl std::fmt::Display for VolumeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.what, self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for VolumeError {}
+
+impl Volume {
+    /// The volume that is mounted here.
+    ///
+    /// # Errors
+    /// When it is no directory.
+    pub fn open(path: &Path) -> Result<Self, VolumeError> {
+        let meta =
+            fs::metadata(path).map_err(|error| VolumeError::new("cannot open the shared volume", path, error))?;
+        if !meta.is_dir() {
+            return Err(VolumeError::new("cannot open the shared volume", path, io::ErrorKind::NotADirectory));
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The init container's stamp; `None`: nobody has laid this volume out yet.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not one of this version.
+    pub fn read_run(&self) -> Result<Option<Run>, VolumeError> {
+        let path = self.path.join(names::RUN);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let run = serde_json::from_slice(&bytes);
+                run.map(Some).map_err(|error| VolumeError::new("cannot understand", &path, error))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(VolumeError::new("cannot read", &path, error)),
+        }
+    }
+
+    /// Stamps the run: whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written. Then the old one stands.
+    pub fn write_run(&self, run: &Run) -> Result<(), VolumeError> {
+        let bytes = serde_json::to_vec_pretty(run).unwrap_or_default();
+        self.replace(names::RUN, &bytes)
+    }
+
+    /// Publishes the view of the run: whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written. Then the old one stands.
+    pub fn publish(&self, state: &published::State) -> Result<(), VolumeError> {
+        let mut bytes = serde_json::to_vec_pretty(state).unwrap_or_default();
+        bytes.push(b'\n');
+        self.replace(names::STATE, &bytes)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+        let (path, aside) = (self.path.join(name), self.path.join(format!(".{name}.new")));
+        let written = File::create(&aside).and_then(|mut file| file.write_all(bytes));
+        written.and_then(|()| fs::rename(&aside, &path)).map_err(|error| VolumeError::new("cannot write", &path, error))
+    }
+}

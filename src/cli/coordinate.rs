@@ -1,0 +1,65 @@
+//! `podturn coordinate`: the long-running program of the sidecar.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use podturn_turn::Outcome;
+use podturn_wire::exit;
+use tracing_subscriber::EnvFilter;
+
+use super::{podturn_failed, volume_error};
+use crate::coordinator::{Finished, ServeError, serve};
+use crate::process;
+use crate::volume::{Placement, Volume};
+
+/// Arguments of `podturn coordinate`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+It takes up the run where its journal ends, whoever wrote it: it may be killed and started again at any time. SIGTERM and
+SIGINT cancel the plan; a second one cancels its finally steps as well. As a native sidecar it goes on until it gets
+SIGTERM after the end.
+
+Logs go to stderr, warnings only. PODTURN_LOG=info shows each event as one structured line, PODTURN_LOG=debug more.
+
+Exit codes: as an ordinary container 0 Succeeded, 1 Failed, 143 Cancelled; as a native sidecar always 0; 125 podturn
+itself failed.")]
+pub(super) struct Arguments {
+    /// The shared volume
+    #[arg(long, value_name = "DIR", env = "PODTURN_VOLUME", default_value = podturn_wire::names::MOUNT)]
+    volume: PathBuf,
+}
+
+/// Coordinates until the end, and prints the table.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    start_log();
+    if let Err(error) = process::make_non_dumpable() {
+        tracing::warn!("this process can be looked into by others of its user: {error}");
+    }
+    let volume = match Volume::open(&arguments.volume) {
+        Ok(volume) => volume,
+        Err(error) => return volume_error(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let served = match runtime {
+        Ok(runtime) => runtime.block_on(serve(&volume)),
+        Err(error) => Err(ServeError::System(error)),
+    };
+    match served {
+        Ok(finished) => tell(&finished),
+        Err(error) => podturn_failed(&error),
+    }
+}
+
+fn tell(finished: &Finished) -> ExitCode {
+    match (finished.placement, finished.outcome) {
+        (Placement::Sidecar, _) | (_, Outcome::Succeeded) => ExitCode::SUCCESS,
+        (Placement::Container, Outcome::Failed) => ExitCode::from(exit::FAILED),
+        (Placement::Container, Outcome::Cancelled) => ExitCode::from(exit::CANCELLED),
+    }
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("PODTURN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    log.with_ansi(false).init();
+}

@@ -1,0 +1,112 @@
+//! `podturn init`: the init container. Checks the plan, lays the volume out, stamps the run.
+
+use std::env::{self, VarError};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use podturn_wire::{RunId, VERSION};
+
+use super::{input, volume_error};
+use crate::plan::{Checked, Diagnostic, Diagnostics, PODTURN_POD, Placement as PodPlacement, PodFacts, Source, check};
+use crate::process;
+use crate::volume::{Durability, Placement, Run, Volume, VolumeError, lay_out};
+
+/// The environment variable that holds the plan, in YAML.
+const PODTURN_PLAN: &str = "PODTURN_PLAN";
+
+/// Arguments of `podturn init`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+The plan comes from --plan, or from the environment variable PODTURN_PLAN (YAML). What has to be known of the pod comes
+from PODTURN_POD (JSON, see `podturn schema pod`); without it the pod has restartPolicy Never, the coordinator is an
+ordinary container, and the grace period is 30 s. PODTURN_POD_UID (fieldRef: metadata.uid) lets a run go on after the
+node was rebooted.
+
+Exit codes: 0 the volume is laid out, 2 the plan cannot run (every error is printed), 125 the volume cannot be used.")]
+pub(super) struct Arguments {
+    /// The shared volume
+    #[arg(long, value_name = "DIR", env = "PODTURN_VOLUME", default_value = podturn_wire::names::MOUNT)]
+    volume: PathBuf,
+    /// A file with the plan, instead of the environment variable PODTURN_PLAN
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// What has to survive: the death of any process, or of the node as well (journal and turns are synced to the disk)
+    #[arg(long, value_enum, default_value = "process")]
+    durability: DurabilityName,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DurabilityName {
+    Process,
+    Node,
+}
+
+/// Prints one line on stdout, or what is wrong on stderr.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let (checked, facts) = match load(arguments) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => return input::refuse(&diagnostics),
+    };
+    input::print(&checked.warnings);
+    match lay_out_for(arguments, checked, &facts) {
+        Ok(run) => {
+            let count = run.plan.steps.len();
+            let volume = arguments.volume.display();
+            anstream::println!(
+                "podturn: run {} of {count} step{} in {volume}",
+                run.run,
+                if count == 1 { "" } else { "s" }
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => volume_error(&error),
+    }
+}
+
+fn load(arguments: &Arguments) -> Result<(Checked, PodFacts), Diagnostics> {
+    let facts = match variable(PODTURN_POD)? {
+        Some(json) => PodFacts::parse(&json)?,
+        None => PodFacts::default(),
+    };
+    let source = match &arguments.plan {
+        Some(path) => input::read(path).map(|input::Text { name, text }| Source::file(name, text))?,
+        None => match variable(PODTURN_PLAN)? {
+            Some(text) => Source::file(PODTURN_PLAN, text),
+            None => {
+                let mut diagnostic = Diagnostic::error(format!("there is no plan: {PODTURN_PLAN} is not set"));
+                diagnostic.help("set it in the init container's `env`, or give a file with --plan");
+                return Err(diagnostic.into());
+            }
+        },
+    };
+    Ok((check(&source, &facts)?, facts))
+}
+
+fn variable(name: &str) -> Result<Option<String>, Diagnostics> {
+    match env::var(name) {
+        Ok(text) => Ok(Some(text)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Diagnostic::error(format!("{name} is not UTF-8")).into()),
+    }
+}
+
+fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Result<Run, VolumeError> {
+    let volume = Volume::open(&arguments.volume)?;
+    let system = |error| VolumeError { what: "cannot read".to_owned(), path: "/proc and /dev/urandom".into(), error };
+    let wanted = Run {
+        version: VERSION,
+        run: RunId(process::random().map_err(system)?),
+        boot_id: process::boot_id().map_err(system)?,
+        pod_uid: env::var("PODTURN_POD_UID").ok().filter(|uid| !uid.is_empty()),
+        placement: match facts.placement {
+            PodPlacement::Sidecar => Placement::Sidecar,
+            PodPlacement::Container => Placement::Container,
+        },
+        durability: match arguments.durability {
+            DurabilityName::Process => Durability::Process,
+            DurabilityName::Node => Durability::Node,
+        },
+        plan: checked.plan,
+    };
+    lay_out(&volume, wanted)
+}

@@ -1,0 +1,186 @@
+//! The real world: volume, bells, processes, clock.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use podturn_turn::{Event, Process, StepId, Time};
+use podturn_wire::{Report, Turn};
+
+use super::world::{Link, World, WriteError};
+use crate::process::{self, Pidfd};
+use crate::volume::{Journal, Mailboxes, Spoilt, bell};
+
+/// Everything one coordinator touches.
+pub(super) struct Ground {
+    pub(super) mailboxes: Mailboxes,
+    journal: Journal,
+    names: Vec<String>,
+    connections: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    /// Steps whose report is none, so that this is said once.
+    spoilt: Vec<bool>,
+    owners: Owners,
+}
+
+/// One shim's connection, and the witness of its death.
+pub(super) struct Connection {
+    pub(super) step: StepId,
+    /// `None` once the connection has ended and only the witness is kept.
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) pidfd: Option<Pidfd>,
+    pid: u32,
+}
+
+/// Which step a session or a control group belongs to. One that two steps share tells nothing of a step's processes.
+#[derive(Default)]
+struct Owners {
+    sessions: HashMap<u32, Option<StepId>>,
+    cgroups: HashMap<String, Option<StepId>>,
+}
+
+impl Owners {
+    fn note(&mut self, step: StepId, process: &Process) {
+        if let Some(session) = process.session {
+            claim(self.sessions.entry(session).or_insert(Some(step)), step);
+        }
+        if let Some(cgroup) = &process.cgroup {
+            claim(self.cgroups.entry(cgroup.clone()).or_insert(Some(step)), step);
+        }
+    }
+
+    /// The process without what it shares with another step's.
+    fn purged(&self, process: &Process) -> Process {
+        let is_shared = |owner: Option<&Option<StepId>>| matches!(owner, Some(None));
+        Process {
+            session: process.session.filter(|session| !is_shared(self.sessions.get(session))),
+            cgroup: process.cgroup.clone().filter(|cgroup| !is_shared(self.cgroups.get(cgroup))),
+            ..*process
+        }
+    }
+}
+
+fn claim(owner: &mut Option<StepId>, step: StepId) {
+    *owner = owner.filter(|owner| *owner == step);
+}
+
+impl Ground {
+    pub(super) fn new(mailboxes: Mailboxes, journal: Journal, names: Vec<String>) -> Self {
+        let spoilt = vec![false; names.len()];
+        Self { mailboxes, journal, names, connections: Vec::new(), free: Vec::new(), spoilt, owners: Owners::default() }
+    }
+
+    /// Keeps a new connection.
+    pub(super) fn keep(&mut self, step: StepId, socket: OwnedFd) -> Link {
+        let (pid, pidfd) = process::peer(socket.as_fd()).unwrap_or((0, None));
+        let connection = Some(Connection { step, socket: Some(socket), pidfd, pid });
+        if let Some(index) = self.free.pop() {
+            self.connections[index as usize] = connection;
+            return Link(index);
+        }
+        self.connections.push(connection);
+        Link(self.connections.len() as u32 - 1)
+    }
+
+    pub(super) fn connection(&mut self, link: Link) -> Option<&mut Connection> {
+        self.connections.get_mut(link.0 as usize)?.as_mut()
+    }
+
+    fn name(&self, step: StepId) -> &str {
+        &self.names[step.index()]
+    }
+
+    fn note_spoilt(&mut self, step: StepId, spoilt: Option<&Spoilt>) {
+        let was = std::mem::replace(&mut self.spoilt[step.index()], spoilt.is_some());
+        if let Some(spoilt) = spoilt.filter(|_| !was) {
+            tracing::warn!(step = self.name(step), "the report of this step is ignored: {spoilt}");
+        }
+    }
+}
+
+fn write_error(error: &io::Error) -> WriteError {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => WriteError::Full,
+        _ => WriteError::Failed(error.to_string()),
+    }
+}
+
+impl World for Ground {
+    fn now(&mut self) -> Time {
+        process::now()
+    }
+
+    fn append(&mut self, events: &[Event]) -> Result<(), WriteError> {
+        self.journal.append(events).map_err(|error| write_error(&error))
+    }
+
+    fn release_reserve(&mut self) {
+        self.journal.release_reserve();
+    }
+
+    fn read_report(&mut self, step: StepId) -> Option<Report> {
+        match self.mailboxes.read_report(step) {
+            Ok(report) => {
+                self.note_spoilt(step, None);
+                report
+            }
+            Err(spoilt) => {
+                self.note_spoilt(step, Some(&spoilt));
+                None
+            }
+        }
+    }
+
+    fn read_turn(&mut self, step: StepId) -> Option<Turn> {
+        self.mailboxes.read_turn(step).unwrap_or_else(|spoilt| {
+            tracing::warn!(step = self.name(step), "the turn that lies there is written anew: {spoilt}");
+            None
+        })
+    }
+
+    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError> {
+        self.mailboxes.write_turn(step, turn).map_err(|error| write_error(&error))
+    }
+
+    fn ring(&mut self, link: Link) {
+        if let Some(socket) = self.connection(link).and_then(|connection| connection.socket.as_ref()) {
+            bell::ring(socket);
+        }
+    }
+
+    fn peer(&mut self, link: Link) -> Option<Process> {
+        let connection = self.connection(link)?;
+        let (step, pid) = (connection.step, connection.pid);
+        let process = process::examine(pid)?;
+        // It may be gone, and its number used again, since it connected.
+        if connection.pidfd.as_ref().is_none_or(Pidfd::is_dead) {
+            return None;
+        }
+        self.owners.note(step, &process);
+        Some(process)
+    }
+
+    fn is_peer_dead(&mut self, link: Link) -> bool {
+        let pidfd = self.connection(link).and_then(|connection| connection.pidfd.as_ref());
+        pidfd.is_none_or(Pidfd::is_dead)
+    }
+
+    fn hang_up(&mut self, link: Link) {
+        if self.connections.get_mut(link.0 as usize).and_then(Option::take).is_some() {
+            self.free.push(link.0);
+        }
+    }
+
+    fn is_alive(&mut self, process: &Process) -> bool {
+        process::is_alive(process)
+    }
+
+    fn kill(&mut self, process: &Process) -> bool {
+        process::kill(process).is_ok()
+    }
+
+    fn sweep(&mut self, process: &Process) -> bool {
+        process::sweep(&self.owners.purged(process))
+    }
+}

@@ -1,0 +1,387 @@
+//! The loop itself: one epoll(7) for bells, connections, deaths and the clock, and the signals to this process.
+//!
+//! Everything happens on one thread and in one place, so that the time from a ring to the next one is a few system calls.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use podturn_turn::{Outcome, Request, StepId, Time};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::desk::{Coordinator, Failure};
+use super::ground::Ground;
+use super::world::{Link, World};
+use crate::process;
+use crate::volume::bell::{self, Received};
+use crate::volume::{Journal, Locked, Placement, Run, Volume, VolumeError, published};
+
+/// How long a change of the state may wait for more of them before it is published, in ns.
+const PUBLISH_PAUSE: Time = 50_000_000;
+/// How long it may wait at most.
+const PUBLISH_LATEST: Time = 1_000_000_000;
+/// How many ready descriptors are taken at once.
+const BATCH: usize = 32;
+
+/// How a coordinator ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How the plan ended.
+    pub outcome: Outcome,
+    /// What was published last.
+    pub state: published::State,
+    /// Where it ran.
+    pub placement: Placement,
+}
+
+/// Why a coordinator could not go on.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The init container has not laid the volume out.
+    NotLaidOut,
+    /// Another coordinator holds the lock.
+    Locked,
+    /// The volume cannot be used.
+    Volume(VolumeError),
+    /// The journal cannot be written, or does not fit the plan.
+    Failure(Failure),
+    /// A system call failed that should not.
+    System(std::io::Error),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotLaidOut => f.write_str("nobody has laid this volume out: `podturn init` comes first"),
+            Self::Locked => f.write_str("another coordinator is at work on this volume"),
+            Self::Volume(error) => error.fmt(f),
+            Self::Failure(failure) => failure.fmt(f),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<VolumeError> for ServeError {
+    fn from(error: VolumeError) -> Self {
+        Self::Volume(error)
+    }
+}
+
+impl From<Failure> for ServeError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<std::io::Error> for ServeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<nix::Error> for ServeError {
+    fn from(errno: nix::Error) -> Self {
+        Self::System(errno.into())
+    }
+}
+
+/// Coordinates the run on this volume until it ends: as a sidecar when it is told to, as an ordinary container when every
+/// step has ended.
+///
+/// # Errors
+/// A [`ServeError`] after which another coordinator may take over.
+pub async fn serve(volume: &Volume) -> Result<Finished, ServeError> {
+    let _lock = volume.lock().map_err(|locked| match locked {
+        Locked::Held => ServeError::Locked,
+        Locked::Failed(error) => ServeError::Volume(error),
+    })?;
+    let mut run = volume.read_run()?.ok_or(ServeError::NotLaidOut)?;
+    process::raise_open_files()?;
+    let mut server = Server::open(volume, &mut run)?;
+    server.work().await
+}
+
+/// What a ready descriptor is, as epoll's 64 bits of user data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Clock,
+    Bell(StepId),
+    Connection(Link),
+    Death(Link),
+}
+
+impl Token {
+    const fn data(self) -> u64 {
+        match self {
+            Self::Clock => 0,
+            Self::Bell(step) => 1 << 32 | step.0 as u64,
+            Self::Connection(link) => 2 << 32 | link.0 as u64,
+            Self::Death(link) => 3 << 32 | link.0 as u64,
+        }
+    }
+
+    const fn of(data: u64) -> Self {
+        let index = data as u32;
+        match data >> 32 {
+            0 => Self::Clock,
+            1 => Self::Bell(StepId(index)),
+            2 => Self::Connection(Link(index)),
+            _ => Self::Death(Link(index)),
+        }
+    }
+}
+
+struct Server<'a> {
+    volume: &'a Volume,
+    coordinator: Coordinator<Ground>,
+    placement: Placement,
+    bells: Vec<OwnedFd>,
+    epoll: Epoll,
+    /// The same epoll, for tokio to wait for: an epoll is itself ready when one of its own is.
+    ready: AsyncFd<OwnedFd>,
+    clock: TimerFd,
+    clock_at: Option<Time>,
+    publisher: Publisher,
+    told_to_end: bool,
+}
+
+/// When the state has to be published.
+#[derive(Default)]
+struct Publisher {
+    /// The newest event that was seen here.
+    seen: Option<u64>,
+    /// The first and the last change since then.
+    changes: Option<(Time, Time)>,
+    decided: bool,
+}
+
+impl<'a> Server<'a> {
+    fn open(volume: &'a Volume, run: &mut Run) -> Result<Self, ServeError> {
+        let names: Vec<String> = run.plan.steps.iter().map(|step| step.name.clone()).collect();
+        let mailboxes = volume.mailboxes(names.iter().map(String::as_str), run.durability)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let mut bells = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let bell = bell::listen(&mailboxes, name)?;
+            watch(&epoll, &bell, Token::Bell(StepId(index as u32)))?;
+            bells.push(bell);
+        }
+        let clock = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        watch(&epoll, &clock, Token::Clock)?;
+        let (journal, events) = Journal::open(volume, run.durability)?;
+        let boot_id = process::boot_id()?;
+        let rebooted = boot_id != run.boot_id;
+        let ground = Ground::new(mailboxes, journal, names);
+        let coordinator = Coordinator::start(ground, run.plan.clone(), run.run, &events, rebooted)?;
+        if rebooted {
+            run.boot_id = boot_id;
+            volume.write_run(run)?; // after the journal says so: a crash in between only says it twice
+        }
+        // SAFETY: the descriptor is a copy of our own that the AsyncFd owns from here on.
+        let ready = unsafe { AsyncFd::register_with_interest(epoll.0.try_clone()?, Interest::READABLE) };
+        Ok(Self {
+            volume,
+            coordinator,
+            placement: run.placement,
+            bells,
+            ready: ready.map_err(std::io::Error::from)?,
+            epoll,
+            clock,
+            clock_at: None,
+            publisher: Publisher::default(),
+            told_to_end: false,
+        })
+    }
+
+    async fn work(&mut self) -> Result<Finished, ServeError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            self.coordinator.settle()?;
+            self.publish_if_due();
+            if let Some(outcome) = self.finished() {
+                let state = self.publish();
+                return Ok(Finished { outcome, state, placement: self.placement });
+            }
+            self.set_clock()?;
+            self.wait(&mut terminate, &mut interrupt).await?;
+        }
+    }
+
+    fn finished(&mut self) -> Option<Outcome> {
+        match self.placement {
+            Placement::Sidecar => self.coordinator.finished().filter(|_| self.told_to_end),
+            Placement::Container if self.told_to_end => self.coordinator.finished(),
+            Placement::Container => self.coordinator.finished_for_good(),
+        }
+    }
+
+    async fn wait(&mut self, terminate: &mut Signal, interrupt: &mut Signal) -> Result<(), ServeError> {
+        tokio::select! {
+            biased;
+            ready = self.ready.readable() => {
+                let mut ready = ready?;
+                let mut events = [EpollEvent::empty(); BATCH];
+                let count = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
+                if count == 0 {
+                    // Not before: what is still ready inside makes no new edge outside.
+                    ready.clear_ready();
+                }
+                drop(ready);
+                self.handle_all(&events[..count])
+            }
+            _ = terminate.recv() => { self.handle_signal(); Ok(()) }
+            _ = interrupt.recv() => { self.handle_signal(); Ok(()) }
+        }
+    }
+
+    /// A stop is a cancel while the plan runs, and after it what a sidecar waits for.
+    fn handle_signal(&mut self) {
+        if self.coordinator.state().outcome().is_none() {
+            self.coordinator.requested(Request::Cancel);
+        }
+        self.told_to_end = true;
+    }
+
+    /// Time comes last: a report that waits wins over a deadline.
+    fn handle_all(&mut self, events: &[EpollEvent]) -> Result<(), ServeError> {
+        let mut time_is_up = false;
+        for event in events {
+            match Token::of(event.data()) {
+                Token::Clock => time_is_up = true,
+                Token::Bell(step) => self.handle_bell(step)?,
+                Token::Connection(link) => self.handle_connection(link)?,
+                Token::Death(link) => self.handle_death(link),
+            }
+        }
+        if time_is_up {
+            self.clock.wait()?;
+            self.clock_at = None;
+            self.coordinator.wake();
+        }
+        Ok(())
+    }
+
+    fn handle_bell(&mut self, step: StepId) -> Result<(), ServeError> {
+        while let Some(socket) = bell::accept(self.bells[step.index()].as_fd())? {
+            let link = self.coordinator.world().keep(step, socket);
+            if let Some(socket) = self.coordinator.world().connection(link).and_then(|kept| kept.socket.as_ref()) {
+                watch(&self.epoll, socket, Token::Connection(link))?;
+            }
+            self.coordinator.connected(step, link);
+        }
+        Ok(())
+    }
+
+    fn handle_connection(&mut self, link: Link) -> Result<(), ServeError> {
+        let Some(connection) = self.coordinator.world().connection(link) else { return Ok(()) };
+        let step = connection.step;
+        let Some(received) = connection.socket.as_ref().map(|socket| bell::receive(socket.as_fd())) else {
+            return Ok(());
+        };
+        match received {
+            Received::Packet(packet) => self.coordinator.packet(step, link, packet),
+            Received::Ended => {
+                connection.socket = None; // closed, and so no longer watched
+                self.coordinator.ended(step, link);
+                self.watch_death(link)?;
+            }
+            Received::Foreign | Received::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// The connection has ended and the process has not: its pidfd will tell.
+    fn watch_death(&mut self, link: Link) -> Result<(), ServeError> {
+        let connection = self.coordinator.world().connection(link).filter(|connection| connection.socket.is_none());
+        if let Some(pidfd) = connection.and_then(|connection| connection.pidfd.as_ref()) {
+            watch(&self.epoll, pidfd, Token::Death(link))?;
+        }
+        Ok(())
+    }
+
+    fn handle_death(&mut self, link: Link) {
+        let connection = self.coordinator.world().connection(link);
+        if let Some(step) =
+            connection.filter(|connection| connection.socket.is_none()).map(|connection| connection.step)
+        {
+            self.coordinator.died(step, link);
+        }
+    }
+
+    // --- the clock ---
+
+    /// A clock that goes off too early costs one wake-up, and setting it anew for each event costs more.
+    fn set_clock(&mut self) -> Result<(), ServeError> {
+        let now = self.coordinator.world().now();
+        let last_call = self.coordinator.last_call().filter(|at| self.placement == Placement::Container && *at > now);
+        let wanted = [self.coordinator.next_wake(), self.publisher.due(), last_call].into_iter().flatten().min();
+        let Some(at) = wanted.filter(|at| self.clock_at.is_none_or(|set| *at < set)) else { return Ok(()) };
+        let at_least = at.max(1); // zero would stop the clock
+        let time = TimeSpec::new((at_least / 1_000_000_000) as i64, (at_least % 1_000_000_000) as i64);
+        self.clock.set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.clock_at = Some(at);
+        Ok(())
+    }
+
+    // --- the published state ---
+
+    fn publish_if_due(&mut self) {
+        let now = self.coordinator.world().now();
+        let (seq, decided) = (self.coordinator.state().seq(), self.coordinator.state().outcome().is_some());
+        self.publisher.note(seq, decided, now);
+        if self.publisher.due().is_some_and(|at| at <= now) {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) -> published::State {
+        let clock = published::WallClock { boottime: process::now(), realtime: process::realtime() };
+        let state = published::State::of(self.coordinator.state(), clock);
+        if let Err(error) = self.volume.publish(&state) {
+            tracing::warn!("the state is not published: {error}");
+        }
+        self.publisher.seen = Some(state.seq);
+        self.publisher.changes = None;
+        state
+    }
+}
+
+impl Publisher {
+    fn note(&mut self, seq: u64, decided: bool, now: Time) {
+        if self.seen == Some(seq) {
+            return;
+        }
+        self.seen = Some(seq);
+        let first = self.changes.map_or(now, |(first, _)| first);
+        self.changes = Some((first, now));
+        if decided && !std::mem::replace(&mut self.decided, true) {
+            self.changes = Some((0, 0)); // the end is told at once
+        }
+    }
+
+    fn due(&self) -> Option<Time> {
+        self.changes.map(|(first, last)| (first + PUBLISH_LATEST).min(last + PUBLISH_PAUSE))
+    }
+}
+
+fn watch(epoll: &Epoll, fd: &impl AsFd, token: Token) -> Result<(), ServeError> {
+    Ok(epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.data()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_back() {
+        for token in [Token::Clock, Token::Bell(StepId(7)), Token::Connection(Link(u32::MAX)), Token::Death(Link(0))] {
+            assert_eq!(Token::of(token.data()), token);
+        }
+    }
+}

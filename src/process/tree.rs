@@ -1,0 +1,129 @@
+//! Process trees: who a process is, and what it left behind.
+//!
+//! A dead parent's children are given to another one (init, or the pod's pause process), so a tree cannot be walked after
+//! its root's death. What tells its members then is what they inherited and could not change unnoticed: their control group
+//! (cgroups(7)), which a container runtime makes for each container, or else their session (setsid(2)). A process that left
+//! both, or shares both with the coordinator, is not found.
+
+use std::fs;
+use std::io;
+
+use podturn_turn::Process;
+
+use super::Pidfd;
+
+/// What proc_pid_stat(5) says of a process.
+struct Stat {
+    state: char,
+    session: u32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    fn read(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The command's name is in parentheses and may hold anything, parentheses and spaces included.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, fields) = text.rsplit_once(") ")?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+/// Who has this number now; `None`: nobody.
+#[must_use]
+pub fn examine(pid: u32) -> Option<Process> {
+    let stat = Stat::read(pid)?;
+    let own = Stat::read(std::process::id())?;
+    let cgroup = cgroup_of("self").filter(|own| !own.is_empty());
+    Some(Process {
+        pid,
+        start_ticks: stat.start_ticks,
+        // 0: its session's leader cannot be named here.
+        session: Some(stat.session).filter(|session| *session != own.session && *session != 0),
+        cgroup: cgroup_of(&pid.to_string()).filter(|theirs| cgroup.as_ref().is_some_and(|own| own != theirs)),
+    })
+}
+
+/// The whole text: on cgroup v1 and in hybrid set-ups every line counts, since containers differ in each of them.
+fn cgroup_of(pid: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/cgroup")).ok().map(|text| text.trim_end().to_owned())
+}
+
+/// Whether the process lives: the same one, and not a zombie.
+#[must_use]
+pub fn is_alive(process: &Process) -> bool {
+    Stat::read(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && !stat.is_dead())
+}
+
+/// Sends SIGKILL to the process, and to no later one with its number.
+///
+/// # Errors
+/// `ESRCH` when it is gone, else those of pidfd_open(2) and pidfd_send_signal(2).
+pub fn kill(process: &Process) -> io::Result<()> {
+    let pidfd = Pidfd::open(process.pid)?;
+    if !is_alive(process) {
+        return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
+    }
+    pidfd.kill()
+}
+
+/// SIGKILLs what lives of the process's tree, itself included. Returns whether there was anything, so that somebody has to
+/// look again.
+#[must_use]
+pub fn sweep(process: &Process) -> bool {
+    let Ok(entries) = fs::read_dir("/proc") else { return is_alive(process) };
+    let mut found = false;
+    for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        let Some(stat) = Stat::read(pid).filter(|stat| !stat.is_dead() && is_member(pid, stat, process)) else {
+            continue;
+        };
+        found = true;
+        let member = Process { pid, start_ticks: stat.start_ticks, session: None, cgroup: None };
+        if let Err(error) = kill(&member) {
+            tracing::debug!(pid, "what a dead shim left behind cannot be ended: {error}");
+        }
+    }
+    found
+}
+
+fn is_member(pid: u32, stat: &Stat, process: &Process) -> bool {
+    if pid == process.pid {
+        return stat.start_ticks == process.start_ticks;
+    }
+    if stat.start_ticks < process.start_ticks || pid == std::process::id() {
+        return false; // older than the shim
+    }
+    process.session.is_some_and(|session| session == stat.session)
+        || process.cgroup.as_ref().is_some_and(|cgroup| cgroup_of(&pid.to_string()).as_ref() == Some(cgroup))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_stat_line_may_hold_anything() {
+        let line = "71 (a) S (b) ) R 1 70 69 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 8192 9";
+        let stat = Stat::parse(line).expect("a stat line");
+        assert_eq!((stat.state, stat.session, stat.start_ticks), ('R', 69, 4711));
+    }
+
+    #[test]
+    fn a_process_is_itself_and_lives() {
+        let own = examine(std::process::id()).expect("this process is there");
+        assert!(is_alive(&own));
+        assert!(!is_alive(&Process { start_ticks: own.start_ticks + 1, ..own.clone() }), "a later one with its number");
+        assert_eq!((own.session, own.cgroup), (None, None), "shared with itself");
+    }
+}

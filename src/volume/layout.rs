@@ -1,0 +1,146 @@
+//! Laying the volume out: what the init container does before any step starts.
+//!
+//! `run.json` is the stamp: it is written last, so that a volume whose init container was killed half-way has either the
+//! old run or none, and is laid out again from the beginning.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use podturn_turn::{State, StepId};
+use podturn_wire::names;
+
+use super::{Journal, Run, SHIM, Volume, VolumeError};
+
+/// Lays the volume out for `wanted`, or for the run that is there if it is this pod's from before a reboot: then that one
+/// goes on, with its own id, plan, journal and reports. Returns the run that holds.
+///
+/// # Errors
+/// When the volume cannot be written. Nothing is stamped then.
+pub fn lay_out(volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
+    let there = volume.read_run().unwrap_or_default(); // a damaged stamp is as good as none
+    let (run, is_new) = match there {
+        Some(there) if goes_on(&there, &wanted) => (there, false),
+        _ => (wanted, true),
+    };
+    if is_new {
+        clear(volume)?;
+    }
+    make_mailboxes(volume, &run)?;
+    if is_new {
+        volume.write_run(&run)?;
+    }
+    Ok(run)
+}
+
+/// The same pod, but another boot: the node was rebooted under it. In the same boot the kubelet has restarted all
+/// containers in place (KEP-5532), which is a new run.
+fn goes_on(there: &Run, wanted: &Run) -> bool {
+    there.version == wanted.version
+        && there.pod_uid.is_some()
+        && there.pod_uid == wanted.pod_uid
+        && there.boot_id != wanted.boot_id
+}
+
+/// Removes what another run left, its stamp first.
+fn clear(volume: &Volume) -> Result<(), VolumeError> {
+    let root = volume.path();
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| VolumeError::new("cannot remove", &path, error)
+    };
+    for name in [names::RUN, names::STATE] {
+        remove_file(&root.join(name)).map_err(failed(&root.join(name)))?;
+    }
+    Journal::remove(root).map_err(failed(&root.join(names::JOURNAL)))?;
+    let steps = root.join(names::STEPS);
+    match fs::remove_dir_all(&steps) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => empty_mailboxes(&steps).map_err(failed(&steps)),
+        _ => Ok(()),
+    }
+}
+
+/// Where a mailbox is a mount point already (a subPath of a container that restarted), its directory stays and only what
+/// is in it goes.
+fn empty_mailboxes(steps: &Path) -> io::Result<()> {
+    for step in fs::read_dir(steps)? {
+        for half in [names::IN, names::OUT] {
+            let half = step.as_ref().map_err(|error| io::Error::from(error.kind()))?.path().join(half);
+            for entry in fs::read_dir(half)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    fs::remove_dir_all(entry.path())?;
+                } else {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
+    let root = volume.path();
+    let steps = root.join(names::STEPS);
+    make_directory(&steps, 0o755)?;
+    let shim = root.join(names::SHIM);
+    write_shim(&shim).map_err(|error| VolumeError::new("cannot write", &shim, error))?;
+    for step in &run.plan.steps {
+        let mailbox = steps.join(&step.name);
+        let inside = mailbox.join(names::IN);
+        make_directory(&mailbox, 0o755)?;
+        make_directory(&inside, 0o755)?;
+        // The user that the step's container runs as is not known here.
+        make_directory(&mailbox.join(names::OUT), 0o777)?;
+        let link = inside.join(names::SHIM);
+        remove_file(&link)
+            .and_then(|()| fs::hard_link(&shim, &link))
+            .map_err(|error| VolumeError::new("cannot link the shim to", &link, error))?;
+    }
+    write_first_turns(volume, run)
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), VolumeError> {
+    let made = match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other,
+    };
+    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))) // whatever the umask
+        .map_err(|error| VolumeError::new("cannot make", path, error))
+}
+
+/// Writes the shim under a new name and renames it in: one that runs from an earlier layout cannot be overwritten.
+fn write_shim(path: &Path) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    remove_file(&aside)?;
+    let mut file = fs::File::options().create_new(true).write(true).mode(0o755).open(&aside)?;
+    file.write_all(SHIM)?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    drop(file);
+    fs::rename(&aside, path)
+}
+
+/// Rule C1: every shim learns the run from the turn that it finds.
+fn write_first_turns(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
+    let mailboxes = volume.mailboxes(run.plan.steps.iter().map(|step| step.name.as_str()), run.durability)?;
+    let state = State::new(run.plan.clone(), run.run);
+    for (index, step) in run.plan.steps.iter().enumerate() {
+        let id = StepId(index as u32);
+        if matches!(mailboxes.read_turn(id), Ok(Some(there)) if there.run == run.run) {
+            continue; // a run that goes on
+        }
+        let path = volume.path().join(names::STEPS).join(&step.name);
+        mailboxes
+            .write_turn(id, &state.turn_for(id))
+            .map_err(|error| VolumeError::new("cannot write the first turn of", &path, error))?;
+    }
+    Ok(())
+}

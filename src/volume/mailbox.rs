@@ -1,0 +1,190 @@
+//! The two registers of every mailbox: turns out, reports in.
+//!
+//! Whatever lies in a step's `out/` was written by that step and is hostile input: it is opened beneath the volume and
+//! without following links (openat2(2)), without waiting, and read only if it is a regular file of at most
+//! [`REPORT_MAX`] bytes.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use podturn_turn::StepId;
+use podturn_wire::{REPORT_MAX, Report, TURN_MAX, Turn, WireError, names};
+
+use super::{Durability, Volume, VolumeError};
+
+/// Every mailbox of a run, by step.
+#[derive(Debug)]
+pub struct Mailboxes {
+    steps: OwnedFd,
+    paths: Vec<Paths>,
+    durability: Durability,
+}
+
+/// Paths of one mailbox, beneath the directory of all.
+#[derive(Debug)]
+struct Paths {
+    report: CString,
+    turn: CString,
+    /// Where a turn is written before it is renamed in: no step can reach it.
+    aside: CString,
+    inside: CString,
+}
+
+/// Why a report is none: what the step put there instead.
+#[derive(Debug)]
+pub enum Spoilt {
+    /// It cannot be opened: a link, a socket, a directory on the way.
+    Unopenable(Errno),
+    /// Something else than a regular file.
+    NotAFile,
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// Not a whole report of this version.
+    Content(WireError),
+}
+
+impl std::fmt::Display for Spoilt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unopenable(errno) => write!(f, "it cannot be opened: {}", errno.desc()),
+            Self::NotAFile => f.write_str("it is not a regular file"),
+            Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
+            Self::Content(error) => write!(f, "it is no report: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Spoilt {}
+
+impl Volume {
+    /// The mailboxes of these steps, in this order.
+    ///
+    /// # Errors
+    /// When the directory of all mailboxes cannot be opened.
+    pub fn mailboxes<'a>(
+        &self,
+        steps: impl Iterator<Item = &'a str>,
+        durability: Durability,
+    ) -> Result<Mailboxes, VolumeError> {
+        let path = self.path.join(names::STEPS);
+        let steps_dir = open_directory(&path).map_err(|errno| VolumeError::new("cannot open", &path, errno))?;
+        let paths = steps.map(Paths::of).collect::<Result<_, _>>();
+        let paths = paths.map_err(|error| VolumeError::new("cannot name a mailbox in", &path, error))?;
+        Ok(Mailboxes { steps: steps_dir, paths, durability })
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+impl Paths {
+    fn of(step: &str) -> io::Result<Self> {
+        let path = |text: String| CString::new(text).map_err(io::Error::from);
+        Ok(Self {
+            report: path(format!("{step}/{}/{}", names::OUT, names::REPORT))?,
+            turn: path(format!("{step}/{}/{}", names::IN, names::TURN))?,
+            aside: path(format!("{step}/.{}.new", names::TURN))?,
+            inside: path(format!("{step}/{}", names::IN))?,
+        })
+    }
+}
+
+impl Mailboxes {
+    /// The directory that has one directory a step.
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.steps.as_fd()
+    }
+
+    /// The step's report; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`Spoilt`]: something is there, but not a report.
+    pub fn read_report(&self, step: StepId) -> Result<Option<Report>, Spoilt> {
+        let file = match self.open_beneath(&self.paths[step.index()].report) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(Spoilt::Unopenable(errno)),
+        };
+        let mut buffer = [0; REPORT_MAX + 1];
+        let length = read_regular(file, &mut buffer)?;
+        Report::parse(&buffer[..length]).map(Some).map_err(Spoilt::Content)
+    }
+
+    /// The turn that lies in the step's mailbox; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`Spoilt`], though only this program writes there.
+    pub fn read_turn(&self, step: StepId) -> Result<Option<Turn>, Spoilt> {
+        let file = match self.open_beneath(&self.paths[step.index()].turn) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(Spoilt::Unopenable(errno)),
+        };
+        let mut buffer = [0; TURN_MAX + 1];
+        let length = read_regular(file, &mut buffer)?;
+        Turn::parse(&buffer[..length]).map(Some).map_err(Spoilt::Content)
+    }
+
+    /// Writes the step's turn: whole or not at all.
+    ///
+    /// # Errors
+    /// Those of open(2), write(2) and rename(2). Then the old one stands.
+    pub fn write_turn(&self, step: StepId, turn: &Turn) -> io::Result<()> {
+        let paths = &self.paths[step.index()];
+        let mut buffer = [0; TURN_MAX];
+        let length = turn.write(&mut buffer).map_err(io::Error::other)?;
+        let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let mut file = File::from(openat(&self.steps, paths.aside.as_c_str(), flags, mode)?);
+        file.write_all(&buffer[..length])?;
+        if self.durability == Durability::Node {
+            file.sync_data()?;
+        }
+        drop(file);
+        renameat(&self.steps, paths.aside.as_c_str(), &self.steps, paths.turn.as_c_str())?;
+        if self.durability == Durability::Node {
+            let inside =
+                openat(&self.steps, paths.inside.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+            File::from(inside).sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn open_beneath(&self, path: &CString) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+        let how = OpenHow::new().flags(flags).resolve(resolve);
+        match openat2(&self.steps, path.as_c_str(), how) {
+            // Before Linux 5.6, or under a seccomp profile that does not know the call. The directory above the file is
+            // the step's own to rename, but not `out` itself, which is its mount.
+            Err(Errno::ENOSYS | Errno::EPERM) => openat(&self.steps, path.as_c_str(), flags, Mode::empty()),
+            other => other,
+        }
+    }
+}
+
+/// Reads a file that is regular and fits the buffer with a byte to spare.
+fn read_regular(fd: OwnedFd, buffer: &mut [u8]) -> Result<usize, Spoilt> {
+    let stat = fstat(&fd).map_err(|errno| Spoilt::Unreadable(errno.into()))?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Spoilt::NotAFile);
+    }
+    let mut file = File::from(fd);
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => return Ok(length),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Spoilt::Unreadable(error)),
+        }
+    }
+    Err(Spoilt::Content(WireError::TooLong))
+}

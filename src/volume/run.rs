@@ -1,0 +1,48 @@
+//! `run.json`: the init container's stamp, and all that a coordinator has to know besides the journal.
+
+use podturn_turn::Plan;
+use podturn_wire::RunId;
+use serde::{Deserialize, Serialize};
+
+/// One run of a plan, as the init container laid it down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// The version of the protocol.
+    pub version: u64,
+    /// Never used again.
+    pub run: RunId,
+    /// The boot in which a coordinator last started, or the volume was laid out (`/proc/sys/kernel/random/boot_id`):
+    /// another one tells that the node was rebooted.
+    pub boot_id: String,
+    /// The pod's uid, where the init container was told: the same pod after a reboot goes on with the same run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// Where the coordinator runs.
+    pub placement: Placement,
+    /// What has to survive.
+    pub durability: Durability,
+    /// The checked plan.
+    pub plan: Plan,
+}
+
+/// Where the coordinator runs, which decides when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Placement {
+    /// A native sidecar: it ends when the kubelet tells it to, always with 0.
+    Sidecar,
+    /// An ordinary container: it ends when every step has, with a code that says how.
+    Container,
+}
+
+/// What has to survive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Durability {
+    /// The death of any process.
+    #[default]
+    Process,
+    /// The node's as well: journal and turns are synced to the disk before what follows from them.
+    Node,
+}
