@@ -234,7 +234,8 @@ impl State {
             Phase::Pending | Phase::Backoff if restarts => self.consider(step),
             Phase::Pending | Phase::Backoff => self.end(step, Phase::Failed, Reason::ShimLost, detail),
             Phase::Granted | Phase::Running | Phase::Stopping if track.begun_at.is_some() => {
-                self.attempt_cut_off(step, Verdict::ShimLost, detail, restarts);
+                // No attempt starts beside what the one before left behind.
+                self.attempt_cut_off(step, Verdict::ShimLost, detail, restarts && !survivors);
             }
             Phase::Granted | Phase::Running | Phase::Stopping => {
                 self.attempt_not_begun(step, Verdict::ShimLost, detail, restarts);
