@@ -263,8 +263,16 @@ impl State {
         self.attempt_not_begun(step, Verdict::ShimLost, Detail::None, restarts);
     }
 
+    /// What follows from an older timer is settled before a younger one goes off, so that a coordinator that comes late
+    /// ends the plan as one that was there would have. Turns are given when all are through.
     fn handle_deadline(&mut self) {
-        while let Some((at, owner)) = self.timers.pop_due(self.now) {
+        let mut moment = None;
+        while let Some(at) = self.timers.next().filter(|at| *at <= self.now) {
+            if moment.replace(at).is_some_and(|before| before < at) {
+                self.settle_all_ends();
+            }
+            // Settling may have taken it away.
+            let Some((at, owner)) = self.timers.pop_due(at) else { continue };
             self.work += 1;
             let Owner::Step(step) = owner else {
                 self.plan_deadline = None;

@@ -17,13 +17,18 @@ enum Fate {
 impl State {
     /// First all ends, then (for services, later) who is still needed, then turns.
     pub(crate) fn settle(&mut self) {
+        self.settle_all_ends();
+        self.give_turns();
+        self.note_turns();
+    }
+
+    /// The ends, and what a first failure does to the rest of the plan.
+    pub(crate) fn settle_all_ends(&mut self) {
         self.settle_ends();
         while core::mem::take(&mut self.halt.drain_is_due) {
             self.drain();
             self.settle_ends();
         }
-        self.give_turns();
-        self.note_turns();
     }
 
     /// Tells the dependents of everything that ended, and their dependents, until nobody is left to tell.
