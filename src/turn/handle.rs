@@ -66,7 +66,7 @@ impl State {
             }
             Kind::StopSignal { step, instance, report, signal } => {
                 if self.takes_report(step, instance, report) {
-                    self.handle_stop_signal(step, signal);
+                    self.handle_stop_signal(step, report, signal);
                 }
             }
             Kind::Lost { step, instance, survivors } => {
@@ -163,6 +163,7 @@ impl State {
         track.instance = Some(instance);
         track.arrived = true;
         track.leaving = false;
+        track.stays_after = 0;
         track.ack = report;
         self.touched.push(step);
         let track = self.track(step);
@@ -206,11 +207,14 @@ impl State {
     }
 
     /// Somebody outside the pod stops this one container (a failed liveness probe, `podman kill`).
-    fn handle_stop_signal(&mut self, step: StepId, signal: u8) {
+    fn handle_stop_signal(&mut self, step: StepId, report: u64, signal: u8) {
         let finally = self.step(step).finally;
         match self.track(step).phase {
-            Phase::Pending | Phase::Backoff if finally => {} // it stays for its turn
-            Phase::Granted if finally => {}
+            Phase::Pending | Phase::Backoff | Phase::Granted if finally => {
+                // It stays for its turn, and has to be told so: a shim that hears nothing leaves.
+                self.track_mut(step).stays_after = report;
+                self.touched.push(step);
+            }
             Phase::Pending | Phase::Backoff if self.track(step).leaving => {} // said before
             Phase::Pending | Phase::Backoff => {
                 self.end(step, Phase::Failed, Reason::Interrupted, Detail::Signal(signal));
@@ -220,7 +224,10 @@ impl State {
                 self.stop(step, Verdict::Interrupted, Detail::Signal(signal));
             }
             Phase::Stopping => self.track_mut(step).leaving = true,
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {
+                self.track_mut(step).leaving = true; // it parks no longer
+                self.touched.push(step);
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Track {
     pub(crate) arrived: bool,
     /// It was told from outside to end, so no attempt goes to it any more.
     pub(crate) leaving: bool,
+    /// The report of its newest stop signal that was answered with 'stay'; 0: none.
+    pub(crate) stays_after: u64,
     /// The newest report taken into account.
     pub(crate) ack: u64,
 
@@ -99,7 +101,23 @@ pub(crate) enum Detail {
 pub(crate) struct Desired {
     pub(crate) instance: Option<InstanceId>,
     pub(crate) attempt: Option<u32>,
-    pub(crate) ended: bool,
+    pub(crate) rest: Rest,
+    /// Says no more than its number: a shim that holds a stop signal takes any newer turn for an answer.
+    pub(crate) stays_after: u64,
+}
+
+/// What a shim does while no attempt is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Wait for the next turn.
+    Stay,
+    /// Its container was stopped from outside and comes back: end, so that it does.
+    Leave,
+    /// Its step has ended.
+    Over {
+        /// Its container was stopped from outside: end, whatever the kubelet makes of it.
+        leaving: bool,
+    },
 }
 
 /// One attempt that is over.
@@ -130,6 +148,7 @@ impl Track {
             instance: None,
             arrived: false,
             leaving: false,
+            stays_after: 0,
             ack: 0,
             attempt: 0,
             open: false,
@@ -138,7 +157,7 @@ impl Track {
             attempts: Vec::new(),
             timer: None,
             turn: 0,
-            desired: Desired { instance: None, attempt: None, ended: false },
+            desired: Desired { instance: None, attempt: None, rest: Rest::Stay, stays_after: 0 },
             changed: false,
         }
     }
@@ -178,6 +197,11 @@ impl Track {
             Phase::Pending | Phase::Backoff | Phase::Stopping => None,
             Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => None,
         };
-        Desired { instance: self.instance, attempt, ended: self.instance.is_some() && self.phase.is_end() }
+        let rest = match self.instance {
+            Some(_) if self.phase.is_end() => Rest::Over { leaving: self.leaving },
+            Some(_) if self.leaving && self.waits() => Rest::Leave,
+            _ => Rest::Stay,
+        };
+        Desired { instance: self.instance, attempt, rest, stays_after: self.stays_after }
     }
 }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use podturn_wire::{Ended, InstanceId, Text, Then, Turn, exit};
 
 use crate::timers::Timer;
-use crate::track::Attempt;
-use crate::{Phase, Reason, State, StepId, Time};
+use crate::track::{Attempt, Rest};
+use crate::{Phase, Reason, State, StepId, Time, words};
 
 /// What can be told of a step. Everything a view shows comes from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,13 +55,14 @@ impl State {
     #[must_use]
     pub fn turn_for(&self, step: StepId) -> Turn {
         let (track, plan) = (self.track(step), self.step(step));
-        let then = if !track.desired.ended {
-            Then::Stay
-        } else if plan.restarts {
-            Then::Park // exiting would make the kubelet run the step again
-        } else {
-            let message = Text::truncated(&self.message(step));
-            Then::Exit { code: self.container_exit_code(step).unwrap_or(exit::OK), message }
+        let then = match track.desired.rest {
+            Rest::Stay => Then::Stay,
+            Rest::Leave => Then::Exit { code: exit::CANCELLED, message: Text::truncated(words::LEAVES) },
+            Rest::Over { leaving: false } if plan.restarts => Then::Park, // exiting would make the kubelet run the step again
+            Rest::Over { .. } => {
+                let message = Text::truncated(&self.message(step));
+                Then::Exit { code: self.container_exit_code(step).unwrap_or(exit::OK), message }
+            }
         };
         Turn {
             run: self.run,

@@ -10,6 +10,9 @@ use podturn_wire::{Exit, StartStage};
 use crate::track::Detail;
 use crate::{Condition, Millis, Phase, Reason, State, StepId};
 
+/// What a shim says that ends so that its container comes back.
+pub(crate) const LEAVES: &str = "Stopped from outside: the step goes on when its container is back";
+
 impl State {
     /// Such as `Omitted: DependencyLost: build Failed (ExitCode 3)`.
     pub(crate) fn message(&self, step: StepId) -> String {
