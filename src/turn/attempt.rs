@@ -119,7 +119,8 @@ impl State {
         track.reason = reason;
         track.detail = Detail::None;
         self.set_phase(step, phase);
-        if self.is_halted(step) {
+        // When the plan is about to be drained in this very event, that takes this step with the others.
+        if self.is_halted(step) && !(self.halt.drain_is_due && self.halted_by(step).is_none()) {
             self.end_waiting(step);
         } else {
             self.consider(step);

@@ -157,7 +157,7 @@ impl State {
         self.halted_by(step).is_some() || (self.halt.drain.is_some() && !self.graph.is_exempt(step))
     }
 
-    fn halted_by(&self, step: StepId) -> Option<Reason> {
+    pub(crate) fn halted_by(&self, step: StepId) -> Option<Reason> {
         if self.step(step).finally { self.halt.finally } else { self.halt.main }
     }
 
