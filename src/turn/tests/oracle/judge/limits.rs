@@ -1,0 +1,164 @@
+//! Failures and retries, timers, and the plan's end before its time.
+
+use podturn_turn::{Cause, OnFailure, Phase, Reason, Time};
+
+use super::{At, Judge, Verdict};
+use crate::world::MS;
+
+impl Judge {
+    /// An attempt has failed, or a step without one has.
+    pub(super) fn failed(&mut self, n: usize, reason: Reason, can_go_on: bool) -> Result<(), String> {
+        if !(can_go_on && self.records[n].open && self.may_retry(n, reason)) {
+            self.end_as(n, Phase::Failed, reason);
+            return Ok(());
+        }
+        self.records[n].open = false;
+        self.records[n].failed = Some(reason);
+        let (shortest, longest) = self.backoff(n);
+        let seen = self.seen[n].next_attempt_at;
+        let waits = (self.now + shortest..=self.now + longest).contains(&seen.unwrap_or(self.now));
+        if !waits && !self.seen[n].phase.is_end() {
+            return Err(format!("step {n}: the next attempt at {seen:?} is not {shortest} to {longest} ns from now"));
+        }
+        self.wait(n);
+        if let Some(until) = seen {
+            self.records[n].at = At::Backoff(until);
+        }
+        Ok(())
+    }
+
+    pub(super) fn wait(&mut self, n: usize) {
+        self.records[n].at = At::Waiting;
+        if !self.has_container(n) {
+            self.records[n].absent_since = self.now;
+        }
+    }
+
+    fn may_retry(&self, n: usize, reason: Reason) -> bool {
+        let (step, record) = (&self.plan.steps[n], &self.records[n]);
+        let cause = match reason {
+            Reason::ExitCode => Cause::ExitCode,
+            Reason::Signal => Cause::Signal,
+            Reason::OOMKilled => Cause::OOMKilled,
+            Reason::TimedOut => Cause::TimedOut,
+            Reason::ShimLost => Cause::ShimLost,
+            Reason::Interrupted => Cause::Interrupted,
+            _ => return false,
+        };
+        let code = record.codes.last();
+        let code_counts = cause != Cause::ExitCode
+            || step.retry.exit_codes.is_empty()
+            || code.is_some_and(|c| step.retry.exit_codes.contains(c));
+        step.retry.causes.contains(&cause)
+            && code_counts
+            && record.attempt <= step.retry.limit
+            // "cancel or time-out meets Stopping: the first verdict stands; no retry"
+            && self.over[usize::from(step.finally)].is_none()
+            // "no new attempt starts, so Backoff becomes Failed"
+            && (!self.drains() || self.exempt[n])
+    }
+
+    /// The shortest and longest wait before the next attempt, in ns: "duration * factor^(n-1), at most cap, then changed by up
+    /// to jitter of itself in either direction".
+    fn backoff(&self, n: usize) -> (Time, Time) {
+        let backoff = self.plan.steps[n].retry.backoff;
+        let mut wait = backoff.duration;
+        for _ in 1..self.records[n].attempt {
+            wait = wait * u64::from(backoff.factor_milli) / 1_000;
+        }
+        let wait = wait.min(backoff.cap.unwrap_or(u64::MAX)) * MS;
+        let jitter = wait / 1_000 * u64::from(backoff.jitter_milli);
+        (wait - jitter, wait + jitter)
+    }
+
+    // ---- timers
+
+    /// "every timer that is due at `at` goes off, oldest first": what follows from the older one is settled before the younger one.
+    pub(super) fn deadline(&mut self) -> Result<(), String> {
+        while let Some(time) = self.timers().into_iter().map(|(time, _)| time).min().filter(|time| *time <= self.now) {
+            let now = self.timers().into_iter().filter(|(t, _)| *t == time).map(|(_, who)| who).collect::<Vec<_>>();
+            for n in now.iter().flatten() {
+                self.timer_of(*n)?;
+            }
+            if now.contains(&None) {
+                self.plan_deadline = None;
+                self.plan_timed_out = Some(time);
+                self.stop_all(false, Reason::PlanTimedOut);
+            }
+            self.settle();
+        }
+        Ok(())
+    }
+
+    fn timer_of(&mut self, n: usize) -> Result<(), String> {
+        match self.records[n].at {
+            At::Backoff(_) => {
+                self.records[n].at = At::Waiting;
+                self.records[n].due_at = Some(self.now);
+            }
+            At::Running => self.records[n].at = At::Stopping(Verdict::Failed(Reason::TimedOut)),
+            // "before it is Failed, `NeverArrived`"
+            At::Waiting => self.end_as(n, Phase::Failed, Reason::NeverArrived),
+            At::Granted | At::Stopping(_) | At::End(..) => return Err(format!("step {n} has no timer")),
+        }
+        Ok(())
+    }
+
+    /// Time, and whose: of the plan where nobody's.
+    pub(super) fn timers(&self) -> Vec<(Time, Option<usize>)> {
+        let mut timers = Vec::new();
+        // "until the last step that is not `finally` has ended"
+        if let Some(deadline) = self.plan_deadline.filter(|_| !self.tasks_are_over()) {
+            timers.push((deadline, None));
+        }
+        for (n, record) in self.records.iter().enumerate() {
+            let limit = self.plan.steps[n].timeout;
+            match (record.at, record.due_at, limit) {
+                (At::Backoff(until), ..) => timers.push((until, Some(n))),
+                (At::Running, _, Some(limit)) => timers.push((record.started_at + limit * MS, Some(n))),
+                (At::Waiting, Some(due), _) if !self.has_container(n) => {
+                    let since = due.max(record.absent_since);
+                    timers.push((since + self.plan.arrival_timeout * MS, Some(n)));
+                }
+                _ => {}
+            }
+        }
+        timers
+    }
+
+    // ---- the plan's end before its time
+
+    /// "cover the steps that are not `finally` ...; then finally steps run; a second cancel stops those too"
+    pub(super) fn cancel(&mut self) {
+        self.stop_all(false, Reason::CancelRequested);
+        if self.cancels > 1 {
+            self.stop_all(true, Reason::CancelRequested);
+        }
+    }
+
+    /// "running ones are stopped ..., pending ones Cancelled", Backoff too.
+    pub(super) fn stop_all(&mut self, finally: bool, reason: Reason) {
+        if !finally && self.tasks_are_over() {
+            return;
+        }
+        self.over[usize::from(finally)].get_or_insert(reason);
+        for n in 0..self.records.len() {
+            if self.plan.steps[n].finally == finally {
+                match self.records[n].at {
+                    At::Waiting | At::Backoff(_) => self.end_as(n, Phase::Cancelled, reason),
+                    At::Granted | At::Running => self.records[n].at = At::Stopping(Verdict::Cancelled(reason)),
+                    // "the first verdict stands"
+                    At::Stopping(_) | At::End(..) => {}
+                }
+            }
+        }
+    }
+
+    /// Whether a failure has made the plan drain: "failures that are allowed, or in finally steps never trigger `onFailure`".
+    pub(super) fn drains(&self) -> bool {
+        self.plan.on_failure != OnFailure::Continue
+            && self.plan.steps.iter().zip(&self.records).any(|(step, record)| {
+                matches!(record.at, At::End(Phase::Failed, _)) && !step.allow_failure && !step.finally
+            })
+    }
+}

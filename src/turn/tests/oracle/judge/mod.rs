@@ -1,0 +1,125 @@
+//! The oracle: what must follow from each event, by the plan's rules alone. It was written from the design's section 2 before the
+//! core's logic was there and calls none of it. It is slow on purpose: every rule looks at every step again after every event.
+//!
+//! Where the rules leave two answers open, the judge takes the one that it sees, and refuses any third (`docs/decisions.md` lists
+//! those that were decided). Everything else has to be exactly as it says.
+
+mod compare;
+mod events;
+mod limits;
+mod settle;
+
+use podturn_turn::{Event, Kind, Outcome, Phase, Plan, Reason, StepView, Time};
+use podturn_wire::InstanceId;
+
+use crate::world::Answer;
+
+/// Where a step is, with what is decided of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    /// No attempt in hand: for its dependencies, its container, or a slot.
+    Waiting,
+    /// No attempt in hand, and none before this time.
+    Backoff(Time),
+    Granted,
+    Running,
+    /// Told to stop; what it will be when it has.
+    Stopping(Verdict),
+    End(Phase, Reason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Cancelled(Reason),
+    Failed(Reason),
+}
+
+/// What is known of a step.
+#[derive(Clone, Debug)]
+struct Record {
+    at: At,
+    instance: Option<InstanceId>,
+    /// That instance was told from outside to end: no attempt goes to it any more.
+    leaving: bool,
+    /// Without its container since then.
+    absent_since: Time,
+    /// The newest attempt granted.
+    attempt: u32,
+    /// That attempt is under way, or waits to be granted once more under its number.
+    open: bool,
+    begun: bool,
+    /// When that attempt was begun.
+    started_at: Time,
+    ever_begun: bool,
+    /// All conditions are met since then.
+    due_at: Option<Time>,
+    /// Why the last attempt that failed did.
+    failed: Option<Reason>,
+    /// Codes that the last attempts ended with, newest last.
+    codes: Vec<u8>,
+}
+
+pub(crate) struct Judge {
+    plan: Plan,
+    records: Vec<Record>,
+    /// Steps that Drain and Cancel leave alone.
+    exempt: Vec<bool>,
+    now: Time,
+    plan_deadline: Option<Time>,
+    /// The plan's time ran out then.
+    plan_timed_out: Option<Time>,
+    cancels: u32,
+    /// Why no step that is not `finally` (first) or is (second) may start any more.
+    over: [Option<Reason>; 2],
+    volume_full: bool,
+    /// What the core shows after the event that is judged: looked at only where two answers are open.
+    seen: Vec<StepView>,
+}
+
+impl Judge {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let record = Record {
+            at: At::Waiting,
+            instance: None,
+            leaving: false,
+            absent_since: 0,
+            attempt: 0,
+            open: false,
+            begun: false,
+            started_at: 0,
+            ever_begun: false,
+            due_at: None,
+            failed: None,
+            codes: Vec::new(),
+        };
+        Self {
+            plan: plan.clone(),
+            records: vec![record; plan.steps.len()],
+            exempt: settle::exempt(plan),
+            now: 0,
+            plan_deadline: None,
+            plan_timed_out: None,
+            cancels: 0,
+            over: [None; 2],
+            volume_full: false,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Judges what the core made of one event.
+    pub(crate) fn check(&mut self, event: &Event, answer: &Answer, outcome: Option<Outcome>) -> Result<(), String> {
+        self.seen.clone_from(&answer.views);
+        if let Kind::CoordinatorStarted { rebooted: true } = event.kind {
+            self.move_clocks(event.at);
+        }
+        self.now = event.at;
+        self.take(event)?;
+        self.settle();
+        self.grant();
+        for n in 0..self.records.len() {
+            self.compare(n).map_err(|e| format!("event {}: step {n}: {e}", event.seq))?;
+        }
+        self.compare_deadline(answer.deadline).map_err(|e| format!("event {}: {e}", event.seq))?;
+        self.compare_outcome(outcome).map_err(|e| format!("event {}: {e}", event.seq))
+    }
+}
