@@ -71,13 +71,14 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<Pidfd>)> {
         Ok(pidfd) => Some(pidfd),
         // Before Linux 6.5. The number may have been used again since it connected; the caller journals its start time, and
         // a connection whose process is not the one it was is judged by that.
-        Err(_) if pid > 0 => Pidfd::open(pid).ok(),
+        Err(Errno::ENOPROTOOPT) if pid > 0 => Pidfd::open(pid).ok(),
+        // It is gone, or cannot be named here. Whoever has its number now is no witness of its death.
         Err(_) => None,
     };
     Ok((pid, pidfd))
 }
 
-fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<Pidfd> {
+fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<Pidfd, Errno> {
     let mut fd: RawFd = -1;
     let mut length = size_of::<RawFd>() as libc::socklen_t;
     // SAFETY: the kernel writes one int, for which there is room, and its length.

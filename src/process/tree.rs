@@ -16,6 +16,7 @@ use super::Pidfd;
 struct Stat {
     state: char,
     session: u32,
+    threads: u32,
     start_ticks: u64,
 }
 
@@ -31,12 +32,14 @@ impl Stat {
         Some(Self {
             state: fields.first()?.chars().next()?,
             session: fields.get(3)?.parse().ok()?,
+            threads: fields.get(17)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
         })
     }
 
+    /// A process whose first thread has ended is shown as a zombie though other threads of it run.
     fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X' | 'x')
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
     }
 }
 
@@ -116,7 +119,16 @@ mod tests {
     fn a_name_in_a_stat_line_may_hold_anything() {
         let line = "71 (a) S (b) ) R 1 70 69 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 8192 9";
         let stat = Stat::parse(line).expect("a stat line");
-        assert_eq!((stat.state, stat.session, stat.start_ticks), ('R', 69, 4711));
+        assert_eq!((stat.state, stat.session, stat.threads, stat.start_ticks), ('R', 69, 1, 4711));
+    }
+
+    #[test]
+    fn a_process_lives_as_long_as_one_thread_of_it() {
+        let line = |state, threads| format!("7 (a) {state} 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 4711 0 0");
+        for (state, threads, is_dead) in [('Z', 1, true), ('X', 0, true), ('Z', 2, false), ('S', 1, false)] {
+            let stat = Stat::parse(&line(state, threads)).expect("a stat line");
+            assert_eq!(stat.is_dead(), is_dead, "{state} with {threads} threads");
+        }
     }
 
     #[test]
