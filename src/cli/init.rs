@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use podturn_wire::{RunId, VERSION};
 
 use super::{input, volume_error};
-use crate::plan::{Checked, Diagnostic, Diagnostics, PODTURN_POD, Placement as PodPlacement, PodFacts, Source, check};
+use crate::plan::{
+    Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, Placement as PodPlacement, PodFacts, Source, check,
+};
 use crate::process;
 use crate::volume::{Durability, Placement, Run, Volume, VolumeError, lay_out};
-
-/// The environment variable that holds the plan, in YAML.
-const PODTURN_PLAN: &str = "PODTURN_PLAN";
 
 /// Arguments of `podturn init`.
 #[derive(clap::Args)]

@@ -49,10 +49,9 @@ impl Journal {
         file.set_len(length).map_err(failed("cannot cut"))?;
         file.seek(SeekFrom::Start(length)).map_err(failed("cannot cut"))?;
         let reserve = volume.path().join(RESERVE_NAME);
-        if !reserve.exists()
-            && let Err(error) = fs::write(&reserve, [0; RESERVE])
-        {
-            tracing::warn!("no room is kept for the end of the journal: {error}");
+        keep_room(&reserve);
+        if durability == Durability::Node {
+            File::open(volume.path()).and_then(|directory| directory.sync_all()).map_err(failed("cannot sync"))?;
         }
         Ok((Self { file, length, reserve, durability, line: Vec::new() }, events))
     }
@@ -89,6 +88,17 @@ impl Journal {
     pub(super) fn remove(volume: &Path) -> io::Result<()> {
         super::layout::remove_file(&volume.join(names::JOURNAL))?;
         super::layout::remove_file(&volume.join(RESERVE_NAME))
+    }
+}
+
+/// A coordinator that was killed in the middle of this left less than that, so the length counts.
+fn keep_room(reserve: &Path) {
+    if fs::metadata(reserve).is_ok_and(|meta| meta.len() == RESERVE as u64) {
+        return;
+    }
+    if let Err(error) = fs::write(reserve, [0; RESERVE]) {
+        let _ = fs::remove_file(reserve);
+        tracing::warn!("no room is kept for the end of the journal: {error}");
     }
 }
 

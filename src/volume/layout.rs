@@ -11,14 +11,21 @@ use std::path::Path;
 use podturn_turn::{State, StepId};
 use podturn_wire::names;
 
-use super::{Journal, Run, SHIM, Volume, VolumeError};
+use super::{Journal, Locked, Run, SHIM, Volume, VolumeError};
 
 /// Lays the volume out for `wanted`, or for the run that is there if it is this pod's from before a reboot: then that one
 /// goes on, with its own id, plan, journal and reports. Returns the run that holds.
 ///
 /// # Errors
-/// When the volume cannot be written. Nothing is stamped then.
+/// When the volume cannot be written, or a coordinator is at work on it. Nothing is stamped then.
 pub fn lay_out(volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
+    let _lock = volume.lock().map_err(|locked| match locked {
+        Locked::Held => {
+            let error = io::Error::new(io::ErrorKind::ResourceBusy, "a coordinator is at work on this volume");
+            VolumeError::new("cannot lay out", volume.path(), error)
+        }
+        Locked::Failed(error) => error,
+    })?;
     let there = volume.read_run().unwrap_or_default(); // a damaged stamp is as good as none
     let (run, is_new) = match there {
         Some(there) if goes_on(&there, &wanted) => (there, false),

@@ -12,7 +12,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use podturn_turn::StepId;
 use podturn_wire::{REPORT_MAX, Report, TURN_MAX, Turn, WireError, names};
 
@@ -140,19 +141,28 @@ impl Mailboxes {
         let paths = &self.paths[step.index()];
         let mut buffer = [0; TURN_MAX];
         let length = turn.write(&mut buffer).map_err(io::Error::other)?;
-        let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(0o644);
-        let mut file = File::from(openat(&self.steps, paths.aside.as_c_str(), flags, mode)?);
-        file.write_all(&buffer[..length])?;
-        if self.durability == Durability::Node {
-            file.sync_data()?;
+        if let Err(error) = self.write_aside(&paths.aside, &buffer[..length]) {
+            // What did not fit gives its room back.
+            let _ = unlinkat(&self.steps, paths.aside.as_c_str(), UnlinkatFlags::NoRemoveDir);
+            return Err(error);
         }
-        drop(file);
         renameat(&self.steps, paths.aside.as_c_str(), &self.steps, paths.turn.as_c_str())?;
         if self.durability == Durability::Node {
             let inside =
                 openat(&self.steps, paths.inside.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
             File::from(inside).sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn write_aside(&self, path: &CString, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let mut file = File::from(openat(&self.steps, path.as_c_str(), flags, mode)?);
+        fchmod(&file, mode)?; // whatever the umask: the step's user has to read it
+        file.write_all(bytes)?;
+        if self.durability == Durability::Node {
+            file.sync_data()?;
         }
         Ok(())
     }

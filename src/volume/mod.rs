@@ -15,6 +15,7 @@ mod shim;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use journal::Journal;
@@ -99,7 +100,7 @@ impl Volume {
     /// When it cannot be written. Then the old one stands.
     pub fn write_run(&self, run: &Run) -> Result<(), VolumeError> {
         let bytes = serde_json::to_vec_pretty(run).unwrap_or_default();
-        self.replace(names::RUN, &bytes)
+        self.replace(names::RUN, &bytes, run.durability)
     }
 
     /// Publishes the view of the run: whole or not at all.
@@ -109,12 +110,30 @@ impl Volume {
     pub fn publish(&self, state: &published::State) -> Result<(), VolumeError> {
         let mut bytes = serde_json::to_vec_pretty(state).unwrap_or_default();
         bytes.push(b'\n');
-        self.replace(names::STATE, &bytes)
+        self.replace(names::STATE, &bytes, Durability::Process) // a view: it can be made again
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+    /// Writes a file aside and renames it in. What did not fit is removed: its room may be what the journal needs next.
+    fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), VolumeError> {
         let (path, aside) = (self.path.join(name), self.path.join(format!(".{name}.new")));
-        let written = File::create(&aside).and_then(|mut file| file.write_all(bytes));
-        written.and_then(|()| fs::rename(&aside, &path)).map_err(|error| VolumeError::new("cannot write", &path, error))
+        let written = write_aside(&aside, bytes, durability).and_then(|()| fs::rename(&aside, &path));
+        if written.is_err() {
+            let _ = fs::remove_file(&aside);
+        }
+        let synced = written.and_then(|()| match durability {
+            Durability::Process => Ok(()),
+            Durability::Node => File::open(&self.path)?.sync_all(),
+        });
+        synced.map_err(|error| VolumeError::new("cannot write", &path, error))
+    }
+}
+
+fn write_aside(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?; // whatever the umask
+    file.write_all(bytes)?;
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Node => file.sync_data(),
     }
 }
