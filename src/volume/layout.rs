@@ -11,6 +11,7 @@ use std::path::Path;
 use podturn_turn::{State, StepId};
 use podturn_wire::names;
 
+use super::removal::remove_tree;
 use super::{Journal, Locked, Run, SHIM, Volume, VolumeError};
 
 /// Lays the volume out for `wanted`, or for the run that is there if it is this pod's from before a reboot: then that one
@@ -61,30 +62,7 @@ fn clear(volume: &Volume) -> Result<(), VolumeError> {
         remove_file(&root.join(name)).map_err(failed(&root.join(name)))?;
     }
     Journal::remove(root).map_err(failed(&root.join(names::JOURNAL)))?;
-    let steps = root.join(names::STEPS);
-    match fs::remove_dir_all(&steps) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => empty_mailboxes(&steps).map_err(failed(&steps)),
-        _ => Ok(()),
-    }
-}
-
-/// Where a mailbox is a mount point already (a subPath of a container that restarted), its directory stays and only what
-/// is in it goes.
-fn empty_mailboxes(steps: &Path) -> io::Result<()> {
-    for step in fs::read_dir(steps)? {
-        for half in [names::IN, names::OUT] {
-            let half = step.as_ref().map_err(|error| io::Error::from(error.kind()))?.path().join(half);
-            for entry in fs::read_dir(half)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    fs::remove_dir_all(entry.path())?;
-                } else {
-                    fs::remove_file(entry.path())?;
-                }
-            }
-        }
-    }
-    Ok(())
+    remove_tree(root, names::STEPS).map_err(failed(&root.join(names::STEPS)))
 }
 
 pub(super) fn remove_file(path: &Path) -> io::Result<()> {

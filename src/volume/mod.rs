@@ -9,6 +9,7 @@ mod layout;
 mod lock;
 mod mailbox;
 pub mod published;
+mod removal;
 mod run;
 pub mod schema;
 mod shim;

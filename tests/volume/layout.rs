@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::cargo::CommandCargoExt;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, mkdirat, umask};
 use nix::unistd::mkfifo;
 use podturn::volume::published::{State, WallClock};
@@ -71,6 +72,8 @@ fn another_pods_run_leaves_nothing_behind() {
     fs::write(outside.path().join("precious"), "1").expect("there is room");
     let out = house.path("steps/build/out");
     symlink(outside.path(), out.join("link")).expect("a link");
+    fs::create_dir_all(out.join("shut/inside")).expect("there is room");
+    fs::set_permissions(out.join("shut"), fs::Permissions::from_mode(0)).expect("our own directory");
     mkfifo(&out.join("fifo"), Mode::from_bits_truncate(0o600)).expect("a FIFO");
     let run = lay_out(&house.volume, next()).expect("it can be laid out anew");
     assert_eq!(run, next());
@@ -78,7 +81,7 @@ fn another_pods_run_leaves_nothing_behind() {
     assert!(outside.path().join("precious").exists(), "links are not followed");
 }
 
-/// A step's tree may be deeper than a process may have open files or a path has room.
+/// A step's tree may be deeper than a path has room, or than a process may have open files.
 #[test]
 fn a_very_deep_tree_of_a_step_is_removed_too() {
     let house = used();
@@ -90,8 +93,14 @@ fn a_very_deep_tree_of_a_step_is_removed_too() {
         at = open(&at, "deeper").expect("our own directory");
     }
     drop(at);
-    lay_out(&house.volume, next()).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(tree(house.volume.path()), fresh_tree());
+    let mut command = init(house.volume.path());
+    command.env("PODTURN_PLAN", PLAN);
+    // SAFETY: setrlimit(2) is async-signal-safe.
+    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 64, 64)?)) };
+    let (code, _, err) = told(&mut command);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let paths = |root: &Path| tree(root).into_keys().collect::<Vec<_>>();
+    assert_eq!(paths(house.volume.path()), paths(House::new().volume.path()));
 }
 
 /// Every state in which an init container that is killed can leave a volume: what it clears goes in one order, what it
@@ -105,6 +114,13 @@ fn an_init_container_that_was_killed_half_way_is_run_again() {
         lay_out(&house.volume, next()).unwrap_or_else(|error| panic!("after {:?}: {error}", &clearing[..count]));
         assert_eq!(tree(house.volume.path()), fresh_tree(), "after {:?}", &clearing[..count]);
     }
+    let house = used();
+    fs::create_dir(house.path(".rubbish")).expect("there is room");
+    fs::rename(house.path("steps"), house.path(".rubbish/0")).expect("our own directory");
+    fs::rename(house.path(".rubbish/0/build"), house.path(".rubbish/1")).expect("our own directory");
+    clearing[..4].iter().for_each(|name| remove(&house.path(name)));
+    lay_out(&house.volume, next()).unwrap_or_else(|error| panic!("with half of the rubbish gone: {error}"));
+    assert_eq!(tree(house.volume.path()), fresh_tree(), "with half of the rubbish gone");
     let making = [
         "run.json",
         "steps/report/in/turn.json",
