@@ -1,0 +1,6 @@
+//! The real `podturn init` and `podturn coordinate` with real shims, as processes on one volume. The test is the kubelet.
+
+#![expect(clippy::print_stdout, reason = "figures and seeds, shown with --nocapture")]
+
+mod pod;
+mod stories;
