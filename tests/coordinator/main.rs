@@ -2,5 +2,6 @@
 
 #![expect(clippy::print_stdout, reason = "figures and seeds, shown with --nocapture")]
 
+mod deaths;
 mod pod;
 mod stories;

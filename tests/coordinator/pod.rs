@@ -49,7 +49,7 @@ pub(crate) struct Pod {
     /// Gates that were opened stay open as long as somebody holds them.
     open_gates: Vec<File>,
     changes: Receiver<()>,
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
 }
 
 impl Pod {
@@ -85,13 +85,13 @@ impl Pod {
             coordinator: None,
             open_gates: Vec::new(),
             changes,
-            _watcher: watcher,
+            watcher,
         }
     }
 
     /// A pod whose init container has run.
     pub(crate) fn laid_out(plan: &str, scripts: Scripts<'_>) -> Self {
-        let pod = Self::planned(plan, scripts);
+        let mut pod = Self::planned(plan, scripts);
         pod.init();
         pod
     }
@@ -125,13 +125,19 @@ impl Pod {
     }
 
     /// Runs the init container to its end.
-    pub(crate) fn init(&self) {
+    pub(crate) fn init(&mut self) {
         let mut init = self.podturn("init");
         init.env("PODTURN_PLAN", &self.plan).stdout(Stdio::null());
         if !self.facts.is_empty() {
             init.env("PODTURN_POD", &self.facts);
         }
         assert!(init.status().expect("podturn is executable").success(), "the plan is right");
+        for name in self.scripts.keys() {
+            for half in ["in", "out"] {
+                let half = self.volume("steps").join(name).join(half);
+                self.watcher.watch(&half, RecursiveMode::NonRecursive).expect("inotify(7)");
+            }
+        }
     }
 
     /// `podturn coordinate`, not started. What it says goes to `coordinator.log`.
@@ -225,7 +231,8 @@ impl Pod {
 
     /// Waits for the end of a process: its exit code, or 128 + n as a shell says it.
     fn wait_child(&self, who: &str, mut child: Child) -> i32 {
-        if !ends_within(pid(&child), LIMIT) {
+        let has_ended = child.try_wait().expect("it is our child").is_some();
+        if !has_ended && !ends_within(pid(&child), LIMIT) {
             let _ = child.kill();
             panic!("{who} should have ended\n{}", self.everything());
         }
@@ -400,13 +407,4 @@ pub(crate) fn check_witness(witness: &[String], needs: impl Fn(&str) -> Vec<&'st
         }
     }
     Ok(())
-}
-
-/// Waits for what no watched directory tells, looking again and again.
-pub(crate) fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !ready() {
-        assert!(begin.elapsed() < LIMIT, "{what} should have come true");
-        std::thread::yield_now();
-    }
 }

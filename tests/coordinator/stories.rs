@@ -84,8 +84,11 @@ fn a_cancel_stops_what_runs_and_runs_the_finally_steps() {
     pod.wait_note("build 1 begin");
     pod.signal_coordinator(Signal::SIGTERM);
     assert_eq!(pod.end(), (codes(&[("build", 143), ("notify", 0), ("test", 143)]), 143), "{}", pod.everything());
-    let expected =
-        [("build", "Cancelled CancelRequested"), ("notify", "Succeeded Completed"), ("test", "Cancelled CancelRequested")];
+    let expected = [
+        ("build", "Cancelled CancelRequested"),
+        ("notify", "Succeeded Completed"),
+        ("test", "Cancelled CancelRequested"),
+    ];
     assert_eq!(pod.ends(), ends(&expected));
     assert_eq!(pod.witness(), ["build 1 begin", "notify 1 begin", "notify 1 end 0"]);
 }
@@ -127,7 +130,7 @@ fn shims_that_come_before_any_coordinator_wait_for_it() {
     pod.start_all();
     for step in ["build", "unit", "lint", "publish"] {
         let report = pod.volume("steps").join(step).join("out/report.json");
-        crate::pod::eventually("its arrival", || report.exists());
+        pod.wait_until("its arrival", || report.exists());
     }
     pod.coordinate();
     let (containers, coordinator) = pod.end();
