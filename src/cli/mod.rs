@@ -2,10 +2,13 @@
 
 mod check;
 mod completions;
+mod container;
 mod coordinate;
 mod init;
 mod input;
+mod run;
 mod schema;
+mod screen;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -27,12 +30,16 @@ struct Arguments {
 enum Command {
     /// Check a plan, and show how podturn understands it
     Check(check::Arguments),
+    /// Run a pod with a plan here and now, without a cluster
+    Run(run::Arguments),
     /// The init container: check the plan, lay the shared volume out
     Init(init::Arguments),
     /// The coordinator: hand out the turns until the plan has ended
     Coordinate(coordinate::Arguments),
     /// Print the JSON Schema of what podturn reads or writes
     Schema(schema::Arguments),
+    #[command(hide = true)]
+    Container(container::Arguments),
     /// Print the completion script of a shell
     Completions(completions::Arguments),
 }
@@ -42,6 +49,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Container(arguments) => container::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Coordinate(arguments) => coordinate::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

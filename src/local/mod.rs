@@ -1,1 +1,26 @@
-//! The local pod: namespaces, mounts, and the part of the kubelet that matters for order.
+//! The local pod: a pod's containers as processes of this machine, and the part of the kubelet that matters for order.
+//!
+//! ```text
+//! wire(manifest, checked) ─> LocalPod ─> Kubelet::run ─> End
+//!                                            └─ each container: /proc/self/exe container SPEC ─> container::enter
+//! ```
+//!
+//! Belongs here: reading a pod for this engine (`wire`), namespaces, mounts, starting and ending containers. Does not belong
+//! here: printing (a channel of [`Message`]s is handed in), and what the plan means (the coordinator runs here as it does
+//! anywhere).
+
+pub mod container;
+mod expand;
+mod kubelet;
+mod logs;
+mod mounts;
+pub mod namespaces;
+mod pod;
+mod root;
+mod wire;
+
+pub use kubelet::{End, Kubelet, KubeletError};
+pub use logs::{Message, Stream};
+pub use mounts::MountError;
+pub use pod::{Container, LocalPod, Program};
+pub use wire::{Wired, wire};

@@ -1,0 +1,202 @@
+//! `podturn run`: a pod with a plan, here and now, without a cluster.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use podturn_wire::exit;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::screen::Screen;
+use super::{input, podturn_failed};
+use crate::local::namespaces::Rights;
+use crate::local::{End, Kubelet, KubeletError, LocalPod, Wired, wire};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, RestartPolicy, check};
+use crate::view;
+
+/// How many messages may wait to be shown. Each is a few lines at most, so this bounds the memory; a container whose messages
+/// nobody takes waits.
+const MESSAGES: usize = 32;
+
+/// Arguments of `podturn run`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+The containers' commands run as processes of this machine, with this machine's programs: images are not used. Each has its
+own root (this machine's, whose changes are forgotten at the end), its volumes where the manifest says, its own environment
+and its own session, in namespaces that end with the run. No root is needed where the kernel allows user namespaces.
+
+Ctrl-C cancels the plan: running steps are stopped, finally steps still run. A second Ctrl-C kills everything.
+
+Examples:
+  podturn run manifests/quickstart.yaml
+  podturn run --json pod.yaml > state.json          the final state alone on stdout, logs on stderr
+  kubectl kustomize overlays/ci | podturn run -
+
+Exit codes: 0 Succeeded, 1 Failed, 2 the manifest or its plan cannot be used (nothing ran), 143 Cancelled, 125 podturn itself
+failed.")]
+pub(super) struct Arguments {
+    /// A manifest in which one pod has a plan; - for stdin
+    file: PathBuf,
+    /// Print the final state as JSON on stdout; all logs go to stderr
+    #[arg(long)]
+    json: bool,
+    /// Keep the volumes of the run, and say where they are
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the pod and shows its end.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let pod = match load(arguments) {
+        Ok(Wired { pod, warnings }) => {
+            input::print(&warnings);
+            pod
+        }
+        Err(diagnostics) => return input::refuse(&diagnostics),
+    };
+    let directory = match Directory::make(&pod.name, arguments.keep) {
+        Ok(directory) => directory,
+        Err(error) => return podturn_failed(&error),
+    };
+    match run_in(pod, arguments, &directory) {
+        Ok(end) => tell(&end, arguments.json),
+        Err(error) => podturn_failed(&error),
+    }
+}
+
+fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
+    let input::Text { name, text } = input::read(&arguments.file)?;
+    let manifest = Manifest::read(&name, text)?;
+    let mut facts = manifest.facts.clone();
+    if !manifest.is_wired {
+        facts.placement = Placement::Sidecar;
+    }
+    if facts.restart_policy == RestartPolicy::Always {
+        return Err(refuse_always(&manifest));
+    }
+    let checked: Checked = check(&manifest.plan, &facts)?;
+    input::print(&checked.warnings);
+    wire(&manifest, &checked, &facts)
+}
+
+fn refuse_always(manifest: &Manifest) -> Diagnostics {
+    let mut diagnostic =
+        Diagnostic::error("podturn run ends a pod with its plan, and this one's containers restart for ever");
+    let spec = &manifest.spec;
+    let at = spec.get("restartPolicy").map_or(spec.span, |policy| policy.span);
+    diagnostic.at(&manifest.file, crate::plan::Span { end: at.start.max(at.end.min(at.start + 1)), ..at });
+    diagnostic.help("add `restartPolicy: Never` to the pod's spec; without it Kubernetes takes Always");
+    diagnostic.into()
+}
+
+/// Where everything of a run lies. It is removed at the end.
+struct Directory {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Directory {
+    fn make(name: &str, keep: bool) -> std::io::Result<Self> {
+        let place = std::env::temp_dir();
+        for number in 0..1000 {
+            let path = place.join(format!("podturn-{name}-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, keep }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(std::io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.keep {
+            anstream::eprintln!("podturn: the volumes of this run are in {}", self.path.join("volumes").display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// What is seen from inside the namespaces of the pod goes with them, so the memory volumes are looked at before.
+fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result<End, KubeletError> {
+    let names: Vec<String> =
+        pod.init_containers.iter().chain(&pod.containers).map(|container| container.name.clone()).collect();
+    let has_users = pod.containers.iter().any(|container| container.user.is_some_and(|user| user != 0));
+    let (messages, mut shown) = mpsc::channel(MESSAGES);
+    let kubelet = Kubelet::new(pod, &directory.path, messages)?;
+    if has_users && kubelet.rights() == Rights::OneUser {
+        anstream::eprintln!("podturn: every container runs as you: runAsUser needs root here");
+    }
+    let system = |what: &str, error| KubeletError::System(what.to_owned(), error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| system("starting the runtime", error))?;
+    runtime.block_on(async {
+        let mut screen = Screen::new(&names, arguments.json).map_err(|error| system("opening the output", error))?;
+        let (interrupt, interrupts) = mpsc::channel(2);
+        let watcher = tokio::spawn(watch_signals(interrupt.clone()));
+        let show = async {
+            if !screen.show(&mut shown).await {
+                // Nobody reads: as if the reader had asked twice.
+                let _ = interrupt.send(()).await;
+                let _ = interrupt.send(()).await;
+                while shown.recv().await.is_some() {}
+            }
+        };
+        let (end, ()) = tokio::join!(kubelet.run(interrupts), show);
+        watcher.abort();
+        end
+    })
+}
+
+/// Ctrl-C, a closed terminal and a polite kill mean the same.
+async fn watch_signals(interrupt: mpsc::Sender<()>) {
+    let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+        if interrupt.send(()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Prints the end, and returns the code that says it.
+fn tell(end: &End, json: bool) -> ExitCode {
+    if let Some(state) = &end.state {
+        anstream::eprintln!();
+        anstream::eprint!("{}{}", view::table(state), view::sentences(state));
+        if json {
+            anstream::println!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
+        }
+    }
+    let outcome = end.state.as_ref().and_then(|state| state.outcome.as_deref());
+    let step = |name: &str| end.state.as_ref().is_some_and(|state| state.steps.iter().any(|step| step.name == name));
+    let others: Vec<&(String, i32)> = end.failed.iter().filter(|(name, _)| !step(name)).collect();
+    for (name, code) in &others {
+        anstream::eprintln!("container {name} ended with {code}");
+    }
+    match outcome {
+        _ if end.killed => {
+            anstream::eprintln!("everything was killed");
+            ExitCode::from(exit::CANCELLED)
+        }
+        _ if end.init_failed => ExitCode::from(exit::FAILED),
+        Some("Succeeded") if others.is_empty() => ExitCode::SUCCESS,
+        Some("Cancelled") => ExitCode::from(exit::CANCELLED),
+        Some(_) => ExitCode::from(exit::FAILED),
+        None => {
+            anstream::eprintln!("error: every container has ended, and the plan has no outcome");
+            ExitCode::from(exit::SHIM_FAILED)
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The beginning of a container: from a process of the pod to the command in its own root. It runs in a process of its own,
+//! which becomes the command.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::unistd::{Gid, Uid, chdir, execve, fexecve, setgid, setgroups, setsid, setuid};
+use serde::{Deserialize, Serialize};
+
+use super::mounts::{MountError, Stage};
+use super::pod::Program;
+use super::root::{self, Root};
+
+/// Everything a container's first process has to know; its paths are those of the pod's mount namespace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// An empty directory to build the root on.
+    pub scratch: PathBuf,
+    /// What is mounted in it, in this order.
+    pub mounts: Vec<Bind>,
+    /// What to run.
+    pub program: Program,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Where to start. It is made if it is missing.
+    pub working_dir: PathBuf,
+    /// User and group to become.
+    pub user: Option<u32>,
+    /// Group to become; without it that of the user.
+    pub group: Option<u32>,
+}
+
+/// A path that is seen in the container at another one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bind {
+    /// Where it is.
+    pub source: PathBuf,
+    /// Where the container sees it.
+    pub target: PathBuf,
+    /// Whether it can only be read there.
+    pub read_only: bool,
+}
+
+/// Why a container could not be started.
+#[derive(Debug)]
+pub enum EnterError {
+    /// Its specification cannot be read.
+    Spec(std::io::Error),
+    /// A mount, or another step on the way into the root.
+    Mount(MountError),
+    /// Its command cannot be executed.
+    Exec(String, Errno),
+}
+
+impl std::fmt::Display for EnterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Spec(error) => write!(f, "the container's specification: {error}"),
+            Self::Mount(error) => error.fmt(f),
+            Self::Exec(command, Errno::ENOENT) => write!(f, "this machine has no program {command:?}"),
+            Self::Exec(command, errno) => write!(f, "{command:?} cannot be executed: {}", errno.desc()),
+        }
+    }
+}
+
+impl std::error::Error for EnterError {}
+
+impl From<MountError> for EnterError {
+    fn from(error: MountError) -> Self {
+        Self::Mount(error)
+    }
+}
+
+/// Makes this process the container that the file specifies. Only comes back with what went wrong.
+#[must_use]
+pub fn enter(spec: &Path) -> EnterError {
+    match try_enter(spec) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
+    let spec: Spec = std::fs::read(spec)
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(std::io::Error::from))
+        .map_err(EnterError::Spec)?;
+    let own: OwnedFd = File::open("/proc/self/exe").map_err(EnterError::Spec)?.into();
+    setsid().stage(|| "starting a session".to_owned())?;
+    unshare(CloneFlags::CLONE_NEWNS).stage(|| "making a mount namespace".to_owned())?;
+    let root = Root::build(&spec.scratch)?;
+    for bind in &spec.mounts {
+        root.bind(bind)?;
+    }
+    root.make_directory(&spec.working_dir)?;
+    root::change_to(root)?;
+    chdir(&spec.working_dir).stage(|| format!("changing directory to {}", spec.working_dir.display()))?;
+    become_user(&spec)?;
+    clean_slate();
+    Err(execute(&spec, &own))
+}
+
+fn become_user(spec: &Spec) -> Result<(), MountError> {
+    let user = spec.user.map(Uid::from_raw);
+    let known = user.and_then(|user| nix::unistd::User::from_uid(user).ok().flatten());
+    let group = spec.group.map(Gid::from_raw).or_else(|| known.map(|known| known.gid));
+    if group.is_some() || user.is_some() {
+        let group = group.unwrap_or(Gid::from_raw(0)); // what a container runtime does for a user without an entry
+        setgroups(&[group]).stage(|| "leaving all groups".to_owned())?;
+        setgid(group).stage(|| format!("becoming group {group}"))?;
+    }
+    match user {
+        Some(user) => setuid(user).stage(|| format!("becoming user {user}")),
+        None => Ok(()),
+    }
+}
+
+/// Signals as a command expects them: what this program ignores or blocks is not inherited.
+fn clean_slate() {
+    // SAFETY: the default handler is no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+}
+
+fn execute(spec: &Spec, own: &OwnedFd) -> EnterError {
+    let text = |bytes: &OsStr| CString::new(bytes.as_bytes()).unwrap_or_default();
+    let variables: Vec<CString> =
+        spec.env.iter().map(|(name, value)| text(OsStr::new(&format!("{name}={value}")))).collect();
+    match &spec.program {
+        Program::Podturn(arguments) => {
+            let arguments = std::iter::once("podturn").chain(arguments.iter().map(String::as_str));
+            let arguments: Vec<CString> = arguments.map(|argument| text(OsStr::new(argument))).collect();
+            let Err(errno) = fexecve(own, &arguments, &variables);
+            EnterError::Exec("podturn".to_owned(), errno)
+        }
+        Program::Command(words) => {
+            let command = words.first().cloned().unwrap_or_default();
+            let arguments: Vec<CString> = words.iter().map(|word| text(OsStr::new(word))).collect();
+            let mut errno = Errno::ENOENT;
+            for candidate in candidates(&command, &spec.env) {
+                let Err(found) = execve(&text(candidate.as_os_str()), &arguments, &variables);
+                if found != Errno::ENOENT && found != Errno::ENOTDIR {
+                    errno = found;
+                    break;
+                }
+            }
+            EnterError::Exec(command, errno)
+        }
+    }
+}
+
+/// Where a command may be: as written if it has a slash, else in the directories of the container's own PATH.
+fn candidates(command: &str, env: &[(String, String)]) -> Vec<PathBuf> {
+    if command.contains('/') {
+        return vec![command.into()];
+    }
+    let path = env.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
+    path.split(':')
+        .map(|directory| Path::new(if directory.is_empty() { "." } else { directory }).join(command))
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! What the containers say, as whole lines, without loss and without end.
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc::Sender;
+
+use crate::volume::published::State;
+
+/// A line that is longer is told in parts, as the kubelet does (16 KiB, CRI log format).
+pub(super) const LINE_MAX: usize = 16 * 1024;
+
+/// How much is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Something to show.
+#[derive(Debug)]
+pub enum Message {
+    /// Whole lines of a container, each with its newline.
+    Lines {
+        /// The container's name.
+        container: String,
+        /// Where it said it.
+        stream: Stream,
+        /// What.
+        text: Vec<u8>,
+    },
+    /// The published state has changed.
+    State(Box<State>),
+    /// Something that podturn itself has to say.
+    Note(String),
+}
+
+/// One of a container's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// Passes on what `source` says until nobody can say anything more. A full channel makes the container wait.
+pub(super) async fn follow(container: String, stream: Stream, mut source: impl AsyncRead + Unpin, to: Sender<Message>) {
+    let mut buffer = Vec::with_capacity(CHUNK);
+    loop {
+        let end = source.read_buf(&mut buffer).await.unwrap_or(0) == 0;
+        while let Some(text) = take_lines(&mut buffer, end) {
+            let message = Message::Lines { container: container.clone(), stream, text };
+            if to.send(message).await.is_err() {
+                buffer.clear(); // nobody reads any more: the container must not notice
+            }
+        }
+        if end {
+            return;
+        }
+    }
+}
+
+/// Takes what can be told now: whole lines; at the end, or if it is too long, the beginning of one as well.
+fn take_lines(buffer: &mut Vec<u8>, end: bool) -> Option<Vec<u8>> {
+    let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if whole > 0 {
+        return Some(buffer.drain(..whole).collect());
+    }
+    if buffer.is_empty() || !(end || buffer.len() >= LINE_MAX) {
+        return None;
+    }
+    let mut text: Vec<u8> = buffer.drain(..buffer.len().min(LINE_MAX)).collect();
+    text.push(b'\n');
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(text: &[u8], end: bool) -> Vec<Vec<u8>> {
+        let mut buffer = text.to_vec();
+        std::iter::from_fn(|| take_lines(&mut buffer, end)).collect()
+    }
+
+    #[test]
+    fn lines_are_told_whole_and_the_last_one_at_the_end() {
+        assert_eq!(taken(b"one\ntwo\nthr", false), [b"one\ntwo\n".to_vec()]);
+        assert_eq!(taken(b"one\ntwo\nthr", true), [b"one\ntwo\n".to_vec(), b"thr\n".to_vec()]);
+        assert!(taken(b"thr", false).is_empty());
+    }
+
+    #[test]
+    fn a_line_without_end_is_told_in_parts() {
+        let parts = taken(&[b'x'; LINE_MAX * 2 + 1], false);
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [LINE_MAX + 1, LINE_MAX + 1]);
+    }
+}

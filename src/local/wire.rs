@@ -1,0 +1,390 @@
+//! From a manifest to what this engine runs. Pure: no file is touched.
+//!
+//! What the manifest asks for and this engine cannot honour is refused where the run would not be what it says, and named
+//! where it only lacks something (limits, probes). Nothing is dropped in silence.
+
+use std::path::{Path, PathBuf};
+
+use podturn_wire::names;
+
+use super::expand::expand;
+use super::pod::{Container, LocalPod, Mount, Program, Volume, VolumeKind};
+use crate::plan::diagnostic::quote;
+use crate::plan::yaml::{Node, Typed};
+use crate::plan::{Checked, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, Span};
+
+/// The name of podturn's own containers, and of its volume: no step can have it in a pod that podturn wires.
+const PODTURN: &str = "podturn";
+/// The init container that lays the volume out.
+const PODTURN_INIT: &str = "podturn-init";
+/// The plan, for the init container.
+const PODTURN_PLAN: &str = "PODTURN_PLAN";
+
+/// What Docker and the container runtimes give a container whose image says nothing.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Container fields that are honoured, or mean nothing where nothing is pulled or published.
+const CONTAINER_FIELDS: [&str; 13] = [
+    "name",
+    "image",
+    "imagePullPolicy",
+    "command",
+    "args",
+    "env",
+    "workingDir",
+    "volumeMounts",
+    "securityContext",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "restartPolicy",
+    "ports",
+];
+
+/// Pod fields that are honoured, or mean nothing on one machine.
+const POD_FIELDS: [&str; 9] = [
+    "containers",
+    "initContainers",
+    "volumes",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "shareProcessNamespace",
+    "securityContext",
+    "hostname",
+    "imagePullSecrets",
+];
+
+/// A pod that can run here, and what has to be said about it.
+#[derive(Clone, Debug)]
+pub struct Wired {
+    /// The pod.
+    pub pod: LocalPod,
+    /// What will be different from a cluster.
+    pub warnings: Diagnostics,
+}
+
+/// Wires a manifest's pod for this engine, as `inject` would, with the coordinator as a native sidecar. A pod that is
+/// wired by hand runs as it is.
+///
+/// # Errors
+/// Everything that cannot be honoured, each with its place.
+pub fn wire(manifest: &Manifest, checked: &Checked, facts: &PodFacts) -> Result<Wired, Diagnostics> {
+    let mut wiring = Wiring { manifest, reporter: Reporter::new(&manifest.file), facts };
+    let pod = wiring.pod(checked);
+    let failed = wiring.reporter.has_errors();
+    let told = wiring.reporter.finish();
+    if failed { Err(told) } else { Ok(Wired { pod, warnings: told }) }
+}
+
+struct Wiring<'m> {
+    manifest: &'m Manifest,
+    reporter: Reporter,
+    facts: &'m PodFacts,
+}
+
+impl Wiring<'_> {
+    fn pod(&mut self, checked: &Checked) -> LocalPod {
+        let spec = &self.manifest.spec;
+        self.name_unhonoured(spec, &POD_FIELDS, "this pod");
+        let mut volumes: Vec<Volume> = items(spec, "volumes").iter().filter_map(|volume| self.volume(volume)).collect();
+        let mut init_containers: Vec<Container> =
+            items(spec, "initContainers").iter().filter_map(|node| self.container(node, true)).collect();
+        let mut containers: Vec<Container> =
+            items(spec, "containers").iter().filter_map(|node| self.container(node, false)).collect();
+        for mount in init_containers.iter().chain(&containers).flat_map(|container| &container.mounts) {
+            if !volumes.iter().any(|volume| volume.name == mount.volume) && !self.reporter.has_errors() {
+                let message = format!("a container mounts {}, and the pod has no such volume", quote(&mount.volume));
+                self.reporter.error(Span::empty(spec.span.start), message);
+            }
+        }
+        let turns = if self.manifest.is_wired {
+            self.wired_volume(&init_containers)
+        } else {
+            self.add_podturn(checked, &mut volumes, &mut init_containers, &mut containers);
+            PODTURN.to_owned()
+        };
+        LocalPod {
+            name: self.manifest.name.clone(),
+            grace_seconds: self.facts.termination_grace_period_seconds,
+            volumes,
+            init_containers,
+            containers,
+            turns,
+        }
+    }
+
+    /// The two entries of a wired pod, its volume, and the shim in front of each step's command.
+    fn add_podturn(
+        &mut self,
+        checked: &Checked,
+        volumes: &mut Vec<Volume>,
+        init_containers: &mut Vec<Container>,
+        containers: &mut [Container],
+    ) {
+        let kind = VolumeKind::EmptyDir { in_memory: true, size: Some(64 << 20) };
+        volumes.push(Volume { name: PODTURN.to_owned(), kind });
+        let facts = PodFacts { placement: Placement::Sidecar, ..self.facts.clone() };
+        let env = vec![
+            (PODTURN_PLAN.to_owned(), self.manifest.plan.text().to_owned()),
+            (PODTURN_POD.to_owned(), serde_json::to_string(&facts).unwrap_or_default()),
+        ];
+        init_containers.push(podturn_container(PODTURN_INIT, "init", env, false));
+        init_containers.push(podturn_container(PODTURN, "coordinate", Vec::new(), true));
+        for step in &checked.plan.steps {
+            let Some(container) = containers.iter_mut().find(|container| container.name == step.name) else { continue };
+            let mailbox = Path::new(names::STEPS).join(&step.name);
+            for (half, read_only) in [(names::IN, true), (names::OUT, false)] {
+                let sub_path = mailbox.join(half);
+                let path = Path::new(names::MOUNT).join(&sub_path);
+                container.mounts.push(Mount { volume: PODTURN.to_owned(), path, sub_path, read_only });
+            }
+            if let Program::Command(words) = &mut container.program {
+                let shim = Path::new(names::MOUNT).join(&mailbox).join(names::IN).join(names::SHIM);
+                let before = [shim.display().to_string(), "run".to_owned(), "--".to_owned()];
+                words.splice(0..0, before);
+            }
+        }
+    }
+
+    /// Where a pod that is wired by hand has its turns: on the volume that the init container sees at `/podturn`.
+    fn wired_volume(&mut self, init_containers: &[Container]) -> String {
+        let mounts = init_containers.iter().flat_map(|container| &container.mounts);
+        let found = mounts.into_iter().find(|mount| mount.path == Path::new(names::MOUNT));
+        found.map_or_else(
+            || {
+                let span = Span::empty(self.manifest.spec.span.start);
+                self.reporter
+                    .error(span, "this pod is wired by hand, and no init container mounts a volume at /podturn");
+                String::new()
+            },
+            |mount| mount.volume.clone(),
+        )
+    }
+
+    // --- volumes ---
+
+    fn volume(&mut self, node: &Node) -> Option<Volume> {
+        let name = self.text(node, "name")?;
+        let source = node.entries()?.iter().find(|entry| entry.key != "name");
+        let kind = match source.map(|entry| (entry.key.as_str(), &entry.value)) {
+            None => VolumeKind::EmptyDir { in_memory: false, size: None },
+            Some(("emptyDir", value)) => VolumeKind::EmptyDir {
+                in_memory: value.get("medium").and_then(Node::as_str) == Some("Memory"),
+                size: value.get("sizeLimit").and_then(Node::as_str).and_then(bytes),
+            },
+            Some(("hostPath", value)) => VolumeKind::HostPath(PathBuf::from(self.text(value, "path")?)),
+            Some((other, value)) => {
+                let span = source.map_or(value.span, |entry| entry.key_span);
+                self.reporter
+                    .error(span, format!("podturn run cannot make a volume of kind {other}"))
+                    .help("here: emptyDir (an init container can fill it) or hostPath");
+                return None;
+            }
+        };
+        Some(Volume { name, kind })
+    }
+
+    // --- containers ---
+
+    fn container(&mut self, node: &Node, is_init: bool) -> Option<Container> {
+        let name = self.text(node, "name")?;
+        if matches!(name.as_str(), PODTURN | PODTURN_INIT) && !self.manifest.is_wired {
+            self.reporter.error(node.span, format!("the name {name} is taken: podturn's own container has it"));
+            return None;
+        }
+        self.refuse_lifecycle(node);
+        self.name_unhonoured(node, &CONTAINER_FIELDS, &format!("container {name}"));
+        let env = self.environment(node);
+        let program = self.program(node, &name, &env)?;
+        let is_sidecar = is_init && node.get("restartPolicy").and_then(Node::as_str) == Some("Always");
+        let termination_log =
+            node.get("terminationMessagePath").and_then(Node::as_str).unwrap_or("/dev/termination-log");
+        Some(Container {
+            program,
+            working_dir: node.get("workingDir").and_then(Node::as_str).unwrap_or("/").into(),
+            mounts: items(node, "volumeMounts").iter().filter_map(|mount| self.mount(mount, &env)).collect(),
+            user: self.id(node, "runAsUser"),
+            group: self.id(node, "runAsGroup"),
+            termination_log: termination_log.into(),
+            is_sidecar,
+            env,
+            name,
+        })
+    }
+
+    fn program(&mut self, node: &Node, name: &str, env: &[(String, String)]) -> Option<Program> {
+        let words = |key: &str| -> Vec<String> {
+            items(node, key).iter().filter_map(Node::as_str).map(|word| expand(word, env)).collect()
+        };
+        let (mut command, args) = (words("command"), words("args"));
+        if !command.is_empty() {
+            command.extend(args);
+            return Some(Program::Command(command));
+        }
+        let image = node.get("image").and_then(Node::as_str).unwrap_or_default();
+        if self.manifest.is_wired && is_podturn(image) {
+            return Some(Program::Podturn(args));
+        }
+        let span = node.get("image").map_or(node.span, |image| image.span);
+        self.reporter
+            .error(span, format!("container {name} has no command, and what its image would run is not known here"))
+            .help("add what the image's ENTRYPOINT says, for example `command: [sh, -c, \"...\"]`");
+        None
+    }
+
+    fn environment(&mut self, node: &Node) -> Vec<(String, String)> {
+        let mut env: Vec<(String, String)> =
+            vec![("PATH".to_owned(), PATH.to_owned()), ("HOSTNAME".to_owned(), self.manifest.name.clone())];
+        if let Some(entry) = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "envFrom")) {
+            self.reporter
+                .error(entry.key_span, "podturn run knows no ConfigMap and no Secret")
+                .help("write the variables out with `value`");
+        }
+        for variable in items(node, "env") {
+            let Some(name) = self.text(variable, "name") else { continue };
+            let value = match (variable.get("value"), variable.get("valueFrom")) {
+                (_, Some(from)) => self.value_from(from),
+                (Some(value), None) if !value.is_null() => match value.as_str() {
+                    Some(value) => Some(expand(value, &env)),
+                    None => {
+                        let message = format!("the value of a variable is a string, not {}", value.describe());
+                        self.reporter.error(value.span, message).help("put it into quotes");
+                        None
+                    }
+                },
+                _ => Some(String::new()),
+            };
+            env.retain(|(known, _)| *known != name);
+            env.extend(value.map(|value| (name, value)));
+        }
+        env
+    }
+
+    fn value_from(&mut self, from: &Node) -> Option<String> {
+        let field = from.get("fieldRef").and_then(|field| field.get("fieldPath")).and_then(Node::as_str);
+        match field {
+            Some("metadata.name") => Some(self.manifest.name.clone()),
+            Some("metadata.namespace") => {
+                let namespace = self.manifest.metadata.get("namespace").and_then(Node::as_str);
+                Some(namespace.unwrap_or("default").to_owned())
+            }
+            Some("metadata.uid") => Some("00000000-0000-0000-0000-000000000000".to_owned()),
+            Some("status.podIP" | "status.hostIP") => Some("127.0.0.1".to_owned()),
+            Some("spec.nodeName") => Some("localhost".to_owned()),
+            _ => {
+                self.reporter.error(from.span, "podturn run cannot look this value up").help(
+                    "here: `value`, or a fieldRef of metadata.name, metadata.namespace, metadata.uid, status.podIP",
+                );
+                None
+            }
+        }
+    }
+
+    fn mount(&mut self, node: &Node, env: &[(String, String)]) -> Option<Mount> {
+        let volume = self.text(node, "name")?;
+        let path = PathBuf::from(self.text(node, "mountPath")?);
+        let sub_path = node.get("subPath").and_then(Node::as_str).map(str::to_owned);
+        let expanded = node.get("subPathExpr").and_then(Node::as_str).map(|text| expand(text, env));
+        let sub_path = PathBuf::from(sub_path.or(expanded).unwrap_or_default());
+        let is_inside = !sub_path.is_absolute() && !sub_path.components().any(|part| part.as_os_str() == "..");
+        if !is_inside || !path.is_absolute() {
+            self.reporter
+                .error(node.span, "mountPath is an absolute path, and subPath one inside the volume (without `..`)");
+            return None;
+        }
+        let read_only = matches!(node.get("readOnly").and_then(Node::typed), Some(Typed::Bool(true)));
+        Some(Mount { volume, path, sub_path, read_only })
+    }
+
+    /// A security context's id, the container's before the pod's.
+    fn id(&mut self, container: &Node, key: &str) -> Option<u32> {
+        let of = |node: &Node| node.get("securityContext").and_then(|context| context.get(key)).cloned();
+        let node = of(container).or_else(|| of(&self.manifest.spec))?;
+        match node.typed() {
+            Some(Typed::Integer(id)) if u32::try_from(id).is_ok() => u32::try_from(id).ok(),
+            _ => {
+                self.reporter.error(node.span, format!("{key} is a number, not {}", node.describe()));
+                None
+            }
+        }
+    }
+
+    // --- what cannot be ---
+
+    fn refuse_lifecycle(&mut self, node: &Node) {
+        let entry = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "lifecycle"));
+        if let Some(entry) = entry.filter(|entry| entry.value.entries().is_some_and(|hooks| !hooks.is_empty())) {
+            self.reporter
+                .error(entry.key_span, "podturn run has no lifecycle hooks yet")
+                .help("what a postStart hook does can be the beginning of the command, or a step of its own");
+        }
+    }
+
+    fn name_unhonoured(&mut self, node: &Node, known: &[&str], whose: &str) {
+        let others = node.entries().into_iter().flatten();
+        let others: Vec<_> = others.filter(|entry| !known.contains(&entry.key.as_str())).collect();
+        let others: Vec<_> =
+            others.into_iter().filter(|entry| !matches!(entry.key.as_str(), "lifecycle" | "envFrom")).collect();
+        if let Some(first) = others.first() {
+            let names: Vec<&str> = others.iter().map(|entry| entry.key.as_str()).collect();
+            self.reporter
+                .warning(first.key_span, format!("podturn run does without {} of {whose}", names.join(", ")))
+                .help("a cluster honours it");
+        }
+    }
+
+    /// A string that has to be there.
+    fn text(&mut self, node: &Node, key: &str) -> Option<String> {
+        let found = node.get(key);
+        if let Some(text) = found.and_then(Node::as_str) {
+            return Some(text.to_owned());
+        }
+        let span = found.map_or(Span::empty(node.span.start), |found| found.span);
+        self.reporter.error(span, format!("{key} is missing here, or not a string"));
+        None
+    }
+}
+
+fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
+    node.get(key).and_then(Node::items).unwrap_or_default()
+}
+
+fn podturn_container(name: &str, verb: &str, env: Vec<(String, String)>, is_sidecar: bool) -> Container {
+    Container {
+        name: name.to_owned(),
+        program: Program::Podturn(vec![verb.to_owned()]),
+        env,
+        working_dir: "/".into(),
+        mounts: vec![Mount {
+            volume: PODTURN.to_owned(),
+            path: names::MOUNT.into(),
+            sub_path: PathBuf::new(),
+            read_only: false,
+        }],
+        user: None,
+        group: None,
+        termination_log: "/dev/termination-log".into(),
+        is_sidecar,
+    }
+}
+
+/// Whether an image is podturn's own, by whatever registry and tag.
+fn is_podturn(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split([':', '@']).next() == Some(PODTURN)
+}
+
+/// A quantity of bytes (Kubernetes API, Quantity).
+fn bytes(quantity: &str) -> Option<u64> {
+    let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &quantity[digits.len()..] {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
