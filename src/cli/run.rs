@@ -173,30 +173,34 @@ async fn watch_signals(interrupt: mpsc::Sender<()>) {
 /// Prints the end, and returns the code that says it.
 fn tell(end: &End, json: bool) -> ExitCode {
     if let Some(state) = &end.state {
-        anstream::eprintln!();
-        anstream::eprint!("{}{}", view::table(state), view::sentences(state));
+        anstream::eprint!("\n{}{}", view::table(state), view::sentences(state));
         if json {
             anstream::println!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
         }
     }
-    let outcome = end.state.as_ref().and_then(|state| state.outcome.as_deref());
-    let step = |name: &str| end.state.as_ref().is_some_and(|state| state.steps.iter().any(|step| step.name == name));
-    let others: Vec<&(String, i32)> = end.failed.iter().filter(|(name, _)| !step(name)).collect();
-    for (name, code) in &others {
+    let is_step = |name: &str| end.state.as_ref().is_some_and(|state| state.steps.iter().any(|step| step.name == name));
+    let mut others = false; // their ends count for the pod's phase, as they always did
+    for (name, code) in end.failed.iter().filter(|(name, _)| !is_step(name)) {
         anstream::eprintln!("container {name} ended with {code}");
+        others = true;
     }
+    ExitCode::from(exit_code(end, others))
+}
+
+fn exit_code(end: &End, others_failed: bool) -> u8 {
+    let outcome = end.state.as_ref().and_then(|state| state.outcome.as_deref());
     match outcome {
         _ if end.killed => {
             anstream::eprintln!("everything was killed");
-            ExitCode::from(exit::CANCELLED)
+            exit::CANCELLED
         }
-        _ if end.init_failed => ExitCode::from(exit::FAILED),
-        Some("Succeeded") if others.is_empty() => ExitCode::SUCCESS,
-        Some("Cancelled") => ExitCode::from(exit::CANCELLED),
-        Some(_) => ExitCode::from(exit::FAILED),
+        _ if end.init_failed || others_failed => exit::FAILED,
+        Some("Succeeded") => exit::OK,
+        Some("Cancelled") => exit::CANCELLED,
+        Some(_) => exit::FAILED,
         None => {
             anstream::eprintln!("error: every container has ended, and the plan has no outcome");
-            ExitCode::from(exit::SHIM_FAILED)
+            exit::SHIM_FAILED
         }
     }
 }
