@@ -1,5 +1,6 @@
 //! Whatever a step puts into its own `out/` is told from a report, at once, and harms nobody else.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
@@ -11,6 +12,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use podturn_wire::{InstanceId, REPORT_MAX, Report, RunId, names};
@@ -41,13 +45,39 @@ fn bytes(report: &Report) -> Vec<u8> {
     buffer[..length].to_vec()
 }
 
-/// What the coordinator says of a mailbox in which `put` made the report.
-fn told(put: impl FnOnce(&Path)) -> Result<Option<Report>, String> {
+/// From here on openat2(2) is unknown to this thread, as it is to a kernel before 5.6 and to old seccomp profiles.
+fn forget_openat2() {
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let step = |code: u32, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // the number of the call: seccomp(2)
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_openat2 as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, refuse),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    prctl::set_no_new_privs().expect("prctl(2)");
+    // SAFETY: the program outlives the call, and the kernel only reads it.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    Errno::result(result).expect("a filter of this thread");
+}
+
+/// What the coordinator says of a mailbox in which `put` made the report: the same, whether the kernel knows openat2(2) or
+/// not.
+fn told(put: impl Fn(&Path)) -> Result<Option<Report>, String> {
+    let before = told_by(&put, forget_openat2);
+    let now = told_by(&put, || ());
+    assert_eq!(before, now, "without openat2(2) it is the same");
+    now
+}
+
+fn told_by(put: impl FnOnce(&Path), prepare: fn()) -> Result<Option<Report>, String> {
     let house = House::new();
     let mailboxes = house.mailboxes();
     put(&house.path("steps/build/out").join(names::REPORT));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
+        prepare();
         let told = mailboxes.read_report(BUILD).map_err(|spoilt| spoilt.to_string());
         let others = STEPS[1..].iter().all(|step| matches!(mailboxes.read_report(*step), Ok(None)));
         sender.send((told, others)).expect("the test waits");
@@ -57,7 +87,7 @@ fn told(put: impl FnOnce(&Path)) -> Result<Option<Report>, String> {
     told
 }
 
-fn refused(put: impl FnOnce(&Path), word: &str) {
+fn refused(put: impl Fn(&Path), word: &str) {
     let words = told(put).expect_err(word);
     assert!(words.contains(word), "{words:?} does not say {word:?}");
 }
@@ -83,13 +113,12 @@ fn what_is_no_regular_file_is_refused() {
 
 #[test]
 fn a_device_is_refused() {
-    let mut made = true;
-    let put = |path: &Path| {
+    let made = Cell::new(true);
+    let told = told(|path| {
         let mode = Mode::from_bits_truncate(0o666);
-        made = mknod(path, SFlag::S_IFCHR, mode, makedev(1, 5)).is_ok(); // null(4): an endless file of zeros
-    };
-    let told = told(put);
-    if !made {
+        made.set(mknod(path, SFlag::S_IFCHR, mode, makedev(1, 5)).is_ok()); // null(4): an endless file of zeros
+    });
+    if !made.get() {
         println!("SKIPPED: this user may not make a device");
         return;
     }
@@ -121,13 +150,21 @@ fn what_is_no_report_is_refused_in_words() {
         "longer than the protocol allows",
     );
     refused(|path| write(path, &[&whole[..], &vec![b' '; REPORT_MAX]].concat()), "longer than the protocol allows");
-    for end in 0..whole.trim_ascii_end().len() {
-        refused(|path| write(path, &whole[..end]), "no report");
-    }
     let foreign = String::from_utf8_lossy(&whole).replace("\"version\":1", "\"version\":2");
     refused(|path| write(path, foreign.as_bytes()), "version 2");
     refused(|path| write(path, b"{\"version\":1}"), "missing or wrong");
     refused(|path| write(path, &[0xff; 100]), "no report");
+}
+
+#[test]
+fn a_report_that_was_cut_anywhere_is_none() {
+    let (house, whole) = (House::new(), bytes(&report(1)));
+    let mailboxes = house.mailboxes();
+    for end in 0..whole.trim_ascii_end().len() {
+        write(&house.path("steps/build/out/report.json"), &whole[..end]);
+        let told = mailboxes.read_report(BUILD).map_err(|spoilt| spoilt.to_string());
+        assert!(told.as_ref().is_err_and(|words| words.contains("no report")), "cut at {end}: {told:?}");
+    }
 }
 
 /// A shim that writes as fast as it can: each read finds one whole report, and never an older one than before.

@@ -73,7 +73,7 @@ fn another_pods_run_leaves_nothing_behind() {
     let out = house.path("steps/build/out");
     symlink(outside.path(), out.join("link")).expect("a link");
     fs::create_dir_all(out.join("shut/inside")).expect("there is room");
-    fs::set_permissions(out.join("shut"), fs::Permissions::from_mode(0)).expect("our own directory");
+    fs::set_permissions(out.join("shut"), fs::Permissions::from_mode(0o000)).expect("our own directory");
     mkfifo(&out.join("fifo"), Mode::from_bits_truncate(0o600)).expect("a FIFO");
     let run = lay_out(&house.volume, next()).expect("it can be laid out anew");
     assert_eq!(run, next());
