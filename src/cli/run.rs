@@ -120,13 +120,13 @@ impl Drop for Directory {
     }
 }
 
-/// What is seen from inside the namespaces of the pod goes with them, so the memory volumes are looked at before.
+/// Runs the pod in the directory, and shows what it says.
 fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result<End, KubeletError> {
     let names: Vec<String> =
         pod.init_containers.iter().chain(&pod.containers).map(|container| container.name.clone()).collect();
     let has_users = pod.containers.iter().any(|container| container.user.is_some_and(|user| user != 0));
     let (messages, mut shown) = mpsc::channel(MESSAGES);
-    let kubelet = Kubelet::new(pod, &directory.path, messages)?;
+    let kubelet = Kubelet::new(pod, &directory.path, messages, arguments.keep)?;
     if has_users && kubelet.rights() == Rights::OneUser {
         anstream::eprintln!("podturn: every container runs as you: runAsUser needs root here");
     }

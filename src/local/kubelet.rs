@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use tokio::process::{Child, Command};
@@ -102,16 +103,24 @@ pub struct Kubelet {
 
 impl Kubelet {
     /// Takes this process into the pod's namespaces and makes its volumes in `directory`, which is empty. To be called
-    /// before this process has a second thread, and outside of any runtime.
+    /// before this process has a second thread, and outside of any runtime. `keep`: what is in the volumes has to outlive
+    /// this process, so none of them is in memory.
     ///
     /// # Errors
     /// A [`KubeletError`]. Nothing was started.
-    pub fn new(pod: LocalPod, directory: &Path, messages: Sender<Message>) -> Result<Self, KubeletError> {
-        for volume in &pod.volumes {
-            if let VolumeKind::HostPath(path) = &volume.kind
-                && !path.exists()
-            {
-                return Err(KubeletError::NoHostPath(volume.name.clone(), path.clone()));
+    pub fn new(
+        mut pod: LocalPod,
+        directory: &Path,
+        messages: Sender<Message>,
+        keep: bool,
+    ) -> Result<Self, KubeletError> {
+        for volume in &mut pod.volumes {
+            match &mut volume.kind {
+                VolumeKind::HostPath(path) if !path.exists() => {
+                    return Err(KubeletError::NoHostPath(volume.name.clone(), path.clone()));
+                }
+                VolumeKind::EmptyDir { in_memory, .. } if keep => *in_memory = false,
+                VolumeKind::HostPath(_) | VolumeKind::EmptyDir { .. } => {}
             }
         }
         let rights = namespaces::enter(&pod.name)?;
@@ -238,6 +247,11 @@ impl Kubelet {
         let _ = nix::sys::wait::waitpid(self.pause, None);
         let state = fs::read(self.turns().join(podturn_wire::names::STATE)).ok();
         let state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        for volume in
+            self.pod.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::EmptyDir { in_memory: true, .. }))
+        {
+            let _ = umount2(&volume_path(&self.directory, &volume.name), MntFlags::MNT_DETACH);
+        }
         End { state, failed: self.failed, init_failed, killed }
     }
 
