@@ -3,6 +3,9 @@
 //! `PODTURN_ORACLE_PLANS=10000 cargo test -p podturn-turn --test oracle -- --nocapture` plays that many plans and prints what they
 //! went through. A case that fails is shrunk and printed as a plan and its journal, with the seed that plays it again.
 
+#![expect(clippy::print_stdout, reason = "what the runs went through")]
+#![expect(clippy::disallowed_methods, reason = "new runs each time: the clock is the seed")]
+
 mod judge;
 mod plans;
 mod rules;
