@@ -1,7 +1,8 @@
 //! Property tests of the core: random plans in a random world with faults, judged by rules that were written from the design alone.
 //!
 //! `PODTURN_ORACLE_PLANS=10000 cargo test -p podturn-turn --test oracle -- --nocapture` plays that many plans and prints what they
-//! went through. A case that fails is shrunk and printed as a plan and its journal, with the seed that plays it again.
+//! went through. A case that fails is shrunk and printed as a plan and its journal, with the seed that plays it again
+//! (`PODTURN_ORACLE_SHRINK=0`: as it was found).
 
 #![expect(clippy::print_stdout, reason = "what the runs went through")]
 #![expect(clippy::disallowed_methods, reason = "new runs each time: the clock is the seed")]
@@ -95,7 +96,8 @@ fn config(plans: u32, seed: u64) -> Config {
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
-        max_shrink_iters: 20_000,
+        max_shrink_iters: number("PODTURN_ORACLE_SHRINK")
+            .map_or(20_000, |n| u32::try_from(n).expect("it fits in 32 bits")),
         ..Config::default()
     }
 }

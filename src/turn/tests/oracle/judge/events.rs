@@ -158,6 +158,8 @@ impl Judge {
     }
 
     fn ended(&mut self, n: usize, ended: &Ended) -> Result<(), String> {
+        // Stamps of a step are "held between the attempt's begin and now" (docs/decisions.md).
+        let ended = &Ended { at: ended.at.clamp(self.records[n].started_at, self.now), ..*ended };
         self.records[n].codes.push(match ended.exit {
             Exit::Code(code) => code,
             Exit::Signal { number, .. } => 128 + number,

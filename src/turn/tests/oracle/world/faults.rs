@@ -30,7 +30,8 @@ impl World {
                 self.cancels += 1;
                 self.tell(Kind::Requested { request: Request::Cancel })
             }
-            12 | 13 => self.speak_for_the_dead(n),
+            12 => self.speak_for_the_dead(n),
+            13 => self.read_again(n),
             14 => self.tell(Kind::Deadline),
             _ => {
                 self.now += self.tape.draw(60_000) as Time * MS;
@@ -130,6 +131,14 @@ impl World {
             self.tell(kind)?;
         }
         Ok(())
+    }
+
+    /// The coordinator reads a report that it has read before, also one of an attempt that is over.
+    fn read_again(&mut self, n: usize) -> Result<(), String> {
+        match self.places[n].heard.clone() {
+            Some(kind @ (Kind::Begun { .. } | Kind::Ended { .. })) => self.tell(kind),
+            _ => Ok(()),
+        }
     }
 
     /// A word of an instance whose successor is known: it means nothing any more (rules C4 and C5).

@@ -66,6 +66,8 @@ struct Place {
     turn: Option<Turn>,
     /// Reported and not yet read by the coordinator, oldest first.
     mail: VecDeque<Kind>,
+    /// The newest report that the coordinator has read.
+    heard: Option<Kind>,
     /// Instances that were there before, for late words of the dead.
     dead: Vec<InstanceId>,
     /// Attempts whose command was started.
@@ -243,6 +245,7 @@ impl World {
             mail.pop_front();
         }
         let kind = mail.pop_front().ok_or("no mail")?;
+        self.places[n].heard = Some(kind.clone());
         self.tell(kind)
     }
 
@@ -251,7 +254,8 @@ impl World {
         let place = &mut self.places[n];
         let Some((instance, attempt)) = place.called_back.take() else { return Ok(()) };
         let begun = place.report.own.is_some_and(|own| own.attempt >= attempt);
-        if begun || self.state.phase(id(n)) != Phase::Stopping {
+        // A report of another instance is an arrival, which says more than this.
+        if begun || place.newest_instance() != Some(instance) || self.state.phase(id(n)) != Phase::Stopping {
             return Ok(());
         }
         self.tell(Kind::NotBegun { step: id(n), instance, attempt })?;
@@ -324,10 +328,19 @@ impl Place {
             report: Report::default(),
             turn: None,
             mail: VecDeque::new(),
+            heard: None,
             dead: Vec::new(),
             started: Vec::new(),
             has_begun: false,
             called_back: None,
+        }
+    }
+
+    /// Who wrote the report.
+    fn newest_instance(&self) -> Option<InstanceId> {
+        match &self.container {
+            Container::Up(shim) => Some(shim.instance),
+            Container::Absent(_) | Container::Gone => self.dead.last().copied(),
         }
     }
 }
