@@ -14,12 +14,14 @@ use crate::{Condition, Millis, Phase, Reason, State, StepId};
 pub(crate) const LEAVES: &str = "Stopped from outside: the step goes on when its container is back";
 
 impl State {
-    /// Such as `Omitted: DependencyLost: build Failed (ExitCode 3)`.
+    /// Such as `Omitted (DependencyLost): build Failed (ExitCode 3)`.
     pub(crate) fn message(&self, step: StepId) -> String {
         let track = self.track(step);
         let phase = track.phase;
-        if let Some(reason) = track.reason {
-            return format!("{phase:?}: {reason:?}: {}", self.because(step, reason));
+        match (phase, track.reason) {
+            (Phase::Succeeded, Some(reason)) => return format!("Succeeded: {}", self.because(step, reason)),
+            (_, Some(reason)) => return format!("{phase:?} ({reason:?}): {}", self.because(step, reason)),
+            (_, None) => {}
         }
         match phase {
             Phase::Pending => self.waits_for(step),

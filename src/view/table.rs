@@ -20,8 +20,8 @@ pub fn table(state: &State) -> String {
     for step in &state.steps {
         table.add_row(row(state, step));
     }
+    // Names and codes fill their columns at both ends, so `trim` takes the padding of the table and nothing else.
     let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
-    // The first column's padding is what `trim` took from every line alike.
     lines.join("\n") + "\n"
 }
 
@@ -113,10 +113,10 @@ mod tests {
         });
         let state: State = serde_json::from_value(state).expect("a state");
         let expected = "\
-STEP       PHASE      REASON          ATTEMPTS    BEGAN   TOOK  EXIT
-build      Succeeded  Completed              1    +40ms  1m02s     0
-unit-test  Failed     ExitCode               2   +1m02s  1.45s     3
-publish    Omitted    DependencyLost         0        -      -     -
+STEP       PHASE      REASON          ATTEMPTS   BEGAN   TOOK  EXIT
+build      Succeeded  Completed              1   +40ms  1m02s     0
+unit-test  Failed     ExitCode               2  +1m02s  1.45s     3
+publish    Omitted    DependencyLost         0       -      -     -
 unit-test: its command ended with code 3
 publish: unit-test did not succeed
 outcome: Failed after 1m03s
