@@ -61,7 +61,7 @@ pub struct Coordinator<W> {
     alarms: BTreeSet<(Time, StepId)>,
     /// Told, and not yet in the journal.
     pub(super) queue: Vec<Event>,
-    /// Steps whose turn is written again though only its `ack` has moved.
+    /// Steps whose stop signal was told: their turn has to say so, also where nothing of it but its `ack` has moved.
     acks: Vec<StepId>,
     /// The journal has no room left, reserve included: nothing is written to it any more, and nothing new begins.
     silent: bool,
@@ -266,7 +266,9 @@ impl<W: World> Coordinator<W> {
                 self.deliver(step);
             }
             for step in std::mem::take(&mut self.acks) {
-                self.deliver(step);
+                if self.seats[step.index()].written_ack != self.state.turn_for(step).ack {
+                    self.deliver(step);
+                }
             }
         }
         Ok(())
@@ -322,7 +324,7 @@ impl<W: World> Coordinator<W> {
             return;
         }
         let seat = &mut self.seats[step.index()];
-        seat.write_at = None;
+        (seat.write_at, seat.written_ack) = (None, turn.ack);
         if let Some(link) = seat.present_link() {
             seat.unanswered = Some(Unanswered { turn: turn.turn, again: 0, next_at: now + SECOND });
             self.world.ring(link);

@@ -23,6 +23,8 @@ pub(super) struct Seat {
     pub(super) burial: Option<Burial>,
     /// When an instance that neither answers nor can be ended is given up (rule C10).
     pub(super) give_up_at: Option<Time>,
+    /// The `ack` of the turn that was written last.
+    pub(super) written_ack: u64,
     /// When a turn that could not be written is tried again.
     pub(super) write_at: Option<Time>,
     /// The alarm that is set for this seat.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::wait;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -244,7 +245,7 @@ impl Kubelet {
     async fn finish(mut self, init_failed: bool, killed: bool) -> End {
         let _ = kill(self.pause, Signal::SIGKILL);
         while self.followers.join_next().await.is_some() {}
-        let _ = nix::sys::wait::waitpid(self.pause, None);
+        self.reap();
         let state = fs::read(self.turns().join(podturn_wire::names::STATE)).ok();
         let state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         for volume in
@@ -253,6 +254,16 @@ impl Kubelet {
             let _ = umount2(&volume_path(&self.directory, &volume.name), MntFlags::MNT_DETACH);
         }
         End { state, failed: self.failed, init_failed, killed }
+    }
+
+    /// Takes the ends of all that was not waited for: the pod's first process ends only after every other one of the pod
+    /// was reaped, and those that it did not start itself are children of this process (pid_namespaces(7)).
+    fn reap(&self) {
+        while let Ok(status) = wait() {
+            if status.pid() == Some(self.pause) {
+                return;
+            }
+        }
     }
 
     // --- sidecars ---
