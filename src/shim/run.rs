@@ -15,6 +15,10 @@ use crate::{Errno, Notice, Received, Sys};
 /// nothing (rule S4).
 const CONNECT_EVERY: u64 = 100 * MILLISECOND;
 
+/// How soon it is looked for at first, in ns; then after twice that, up to `CONNECT_EVERY`. In most pods shim and
+/// coordinator start together, and whoever comes a moment too early should not pay for it with a whole period.
+const CONNECT_SOON: u64 = 5 * MILLISECOND;
+
 /// The shim ends, with this exit code.
 struct End(u8);
 
@@ -31,7 +35,7 @@ pub fn run(sys: &mut impl Sys) -> u8 {
     let mut shim = Shim {
         sys,
         mailbox,
-        bell: Bell { connected: false, retry_at: now, alone_since: Some(now) },
+        bell: Bell { connected: false, retry_at: now, pause: CONNECT_SOON, alone_since: Some(now) },
         grace: turn.coordinator_grace,
         signal: turn.signal,
         termination_log: turn.termination_log,
@@ -53,6 +57,8 @@ struct Bell {
     connected: bool,
     /// When to connect again, while not connected.
     retry_at: u64,
+    /// How long after the next failure that will be.
+    pause: u64,
     /// Since when the grace clock runs. Only a ring on the present connection stops it (rule S4): a coordinator that
     /// listens but never answers is as good as none.
     alone_since: Option<u64>,
@@ -139,7 +145,7 @@ impl<S: Sys> Shim<'_, S> {
     fn connect(&mut self) -> Result<(), End> {
         match self.sys.connect() {
             Ok(()) => {
-                self.bell.connected = true;
+                (self.bell.connected, self.bell.pause) = (true, CONNECT_SOON);
                 self.send(true);
                 return Ok(());
             }
@@ -148,7 +154,8 @@ impl<S: Sys> Shim<'_, S> {
             Err(_) if self.running.is_some() => {}
             Err(errno) => return Err(self.fail(&words::bell_trouble(errno))),
         }
-        self.bell.retry_at = self.sys.now().saturating_add(CONNECT_EVERY);
+        self.bell.retry_at = self.sys.now().saturating_add(self.bell.pause);
+        self.bell.pause = (self.bell.pause * 2).min(CONNECT_EVERY);
         Ok(())
     }
 
