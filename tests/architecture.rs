@@ -65,6 +65,27 @@ fn an_arrow_is_seen_in_every_spelling() {
     assert!(rooms_named_in("// see crate::volume").is_empty(), "a comment is no arrow");
 }
 
+/// The table of invariants in `ARCHITECTURE.md` names files and, after each of them, tests in it.
+#[test]
+fn every_test_that_an_invariant_names_is_there() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(package.join("ARCHITECTURE.md")).expect("the map of the code");
+    let table = text.split("## The invariants").nth(1).expect("the table of invariants");
+    let (mut named, mut source) = (0, String::new());
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()) {
+        let tests = row.split(" | ").nth(1).expect("a column of tests");
+        for name in tests.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                source = fs::read_to_string(package.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            } else {
+                assert!(source.contains(&format!("fn {name}(")), "ARCHITECTURE.md names {name}, and it is gone");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 20, "the table was read: {named}");
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
