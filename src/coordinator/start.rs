@@ -94,12 +94,16 @@ impl<W: World> Coordinator<W> {
         self.await_present(step);
     }
 
-    /// Whoever the journal or a report shows should connect within the window (rule C9).
+    /// Whoever the journal or a report shows should connect within the window (rule C9). A process that is dead by now
+    /// never will: it is examined at once.
     fn await_present(&mut self, step: StepId) {
         let now = self.world.now();
-        let seat = &mut self.seats[step.index()];
-        if seat.told.present().is_some() && seat.present_link().is_none() {
-            seat.examine_at = Some(now + RECONNECT_WINDOW);
+        let seat = &self.seats[step.index()];
+        if let Some(instance) = seat.told.present().filter(|_| seat.present_link().is_none()) {
+            let process = seat.told.process(instance).cloned();
+            let is_dead = process.is_some_and(|process| !self.world.is_alive(&process));
+            let at = if is_dead { now } else { now + RECONNECT_WINDOW };
+            self.seats[step.index()].examine_at = Some(at);
         }
         self.rearm(step);
     }
