@@ -39,6 +39,7 @@ pub(crate) type Scripts<'a> = &'a [(&'a str, &'a str)];
 /// One pod. Whatever still lives of it dies with it.
 pub(crate) struct Pod {
     root: PathBuf,
+    logs: PathBuf,
     _directory: Option<TempDir>,
     plan: String,
     /// `PODTURN_POD`; empty: the documented defaults.
@@ -68,8 +69,11 @@ impl Pod {
             fs::create_dir_all(directory).expect("a fresh directory");
         }
         let (tell, changes) = channel();
-        let mut watcher = notify::recommended_watcher(move |_| {
-            let _ = tell.send(());
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Opening a file to look at it would be news as well, and the looking never end.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                let _ = tell.send(());
+            }
         })
         .expect("inotify(7)");
         for directory in [&volume, &notes] {
@@ -77,6 +81,7 @@ impl Pod {
         }
         Self {
             root: root.to_owned(),
+            logs: root.to_owned(),
             _directory: None,
             plan: plan.to_owned(),
             facts: String::new(),
@@ -155,7 +160,12 @@ impl Pod {
 
     /// What a container, or `coordinator`, has said.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.root.join(format!("{name}.log"))
+        self.logs.join(format!("{name}.log"))
+    }
+
+    /// What is said goes here from now on, and not where the volume is.
+    pub(crate) fn keep_logs_in(&mut self, directory: &Path) {
+        directory.clone_into(&mut self.logs);
     }
 
     /// Starts a coordinator. An earlier one is the story's to end.
@@ -216,7 +226,13 @@ impl Pod {
             if self.changes.recv_timeout(left).is_err() {
                 panic!("{what} should have come true\n{}", self.everything());
             }
+            self.changes.try_iter().for_each(drop); // one look is enough for all that has changed by now
         }
+    }
+
+    /// Waits until this outcome is published.
+    pub(crate) fn wait_outcome(&self, outcome: &str) {
+        self.wait_until(outcome, || self.published().is_some_and(|state| state["outcome"] == outcome));
     }
 
     /// Waits until a step has written this down.
@@ -270,10 +286,20 @@ impl Pod {
         pid(&self.containers[name])
     }
 
+    /// Whether there is a coordinator that has not ended.
+    pub(crate) fn has_coordinator(&mut self) -> bool {
+        self.coordinator.as_mut().is_some_and(|child| child.try_wait().expect("it is our child").is_none())
+    }
+
     /// Whether the step's container has not ended.
     pub(crate) fn lives(&mut self, name: &str) -> bool {
         let child = self.containers.get_mut(name);
         child.is_some_and(|child| child.try_wait().expect("it is our child").is_none())
+    }
+
+    /// The step's container is the story's own from now on: another one may be started beside it.
+    pub(crate) fn leave(&mut self, name: &str) -> Child {
+        self.containers.remove(name).expect("the story has started it")
     }
 
     pub(crate) fn signal_coordinator(&self, signal: Signal) {
@@ -308,10 +334,14 @@ impl Pod {
         lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 
-    /// What was published last.
+    /// What was published last, if anything was.
+    pub(crate) fn published(&self) -> Option<Value> {
+        let text = fs::read_to_string(self.volume("state.json")).ok()?;
+        Some(serde_json::from_str(&text).expect("it is whole"))
+    }
+
     pub(crate) fn state(&self) -> Value {
-        let text = fs::read_to_string(self.volume("state.json")).expect("it was published");
-        serde_json::from_str(&text).expect("it is whole")
+        self.published().expect("the coordinator has published a state")
     }
 
     pub(crate) fn outcome(&self) -> String {
@@ -385,7 +415,7 @@ pub(crate) fn ends_within(pid: Pid, limit: Duration) -> bool {
 /// What must hold of every run, whatever was killed when: no attempt was begun twice, no two attempts of a step overlap,
 /// attempts follow each other, and nothing began before what it needs had ended with 0. `needs` names for a step those that
 /// it depends on. An attempt whose shim was killed has no end: then only the next one's begin shows it was over.
-pub(crate) fn check_witness(witness: &[String], needs: impl Fn(&str) -> Vec<&'static str>) -> Result<(), String> {
+pub(crate) fn check_witness(witness: &[String], needs: impl Fn(&str) -> Vec<String>) -> Result<(), String> {
     let mut begun: BTreeMap<&str, u32> = BTreeMap::new();
     let mut succeeded: Vec<&str> = Vec::new();
     for line in witness {
@@ -401,7 +431,7 @@ pub(crate) fn check_witness(witness: &[String], needs: impl Fn(&str) -> Vec<&'st
             _ => return Err(format!("odd line: {line}")),
         }
         if what == ["begin"]
-            && let Some(missing) = needs(step).into_iter().find(|need| !succeeded.contains(need))
+            && let Some(missing) = needs(step).into_iter().find(|need| !succeeded.contains(&need.as_str()))
         {
             return Err(format!("{line}: before {missing} succeeded"));
         }

@@ -8,10 +8,10 @@ use podturn_turn::Kind;
 use crate::pod::{Pod, check_witness};
 
 /// A diamond: what every step needs.
-fn diamond(step: &str) -> Vec<&'static str> {
+fn diamond(step: &str) -> Vec<String> {
     match step {
-        "unit" | "lint" => vec!["build"],
-        "publish" => vec!["unit", "lint"],
+        "unit" | "lint" => vec!["build".to_owned()],
+        "publish" => vec!["unit".to_owned(), "lint".to_owned()],
         _ => vec![],
     }
 }
@@ -116,9 +116,8 @@ fn a_sidecar_goes_on_until_it_is_told_and_always_ends_with_0() {
     pod.coordinate();
     pod.start_all();
     assert_eq!(pod.container_ends(), codes(&[("one", 7), ("two", 0)]));
-    pod.wait_until("the end is published", || pod.volume("state.json").exists() && pod.state()["outcome"] == "Failed");
-    let coordinator = pod.coordinator.as_mut().expect("it was started");
-    assert!(coordinator.try_wait().expect("our child").is_none(), "nobody has told it to end");
+    pod.wait_outcome("Failed");
+    assert!(pod.has_coordinator(), "nobody has told it to end");
     pod.signal_coordinator(Signal::SIGTERM);
     assert_eq!(pod.coordinator_end(), 0, "its code does not count for the pod, so it must not look like a failure");
     assert_eq!(pod.outcome(), "Failed", "a stop after the end cancels nothing");
@@ -146,9 +145,8 @@ fn an_ordinary_coordinator_waits_for_a_container_that_comes_after_the_end() {
     pod.coordinate();
     pod.start("build");
     assert_eq!(pod.container_end("build"), 1);
-    pod.wait_until("the end is published", || pod.volume("state.json").exists() && pod.state()["outcome"] == "Failed");
-    let coordinator = pod.coordinator.as_mut().expect("it was started");
-    assert!(coordinator.try_wait().expect("our child").is_none(), "one container has not come yet");
+    pod.wait_outcome("Failed");
+    assert!(pod.has_coordinator(), "one container has not come yet");
     pod.start("late");
     assert_eq!(pod.end(), (codes(&[("late", 0)]), 1), "{}", pod.everything());
     assert_eq!(pod.ends()["late"], "Omitted DependencyLost");
