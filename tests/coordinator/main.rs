@@ -4,5 +4,6 @@
 
 mod crash;
 mod deaths;
+mod house;
 mod pod;
 mod stories;
