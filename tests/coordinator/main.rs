@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures and seeds, shown with --nocapture")]
 
+mod chaos;
 mod crash;
 mod deaths;
 mod house;
