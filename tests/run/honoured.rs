@@ -1,0 +1,153 @@
+//! What a manifest says of its containers, as the containers find it.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::pod::Place;
+
+#[test]
+fn a_command_gets_the_manifests_environment_and_no_other() {
+    let place = Place::new();
+    let mut pod = place.pod("steps: [a]", &[("a", "")]);
+    let container = &mut pod["spec"]["containers"][0];
+    container["command"] = json!(["env"]);
+    container["env"] = json!([
+        { "name": "GREETING", "value": "hello" },
+        { "name": "WHO", "value": "$(GREETING) $(HOSTNAME) $$(GREETING) $(NONE)" },
+        { "name": "POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+        { "name": "HOME", "value": "/home/sweet" },
+    ]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let mut variables = ended.said("a");
+    variables.sort_unstable();
+    assert_eq!(
+        variables,
+        [
+            "GREETING=hello",
+            "HOME=/home/sweet",
+            "HOSTNAME=story",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "POD=story",
+            "PODTURN_ATTEMPT=1",
+            "PODTURN_OUTPUTS=/podturn/steps/a/out/outputs",
+            "PODTURN_STEP=a",
+            "WHO=hello story $(GREETING) $(NONE)",
+        ]
+    );
+}
+
+#[test]
+fn arguments_follow_the_command_with_references_replaced() {
+    let place = Place::new();
+    let mut pod = place.pod("steps: [a]", &[("a", "")]);
+    let container = &mut pod["spec"]["containers"][0];
+    container["command"] = json!(["printf", "%s\\n"]);
+    container["args"] = json!(["$(A)", "$$(A)", "$(B)", "two words", ""]);
+    container["env"] = json!([{ "name": "A", "value": "1" }]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.said("a"), ["1", "$(A)", "$(B)", "two words", ""], "{}", ended.all());
+}
+
+#[test]
+fn it_starts_where_the_manifest_says_with_nothing_on_stdin_and_a_session_of_its_own() {
+    let place = Place::new();
+    let script = "pwd; readlink /proc/self/fd/0; ls /proc/self/fd | tr '\\n' ' '; hostname; ps -o sid= -p $$ | tr -d ' '; \
+                  tail -c 0 /dev/null && echo fine";
+    let mut pod = place.pod("steps: [a, b]", &[("a", script), ("b", "ps -o sid= -p $$ | tr -d ' '")]);
+    pod["spec"]["containers"][0]["workingDir"] = json!("/workspace/deep/inside");
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let [directory, stdin, open_and_host, session, fine] = ended.said("a")[..] else { panic!("{}", ended.all()) };
+    assert_eq!((directory, stdin, fine), ("/workspace/deep/inside", "/dev/null", "fine"));
+    assert_eq!(open_and_host, "0 1 2 3 story", "3 is the listing's own");
+    assert_ne!([session], ended.said("b")[..], "each container has its own");
+}
+
+#[test]
+fn volumes_are_where_the_manifest_says() {
+    let place = Place::new();
+    let first = "echo kept > /all/part/file; mkdir /all/read; echo shown > /all/read/file; echo hostly > /notes/file";
+    let second = "cat /part/file /read/file /notes/file; ls -A /part; echo no > /read/file; echo $?";
+    let mut pod = place.pod("steps: [a, b]", &[("a", first), ("b", second)]);
+    pod["spec"]["volumes"][1] = json!({ "name": "data", "emptyDir": {} });
+    pod["spec"]["volumes"][2] = json!({ "name": "other", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
+    pod["spec"]["containers"][0]["volumeMounts"][1] = json!({ "name": "data", "mountPath": "/all" });
+    pod["spec"]["containers"][1]["volumeMounts"] = json!([
+        { "name": "notes", "mountPath": "/notes", "readOnly": true },
+        { "name": "data", "mountPath": "/part", "subPath": "part" },
+        { "name": "data", "mountPath": "/read", "subPath": "read", "readOnly": true },
+        { "name": "other", "mountPath": "/read/../part/deep" },
+    ]);
+    pod["spec"]["containers"][1]["volumeMounts"][3]["mountPath"] = json!("/part/deep");
+    // A container runtime makes the part of a volume that a container mounts.
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(ended.said("b"), ["kept", "shown", "hostly", "deep", "file", "2"], "{}", ended.all());
+    assert_eq!(place.lines("file"), ["hostly"], "a hostPath is the machine's own");
+}
+
+#[test]
+fn what_is_written_elsewhere_is_forgotten() {
+    let place = Place::new();
+    let witness = "/podturn-test-witness";
+    let pod = place.pod(
+        "steps: [a, b]",
+        &[
+            ("a", &format!("touch {witness} /tmp/mine && ls {witness}")),
+            ("b", &format!("ls {witness} /tmp/mine; ls -A /tmp")),
+        ],
+    );
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.said("a"), [witness], "a container can write in its own root: {}", ended.all());
+    assert!(ended.said("b").is_empty(), "which is no other's: {}", ended.all());
+    assert!(!fs::exists(witness).expect("it can be asked"), "and not this machine's");
+}
+
+#[test]
+fn a_step_sees_its_own_mailbox_and_can_write_to_its_out_only() {
+    let place = Place::new();
+    let script = "ls /podturn /podturn/steps; for half in in out; do touch /podturn/steps/a/$half/mine && echo wrote to $half; \
+                  done; find / -xdev -name turn.json -o -name journal.jsonl 2>/dev/null; \
+                  find $WHERE -name turn.json -o -name journal.jsonl -o -name spec.json";
+    let mut pod = place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", script), ("b", "")]);
+    pod["spec"]["containers"][0]["env"] = json!([{ "name": "WHERE", "value": place.path("tmp") }]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.said("a"), ["/podturn:", "steps", "", "/podturn/steps:", "a", "wrote to out"], "{}", ended.all());
+    assert!(ended.said_on_stderr("a").iter().any(|line| line.contains("Read-only file system")), "{}", ended.all());
+}
+
+#[test]
+fn the_termination_log_is_where_the_manifest_says() {
+    let place = Place::new();
+    let mut pod =
+        place.pod("steps: [a]", &[("a", "test -w /dev/termination-log || test -w /var/last-words && echo yes")]);
+    pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/var/last-words");
+    let ended = place.run(&pod, &["--keep"]);
+    assert_eq!(ended.said("a"), ["yes"], "{}", ended.all());
+    let log = place.left().pop().expect("it was kept").join("containers/a/termination-log");
+    let words = fs::read_to_string(log).expect("it was kept");
+    assert_eq!(words, "Succeeded: Completed: its command ended with code 0\n");
+}
+
+#[test]
+fn a_container_runs_as_the_user_of_its_security_context() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can become others");
+        return;
+    }
+    let place = Place::new();
+    let mut pod = place.pod("steps: [a, b, c]", &[("a", ""), ("b", ""), ("c", "")]);
+    pod["spec"]["securityContext"] = json!({ "runAsUser": 1234, "runAsGroup": 2345 });
+    let containers = pod["spec"]["containers"].as_array_mut().expect("a list");
+    for container in containers.iter_mut() {
+        container["command"] = json!(["sh", "-c", "echo $(id -u) $(id -g) $(id -G)"]);
+    }
+    containers[1]["securityContext"] = json!({ "runAsUser": 4321 });
+    containers[2]["securityContext"] = json!({ "runAsUser": 0, "runAsGroup": 0 });
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let who = ["a", "b", "c"].map(|name| ended.said(name).join(""));
+    assert_eq!(who, ["1234 2345 2345", "4321 2345 2345", "0 0 0"]);
+}
