@@ -11,7 +11,7 @@ use super::screen::Screen;
 use super::{input, podturn_failed};
 use crate::local::namespaces::Rights;
 use crate::local::{End, Kubelet, KubeletError, LocalPod, Wired, wire};
-use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, RestartPolicy, check};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, RestartPolicy, Span, check};
 use crate::view;
 
 /// How many messages may wait to be shown. Each is a few lines at most, so this bounds the memory; a container whose messages
@@ -83,9 +83,17 @@ fn refuse_always(manifest: &Manifest) -> Diagnostics {
     let mut diagnostic =
         Diagnostic::error("podturn run ends a pod with its plan, and this one's containers restart for ever");
     let spec = &manifest.spec;
-    let at = spec.get("restartPolicy").map_or(spec.span, |policy| policy.span);
-    diagnostic.at(&manifest.file, crate::plan::Span { end: at.start.max(at.end.min(at.start + 1)), ..at });
-    diagnostic.help("add `restartPolicy: Never` to the pod's spec; without it Kubernetes takes Always");
+    match spec.get("restartPolicy") {
+        Some(policy) => {
+            diagnostic.at(&manifest.file, policy.span);
+            diagnostic.help("write `restartPolicy: Never`");
+        }
+        None => {
+            let at = Span { end: spec.span.start + 1, ..spec.span };
+            diagnostic.at(&manifest.file, at);
+            diagnostic.help("add `restartPolicy: Never` to the pod's spec; without it Kubernetes takes Always");
+        }
+    }
     diagnostic.into()
 }
 

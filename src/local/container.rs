@@ -102,6 +102,7 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
     chdir(&spec.working_dir).stage(|| format!("changing directory to {}", spec.working_dir.display()))?;
     become_user(&spec)?;
     clean_slate();
+    close_inherited().map_err(EnterError::Spec)?;
     Err(execute(&spec, &own))
 }
 
@@ -126,6 +127,18 @@ fn clean_slate() {
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+}
+
+/// Nothing is open in a container but its three streams: what this program has inherited itself ends with it.
+fn close_inherited() -> std::io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if fd > 2 {
+            // SAFETY: a plain system call on a number; the descriptors of this function stay open until the exec.
+            unsafe { nix::libc::fcntl(fd, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
 }
 
 fn execute(spec: &Spec, own: &OwnedFd) -> EnterError {

@@ -16,14 +16,14 @@ fn the_first_one_stops_what_runs_and_finally_steps_still_run() {
             &[("work", "echo begun; read _ < /notes/gate"), ("after", "echo never"), ("cleanup", "echo cleaned")],
         );
         let mut run = place.start(&pod, &["--json"]);
-        run.wait_line("work    | begun");
+        run.wait_said("work", "begun");
         let members: Vec<Watched> = run.pod().iter().filter_map(|member| Watched::new(member.pid)).collect();
         run.signal(signal);
         let ended = run.end();
         assert_eq!(ended.code, 143, "{signal}: {}", ended.all());
         assert_eq!(
             ended.steps(),
-            ["work Cancelled Cancelled 1", "after Cancelled Cancelled 0", "cleanup Succeeded Completed 1"],
+            ["work Cancelled CancelRequested 1", "after Cancelled CancelRequested 0", "cleanup Succeeded Completed 1"],
             "{signal}"
         );
         assert!(ended.said_on_stderr("cleanup").contains(&"cleaned"), "{}", ended.all());
@@ -39,10 +39,10 @@ fn the_second_one_ends_even_what_will_not() {
     let stubborn = "trap '' TERM; echo begun; while :; do read _ < /notes/gate; done";
     let pod = place.pod(PLAN, &[("work", stubborn), ("after", "echo never"), ("cleanup", "echo never")]);
     let mut run = place.start(&pod, &[]);
-    run.wait_line("work    | begun");
+    run.wait_said("work", "begun");
     let members: Vec<Watched> = run.pod().iter().filter_map(|member| Watched::new(member.pid)).collect();
     run.signal(Signal::SIGINT);
-    run.wait_line("cancelling; finally steps still run");
+    run.wait_said("podturn", "cancelling; finally steps still run");
     run.signal(Signal::SIGINT);
     let ended = run.end();
     assert_eq!(ended.code, 143, "{}", ended.all());

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use super::pod::{Place, Watched, container};
+use super::pod::{Place, Watched, add, container};
 
 #[test]
 fn the_quickstart_succeeds_in_the_plans_order() {
@@ -42,7 +42,7 @@ fn a_failed_step_is_the_runs_end_and_is_told() {
     assert_eq!(place.lines("witness"), ["build", "test", "notify"]);
     let stderr = ended.err.join("\n");
     for told in
-        ["test: Failed: ExitCode: its command ended with code 3", "publish: Omitted: DependencyLost: test Failed"]
+        ["test: Failed (ExitCode): its command ended with code 3", "publish: Omitted (DependencyLost): test Failed"]
     {
         assert!(stderr.contains(told), "{told}\n{stderr}");
     }
@@ -94,7 +94,7 @@ fn a_coordinator_that_is_killed_again_and_again_changes_nothing() {
     let mut run = place.start(&place.pod(plan, &names.map(|name| (name, script))), &["--json"]);
     let mut open = Vec::new();
     for name in names {
-        run.wait_line(&format!("{name}       | begun"));
+        run.wait_said(name, "begun");
         kill(run.process("coordinate"), Signal::SIGKILL).expect("it lives");
         open.push(place.open_gate(name));
     }
@@ -112,7 +112,7 @@ fn nothing_of_the_pod_outlives_a_killed_run() {
     place.gate("gate");
     let wait = "sleep 1000 & setsid sleep 1000 & trap '' TERM; echo begun; read _ < /notes/gate";
     let mut run = place.start(&place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", wait), ("b", wait)]), &[]);
-    run.wait_line("a       | begun");
+    run.wait_said("a", "begun");
     let pod: Vec<Watched> = run.pod().iter().filter_map(|member| Watched::new(member.pid)).collect();
     assert!(pod.len() >= 7, "pause, coordinator, two shims, a shell and two sleeps: {:#?}", run.pod());
     run.signal(Signal::SIGKILL);
@@ -125,12 +125,12 @@ fn nothing_of_the_pod_outlives_a_killed_run() {
 #[test]
 fn what_a_step_leaves_running_ends_with_the_run() {
     let place = Place::new();
-    let leave = "setsid sh -c 'echo $$ > /notes/left; exec sleep 1000' & while ! test -s /notes/left; do :; done; \
+    let leave = "setsid sh -c 'echo here > /notes/left; exec sleep 1000' & while ! test -s /notes/left; do :; done; \
                  echo begun; read _ < /notes/gate";
     place.gate("gate");
     let pod = place.pod("steps: {a: {}}", &[("a", "read _ < /notes/gate"), ("other", leave)]);
     let mut run = place.start(&pod, &[]);
-    run.wait_line("other   | begun");
+    run.wait_said("other", "begun");
     let left = Watched::new(run.process("sleep 1000").as_raw()).expect("it lives");
     let _gate = place.open_gate("gate");
     assert_eq!(run.end().code, 0);
@@ -141,8 +141,8 @@ fn what_a_step_leaves_running_ends_with_the_run() {
 fn kept_volumes_are_where_the_run_says() {
     let place = Place::new();
     let mut pod = place.pod("steps: [a]", &[("a", "echo made > /data/file")]);
-    pod["spec"]["volumes"][1] = json!({ "name": "data", "emptyDir": { "medium": "Memory" } });
-    pod["spec"]["containers"][0]["volumeMounts"][1] = json!({ "name": "data", "mountPath": "/data" });
+    add(&mut pod["spec"]["volumes"], json!({ "name": "data", "emptyDir": { "medium": "Memory" } }));
+    add(&mut pod["spec"]["containers"][0]["volumeMounts"], json!({ "name": "data", "mountPath": "/data" }));
     let ended = place.run(&pod, &["--keep"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     let said = "podturn: the volumes of this run are in ";

@@ -1,7 +1,6 @@
 //! What the containers say, and how it is shown.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::Command;
 
 use super::pod::Place;
@@ -51,9 +50,8 @@ fn a_hundred_megabytes_arrive_whole_and_are_not_held() {
     place.gate("gate");
     let filler = "x".repeat(99 - 8);
     let script = format!("seq -f '%08.0f{filler}' 1 {LINES}; echo the end; read _ < /notes/gate");
-    std::fs::write(place.path("pod.json"), place.pod("steps: [loud]", &[("loud", &script)]).to_string())
-        .expect("it can be written");
-    let mut command = place.command(Path::new(&place.path("pod.json")), &[]);
+    let file = place.write(&place.pod("steps: [loud]", &[("loud", &script)]));
+    let mut command = place.command(&file, &[]);
     let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("podturn is executable");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
     let (mut line, mut number) = (String::new(), 0);
@@ -81,9 +79,8 @@ fn a_hundred_megabytes_arrive_whole_and_are_not_held() {
 #[test]
 fn a_reader_that_goes_away_ends_the_run() {
     let place = Place::new();
-    std::fs::write(place.path("pod.json"), place.pod("steps: [loud]", &[("loud", "yes")]).to_string())
-        .expect("it can be written");
-    let mut child = place.command(&place.path("pod.json"), &[]).spawn().expect("podturn is executable");
+    let file = place.write(&place.pod("steps: [loud]", &[("loud", "yes")]));
+    let mut child = place.command(&file, &[]).spawn().expect("podturn is executable");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut line = String::new();
     while !line.ends_with("| y\n") {

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// No wait of a test is longer than this.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(30);
 
 const PODTURN: &str = env!("CARGO_BIN_EXE_podturn");
 
@@ -107,14 +107,24 @@ impl Place {
 
     /// Starts `podturn run` on a manifest.
     pub(crate) fn start(&self, manifest: &Value, arguments: &[&str]) -> Run {
+        self.start_file(&self.write(manifest), arguments)
+    }
+
+    /// Writes a manifest into a file.
+    pub(crate) fn write(&self, manifest: &Value) -> PathBuf {
         let file = self.path("pod.json");
         fs::write(&file, manifest.to_string()).expect("it can be written");
-        self.start_file(&file, arguments)
+        file
     }
 
     /// Starts `podturn run` on a file.
     pub(crate) fn start_file(&self, file: &Path, arguments: &[&str]) -> Run {
-        let mut child = self.command(file, arguments).spawn().expect("podturn is executable");
+        Self::start_command(self.command(file, arguments))
+    }
+
+    /// Starts a command of `command`.
+    pub(crate) fn start_command(mut command: Command) -> Run {
+        let mut child = command.spawn().expect("podturn is executable");
         let (tell, lines) = channel();
         listen(child.stdout.take().expect("a pipe"), Stream::Out, tell.clone());
         listen(child.stderr.take().expect("a pipe"), Stream::Err, tell);
@@ -150,6 +160,11 @@ pub(crate) fn container(name: &str, script: &str) -> Value {
         "name": name, "image": "busybox:1.37", "command": ["sh", "-c", script],
         "volumeMounts": [{ "name": "notes", "mountPath": "/notes" }],
     })
+}
+
+/// Adds to a list of the manifest.
+pub(crate) fn add(list: &mut Value, item: Value) {
+    list.as_array_mut().expect("a list").push(item);
 }
 
 /// Where a line was said.
@@ -211,13 +226,13 @@ impl Run {
         Some(())
     }
 
-    /// Waits until a line that contains the text was said, on either output; returns it.
-    pub(crate) fn wait_line(&mut self, text: &str) -> String {
-        loop {
-            if let Some(line) = self.out.iter().chain(&self.err).find(|line| line.contains(text)) {
-                return line.clone();
-            }
-            assert!(self.take().is_some(), "{text:?} was never said\nstdout: {:#?}\nstderr: {:#?}", self.out, self.err);
+    /// Waits until the container, or podturn itself, has said a line that begins so.
+    pub(crate) fn wait_said(&mut self, container: &str, line: &str) {
+        let is_there = |lines: &[String]| said(lines, container).iter().any(|known| known.starts_with(line));
+        while !is_there(&self.out) && !is_there(&self.err) {
+            let (out, err) = (&self.out, &self.err);
+            let shown = format!("{container} never said {line:?}\nstdout: {out:#?}\nstderr: {err:#?}");
+            assert!(self.take().is_some(), "{shown}");
         }
     }
 
