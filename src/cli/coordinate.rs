@@ -10,23 +10,27 @@ use tracing_subscriber::EnvFilter;
 use super::{podturn_failed, volume_error};
 use crate::coordinator::{Finished, ServeError, serve};
 use crate::process;
+use crate::view;
 use crate::volume::{Placement, Volume};
 
 /// Arguments of `podturn coordinate`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-It takes up the run where its journal ends, whoever wrote it: it may be killed and started again at any time. SIGTERM and
-SIGINT cancel the plan; a second one cancels its finally steps as well. As a native sidecar it goes on until it gets
+It takes up the run where its journal ends, whoever wrote it: it may be killed and started again at any time. SIGTERM and \
+SIGINT cancel the plan; a second one cancels its finally steps as well. As a native sidecar it goes on until it gets \
 SIGTERM after the end.
 
 Logs go to stderr, warnings only. PODTURN_LOG=info shows each event as one structured line, PODTURN_LOG=debug more.
 
-Exit codes: as an ordinary container 0 Succeeded, 1 Failed, 143 Cancelled; as a native sidecar always 0; 125 podturn
+Exit codes: as an ordinary container 0 Succeeded, 1 Failed, 143 Cancelled; as a native sidecar always 0; 125 podturn \
 itself failed.")]
 pub(super) struct Arguments {
     /// The shared volume
     #[arg(long, value_name = "DIR", env = "PODTURN_VOLUME", default_value = podturn_wire::names::MOUNT)]
     volume: PathBuf,
+    /// Print no table at the end
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// Coordinates until the end, and prints the table.
@@ -45,12 +49,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => Err(ServeError::System(error)),
     };
     match served {
-        Ok(finished) => tell(&finished),
+        Ok(finished) => tell(&finished, arguments.quiet),
         Err(error) => podturn_failed(&error),
     }
 }
 
-fn tell(finished: &Finished) -> ExitCode {
+fn tell(finished: &Finished, quiet: bool) -> ExitCode {
+    if !quiet {
+        anstream::print!("{}{}", view::table(&finished.state), view::sentences(&finished.state));
+    }
     match (finished.placement, finished.outcome) {
         (Placement::Sidecar, _) | (_, Outcome::Succeeded) => ExitCode::SUCCESS,
         (Placement::Container, Outcome::Failed) => ExitCode::from(exit::FAILED),

@@ -16,9 +16,9 @@ use crate::volume::{Durability, Placement, Run, Volume, VolumeError, lay_out};
 /// Arguments of `podturn init`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-The plan comes from --plan, or from the environment variable PODTURN_PLAN (YAML). What has to be known of the pod comes
-from PODTURN_POD (JSON, see `podturn schema pod`); without it the pod has restartPolicy Never, the coordinator is an
-ordinary container, and the grace period is 30 s. PODTURN_POD_UID (fieldRef: metadata.uid) lets a run go on after the
+The plan comes from --plan, or from the environment variable PODTURN_PLAN (YAML). What has to be known of the pod comes \
+from PODTURN_POD (JSON, see `podturn schema pod`); without it the pod has restartPolicy Never, the coordinator is an \
+ordinary container, and the grace period is 30 s. PODTURN_POD_UID (fieldRef: metadata.uid) lets a run go on after the \
 node was rebooted.
 
 Exit codes: 0 the volume is laid out, 2 the plan cannot run (every error is printed), 125 the volume cannot be used.")]

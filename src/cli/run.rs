@@ -21,8 +21,8 @@ const MESSAGES: usize = 32;
 /// Arguments of `podturn run`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-The containers' commands run as processes of this machine, with this machine's programs: images are not used. Each has its
-own root (this machine's, whose changes are forgotten at the end), its volumes where the manifest says, its own environment
+The containers' commands run as processes of this machine, with this machine's programs: images are not used. Each has its \
+own root (this machine's, whose changes are forgotten at the end), its volumes where the manifest says, its own environment \
 and its own session, in namespaces that end with the run. No root is needed where the kernel allows user namespaces.
 
 Ctrl-C cancels the plan: running steps are stopped, finally steps still run. A second Ctrl-C kills everything.
@@ -32,7 +32,7 @@ Examples:
   podturn run --json pod.yaml > state.json          the final state alone on stdout, logs on stderr
   kubectl kustomize overlays/ci | podturn run -
 
-Exit codes: 0 Succeeded, 1 Failed, 2 the manifest or its plan cannot be used (nothing ran), 143 Cancelled, 125 podturn itself
+Exit codes: 0 Succeeded, 1 Failed, 2 the manifest or its plan cannot be used (nothing ran), 143 Cancelled, 125 podturn itself \
 failed.")]
 pub(super) struct Arguments {
     /// A manifest in which one pod has a plan; - for stdin

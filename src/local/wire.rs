@@ -127,8 +127,8 @@ impl Wiring<'_> {
             (PODTURN_PLAN.to_owned(), self.manifest.plan.text().to_owned()),
             (PODTURN_POD.to_owned(), serde_json::to_string(&facts).unwrap_or_default()),
         ];
-        init_containers.push(podturn_container(PODTURN_INIT, "init", env, false));
-        init_containers.push(podturn_container(PODTURN, "coordinate", Vec::new(), true));
+        init_containers.push(podturn_container(PODTURN_INIT, &["init"], env, false));
+        init_containers.push(podturn_container(PODTURN, &["coordinate", "--quiet"], Vec::new(), true));
         for step in &checked.plan.steps {
             let Some(container) = containers.iter_mut().find(|container| container.name == step.name) else { continue };
             let mailbox = Path::new(names::STEPS).join(&step.name);
@@ -348,10 +348,10 @@ fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
     node.get(key).and_then(Node::items).unwrap_or_default()
 }
 
-fn podturn_container(name: &str, verb: &str, env: Vec<(String, String)>, is_sidecar: bool) -> Container {
+fn podturn_container(name: &str, arguments: &[&str], env: Vec<(String, String)>, is_sidecar: bool) -> Container {
     Container {
         name: name.to_owned(),
-        program: Program::Podturn(vec![verb.to_owned()]),
+        program: Program::Podturn(arguments.iter().map(|&argument| argument.to_owned()).collect()),
         env,
         working_dir: "/".into(),
         mounts: vec![Mount {

@@ -55,7 +55,7 @@ fn the_dag_is_kept_in_real_containers() {
     assert_eq!(pod.output("greet"), "hello from an empty image\n");
     assert_eq!(pod.output("publish"), "publishing the app\n");
     assert_eq!(pod.output("report"), "reporting\n");
-    assert_eq!(pod.errors("build"), "Succeeded: Completed: its command ended with code 0\n");
+    assert_eq!(pod.errors("build"), "Succeeded: its command ended with code 0\n");
     let journal = std::fs::read_to_string(pod.volume("by-hand-turns").join("journal.jsonl")).expect("the journal");
     assert_eq!(begun(&journal)[0], 0, "build is first: {journal}");
     assert_eq!(begun(&journal)[3..], [3, 4], "publish after both, report at the end: {journal}");
@@ -84,9 +84,9 @@ fn a_failure_ends_everybody_and_says_why() {
     for omitted in ["test", "greet", "publish"] {
         assert_eq!(pod.output(omitted), "", "{omitted} ran");
     }
-    assert_eq!(pod.errors("build"), "broken\nFailed: ExitCode: its command ended with code 3\n");
-    assert_eq!(pod.errors("test"), "Omitted: DependencyLost: build Failed (ExitCode 3)\n");
-    assert_eq!(pod.errors("publish"), "Omitted: DependencyLost: test was Omitted (DependencyLost)\n");
+    assert_eq!(pod.errors("build"), "broken\nFailed (ExitCode): its command ended with code 3\n");
+    assert_eq!(pod.errors("test"), "Omitted (DependencyLost): build Failed (ExitCode 3)\n");
+    assert_eq!(pod.errors("publish"), "Omitted (DependencyLost): test was Omitted (DependencyLost)\n");
     assert_eq!(pod.output("report"), "reporting\n");
     assert_eq!(pod.state(), "Exited");
 }
@@ -101,7 +101,7 @@ fn a_killed_step_is_lost_and_nobody_waits_for_it() {
     let expected = codes([("build", 137), ("test", 0), ("greet", 0), ("publish", 0), ("report", 0)]);
     assert_eq!(pod.exit_codes(&STEPS), expected, "{}", pod.errors("podturn"));
     assert_eq!(pod.exit_code("podturn"), 1);
-    assert_eq!(pod.errors("test"), "Omitted: DependencyLost: build Failed (ShimLost)\n");
+    assert_eq!(pod.errors("test"), "Omitted (DependencyLost): build Failed (ShimLost)\n");
     assert_eq!(pod.output("report"), "reporting\n");
     assert_eq!(pod.state(), "Exited");
 }
@@ -145,7 +145,7 @@ fn a_failed_build_ends_the_application_that_waits_for_it() {
     let broken = with(&without_sub_paths(MAVEN), "<finalName>app</finalName>", "<finalName>other</finalName>");
     let pod = store.play("maven", &broken);
     assert_eq!(pod.exit_codes(&["build", "app"]), codes([("build", 1), ("app", 0)]), "{}", pod.errors("podturn"));
-    assert_eq!(pod.errors("app"), "Omitted: DependencyLost: build Failed (ExitCode 1)\n");
+    assert_eq!(pod.errors("app"), "Omitted (DependencyLost): build Failed (ExitCode 1)\n");
     assert_eq!(pod.exit_code("podturn"), 1);
     assert_eq!(pod.state(), "Exited");
 }

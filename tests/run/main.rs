@@ -1,5 +1,7 @@
 //! `podturn run` as a person sees it: the real program, its two outputs, its exit code, and what is left afterwards.
 
+#![expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
+
 mod cancel;
 mod ends;
 mod honoured;
