@@ -10,7 +10,7 @@ mod run;
 mod schema;
 mod screen;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +74,6 @@ fn volume_error(error: &VolumeError) -> ExitCode {
 
 /// Says that podturn itself failed; returns the exit code for it.
 fn podturn_failed(error: &dyn std::error::Error) -> ExitCode {
-    anstream::eprintln!("error: {error}");
+    let _ = writeln!(anstream::stderr(), "error: {error}"); // which may be closed
     ExitCode::from(exit::SHIM_FAILED)
 }

@@ -1,5 +1,6 @@
 //! `podturn run`: a pod with a plan, here and now, without a cluster.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,9 +11,10 @@ use tokio::sync::mpsc;
 use super::screen::Screen;
 use super::{input, podturn_failed};
 use crate::local::namespaces::Rights;
-use crate::local::{End, Kubelet, KubeletError, LocalPod, Wired, wire};
+use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Wired, wire};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, RestartPolicy, Span, check};
 use crate::view;
+use crate::volume::published::State;
 
 /// How many messages may wait to be shown. Each is a few lines at most, so this bounds the memory; a container whose messages
 /// nobody takes waits.
@@ -121,7 +123,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if self.keep {
-            anstream::eprintln!("podturn: the volumes of this run are in {}", self.path.join("volumes").display());
+            say(&format!("podturn: the volumes of this run are in {}\n", self.path.join("volumes").display()));
         } else {
             let _ = std::fs::remove_dir_all(&self.path);
         }
@@ -130,37 +132,45 @@ impl Drop for Directory {
 
 /// Runs the pod in the directory, and shows what it says.
 fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result<End, KubeletError> {
+    let containers = || pod.init_containers.iter().chain(&pod.containers);
     let names: Vec<String> =
-        pod.init_containers.iter().chain(&pod.containers).map(|container| container.name.clone()).collect();
-    let has_users = pod.containers.iter().any(|container| container.user.is_some_and(|user| user != 0));
-    let (messages, mut shown) = mpsc::channel(MESSAGES);
+        containers().filter(|container| !container.is_quiet).map(|container| container.name.clone()).collect();
+    let has_users = containers().any(|container| container.user.or(container.group).is_some_and(|id| id != 0));
+    let (messages, shown) = mpsc::channel(MESSAGES);
     let kubelet = Kubelet::new(pod, &directory.path, messages, arguments.keep)?;
     if has_users && kubelet.rights() == Rights::OneUser {
-        anstream::eprintln!("podturn: every container runs as you: runAsUser needs root here");
+        say("podturn: every container runs as you: runAsUser and runAsGroup need root here\n");
     }
     let system = |what: &str, error| KubeletError::System(what.to_owned(), error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| system("starting the runtime", error))?;
     runtime.block_on(async {
-        let mut screen = Screen::new(&names, arguments.json).map_err(|error| system("opening the output", error))?;
-        let (interrupt, interrupts) = mpsc::channel(2);
+        let screen = Screen::new(&names, arguments.json).map_err(|error| system("opening the output", error))?;
+        let (interrupt, mut interrupts) = mpsc::channel(2);
         let watcher = tokio::spawn(watch_signals(interrupt.clone()));
-        let show = async {
-            if !screen.show(&mut shown).await {
-                // Nobody reads: as if the reader had asked twice.
-                let _ = interrupt.send(()).await;
-                let _ = interrupt.send(()).await;
-                while shown.recv().await.is_some() {}
-            }
-        };
-        let (end, ()) = tokio::join!(kubelet.run(interrupts), show);
+        let show = tokio::spawn(show(screen, shown, interrupt));
+        let end = kubelet.run(&mut interrupts).await;
+        let is_killed = end.as_ref().is_ok_and(|end| end.killed);
+        tokio::select! {
+            _ = show => {}
+            Some(Interrupt::Asked) = interrupts.recv() => {}
+            () = tokio::time::sleep(LAST_WORDS), if is_killed => {}
+        }
         watcher.abort();
         end
     })
 }
 
+/// Shows what the containers say until nobody can say anything more, or until nobody reads it.
+async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt: mpsc::Sender<Interrupt>) {
+    if !screen.show(&mut shown).await {
+        let _ = interrupt.send(Interrupt::Unread).await;
+        while shown.recv().await.is_some() {}
+    }
+}
+
 /// Ctrl-C, a closed terminal and a polite kill mean the same.
-async fn watch_signals(interrupt: mpsc::Sender<()>) {
+async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
     let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
@@ -172,7 +182,7 @@ async fn watch_signals(interrupt: mpsc::Sender<()>) {
             _ = term.recv() => {}
             _ = hup.recv() => {}
         }
-        if interrupt.send(()).await.is_err() {
+        if interrupt.send(Interrupt::Asked).await.is_err() {
             return;
         }
     }
@@ -181,34 +191,56 @@ async fn watch_signals(interrupt: mpsc::Sender<()>) {
 /// Prints the end, and returns the code that says it.
 fn tell(end: &End, json: bool) -> ExitCode {
     if let Some(state) = &end.state {
-        anstream::eprint!("\n{}{}", view::table(state), view::sentences(state));
-        if json {
-            anstream::println!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
-        }
+        say(&format!("\n{}{}", view::table(state), view::sentences(state)));
     }
     let is_step = |name: &str| end.state.as_ref().is_some_and(|state| state.steps.iter().any(|step| step.name == name));
     let mut others = false; // their ends count for the pod's phase, as they always did
     for (name, code) in end.failed.iter().filter(|(name, _)| !is_step(name)) {
-        anstream::eprintln!("container {name} ended with {code}");
+        if end.init_failed.as_ref() == Some(name) {
+            say(&format!("init container {name} ended with {code}: nothing after it was started\n"));
+        } else {
+            say(&format!("container {name} ended with {code}\n"));
+        }
         others = true;
     }
+    if let (Some(state), true) = (&end.state, json)
+        && let Err(error) = print_json(state)
+    {
+        return podturn_failed(&error);
+    }
     ExitCode::from(exit_code(end, others))
+}
+
+fn print_json(state: &State) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, state)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 fn exit_code(end: &End, others_failed: bool) -> u8 {
     let outcome = end.state.as_ref().and_then(|state| state.outcome.as_deref());
     match outcome {
         _ if end.killed => {
-            anstream::eprintln!("everything was killed");
+            say("everything was killed\n");
             exit::CANCELLED
         }
-        _ if end.init_failed || others_failed => exit::FAILED,
-        Some("Succeeded") => exit::OK,
+        _ if end.never_began => {
+            say("cancelled before the plan began\n");
+            exit::CANCELLED
+        }
         Some("Cancelled") => exit::CANCELLED,
+        _ if end.init_failed.is_some() || others_failed => exit::FAILED,
+        Some("Succeeded") => exit::OK,
         Some(_) => exit::FAILED,
         None => {
-            anstream::eprintln!("error: every container has ended, and the plan has no outcome");
+            say("error: every container has ended, and the plan has no outcome\n");
             exit::SHIM_FAILED
         }
     }
+}
+
+/// To stderr, which may be closed: whoever does not read must not turn a run into a failure.
+fn say(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }

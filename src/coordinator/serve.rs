@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use podturn_turn::{Outcome, Request, StepId, Time};
@@ -201,6 +202,8 @@ impl<'a> Server<'a> {
     async fn work(&mut self) -> Result<Finished, ServeError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Whoever started this may have blocked them until somebody listens, so that an early one is not lost.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(std::io::Error::from)?;
         loop {
             self.coordinator.settle()?;
             self.publish_if_due();

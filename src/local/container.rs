@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-use nix::unistd::{Gid, Uid, chdir, execve, fexecve, setgid, setgroups, setsid, setuid};
+use nix::unistd::{Gid, Uid, chdir, execve, fexecve, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{MountError, Stage};
@@ -91,7 +91,6 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
         .and_then(|bytes| serde_json::from_slice(&bytes).map_err(std::io::Error::from))
         .map_err(EnterError::Spec)?;
     let own: OwnedFd = File::open("/proc/self/exe").map_err(EnterError::Spec)?.into();
-    setsid().stage(|| "starting a session".to_owned())?;
     unshare(CloneFlags::CLONE_NEWNS).stage(|| "making a mount namespace".to_owned())?;
     let root = Root::build(&spec.scratch)?;
     for bind in &spec.mounts {
@@ -101,7 +100,7 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
     root::change_to(root)?;
     chdir(&spec.working_dir).stage(|| format!("changing directory to {}", spec.working_dir.display()))?;
     become_user(&spec)?;
-    clean_slate();
+    clean_slate(&spec.program);
     close_inherited().map_err(EnterError::Spec)?;
     Err(execute(&spec, &own))
 }
@@ -121,11 +120,14 @@ fn become_user(spec: &Spec) -> Result<(), MountError> {
     }
 }
 
-/// Signals as a command expects them: what this program ignores or blocks is not inherited.
-fn clean_slate() {
+/// Signals as a command expects them: what this program ignores or blocks is not inherited. The coordinator opens itself to
+/// signals when it can obey them; one that comes before that waits.
+fn clean_slate(program: &Program) {
     // SAFETY: the default handler is no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    if !program.is_coordinator() {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
 }
 

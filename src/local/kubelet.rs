@@ -12,23 +12,38 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::wait;
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::container::{Bind, Spec};
-use super::logs::{Message, Stream, follow};
+use super::logs::{Message, Stream, follow, follow_if};
 use super::mounts::{self, MountError, Stage};
 use super::namespaces::{self, NamespaceError, Rights};
 use super::pod::{Container, LocalPod, Mount, VolumeKind};
+use super::sidecars::{Event, Sidecars};
 use crate::volume::published::State;
 
-/// How long a sidecar that died again waits before its next start: a kubelet begins with 10 s, and nobody would wait so long
-/// on their own machine.
-const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// How long whoever reads may take for the last words of a pod that is killed. A reader that sleeps must not hold up an end
+/// that was asked for twice.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Longer than any run.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+
+/// Why a run has to end before its plan has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Somebody asks for it: the first time for an orderly end, the second time for one at once.
+    Asked,
+    /// Nobody reads any more what the containers say: an orderly end.
+    Unread,
+}
 
 /// Why a pod could not be run.
 #[derive(Debug)]
@@ -80,8 +95,10 @@ pub struct End {
     pub state: Option<State>,
     /// Containers that ended with another code than 0, in the order of their ends.
     pub failed: Vec<(String, i32)>,
-    /// An init container failed, so nothing else was started.
-    pub init_failed: bool,
+    /// The init container that failed, so that nothing after it was started.
+    pub init_failed: Option<String>,
+    /// It was asked to end before the first container was started.
+    pub never_began: bool,
     /// Everything was killed at once, as asked.
     pub killed: bool,
 }
@@ -99,8 +116,18 @@ pub struct Kubelet {
     messages: Sender<Message>,
     followers: JoinSet<()>,
     coordinator: Option<Pid>,
-    failed: Vec<(String, i32)>,
+    /// The init containers and containers that run.
+    running: HashMap<String, Pid>,
+    /// Who waits to hear whether this container has failed.
+    verdict: Option<(String, oneshot::Sender<bool>)>,
+    /// An orderly end was asked for; this is when those who were asked to end are killed.
+    cancelled: Option<Instant>,
+    /// The coordinator, which was dead then, has not been asked yet.
+    owes_cancel: bool,
+    end: End,
 }
+
+type Ends = JoinSet<(String, io::Result<ExitStatus>)>;
 
 impl Kubelet {
     /// Takes this process into the pod's namespaces and makes its volumes in `directory`, which is empty. To be called
@@ -137,7 +164,11 @@ impl Kubelet {
             messages,
             followers: JoinSet::new(),
             coordinator: None,
-            failed: Vec::new(),
+            running: HashMap::new(),
+            verdict: None,
+            cancelled: None,
+            owes_cancel: false,
+            end: End { state: None, failed: Vec::new(), init_failed: None, never_began: false, killed: false },
         })
     }
 
@@ -153,107 +184,150 @@ impl Kubelet {
         volume_path(&self.directory, &self.pod.turns)
     }
 
-    /// Runs the pod to its end. Each message on `interrupts` is a Ctrl-C: the first one cancels the plan, the second one
-    /// kills everything.
+    /// Runs the pod to its end, whatever happens to it.
     ///
     /// # Errors
-    /// When a process cannot be started at all.
-    pub async fn run(mut self, mut interrupts: Receiver<()>) -> Result<End, KubeletError> {
+    /// When a process cannot be started at all. Nothing is left running then either.
+    pub async fn run(mut self, interrupts: &mut Receiver<Interrupt>) -> Result<End, KubeletError> {
+        let ran = self.run_all(interrupts).await;
+        let end = self.finish(interrupts).await;
+        ran.map(|()| end)
+    }
+
+    async fn run_all(&mut self, interrupts: &mut Receiver<Interrupt>) -> Result<(), KubeletError> {
         let mut sidecars = Sidecars::default();
-        let (mut init_failed, mut killed) = (false, false);
         for container in self.pod.init_containers.clone() {
             if container.is_sidecar {
                 self.start_sidecar(&container, &mut sidecars)?;
                 continue;
             }
-            let child = self.start(&container)?;
-            (init_failed, killed) = self.see_init_through(&container, child, &mut interrupts).await;
-            if init_failed || killed {
+            let mut ends = JoinSet::new();
+            self.start_one(&container, &mut ends)?;
+            self.see_through(ends, &mut sidecars, interrupts).await?;
+            if self.end.failed.iter().any(|(name, _)| *name == container.name) {
+                self.end.init_failed = Some(container.name);
+            }
+            if self.end.init_failed.is_some() || self.cancelled.is_some() {
                 break;
             }
         }
-        if !init_failed && !killed {
-            killed = self.run_containers(&mut sidecars, &mut interrupts).await?;
+        self.end.never_began = self.cancelled.is_some();
+        if !self.end.never_began && self.end.init_failed.is_none() {
+            let mut ends = JoinSet::new();
+            for container in self.pod.containers.clone() {
+                self.start_one(&container, &mut ends)?;
+            }
+            self.see_through(ends, &mut sidecars, interrupts).await?;
         }
-        if !killed {
-            self.end_sidecars(&mut sidecars, &mut interrupts).await;
+        if !self.end.killed {
+            self.end_sidecars(&mut sidecars, interrupts).await;
         }
-        Ok(self.finish(init_failed, killed).await)
+        Ok(())
     }
 
-    async fn see_init_through(
-        &mut self,
-        container: &Container,
-        mut child: Child,
-        interrupts: &mut Receiver<()>,
-    ) -> (bool, bool) {
-        tokio::select! {
-            status = child.wait() => (self.note_end(&container.name, status) != 0, false),
-            _ = interrupts.recv() => (false, true),
+    fn start_one(&mut self, container: &Container, ends: &mut Ends) -> Result<(), KubeletError> {
+        let mut child = self.start(container)?;
+        if let Some(pid) = pid_of(&child) {
+            self.running.insert(container.name.clone(), pid);
         }
+        let name = container.name.clone();
+        ends.spawn(async move { (name, child.wait().await) });
+        Ok(())
     }
 
-    /// Starts all containers and waits until each has ended. Returns whether it was interrupted twice.
-    async fn run_containers(
+    /// Waits until each of them has ended, or everything has to be killed.
+    async fn see_through(
         &mut self,
+        mut ends: Ends,
         sidecars: &mut Sidecars,
-        interrupts: &mut Receiver<()>,
-    ) -> Result<bool, KubeletError> {
-        let mut running = JoinSet::new();
-        for container in self.pod.containers.clone() {
-            let mut child = self.start(&container)?;
-            if container.is_coordinator() {
-                self.coordinator = pid_of(&child);
-            }
-            running.spawn(async move { (container.name, child.wait().await) });
-        }
-        let mut cancelled = false;
-        while !running.is_empty() {
+        interrupts: &mut Receiver<Interrupt>,
+    ) -> Result<(), KubeletError> {
+        while !ends.is_empty() && !self.end.killed {
             tokio::select! {
-                Some(Ok((name, status))) = running.join_next() => { self.note_end(&name, status); }
-                Some(ended) = sidecars.next_end() => self.restart_sidecar(sidecars, ended).await?,
-                Some(()) = interrupts.recv() => {
-                    if cancelled || !self.cancel().await {
-                        return Ok(true);
-                    }
-                    cancelled = true;
-                }
+                Some(Ok((name, status))) = ends.join_next() => self.note_end(name, status),
+                event = sidecars.next() => self.handle_sidecar(event, sidecars)?,
+                Some(interrupt) = interrupts.recv() => self.handle_interrupt(interrupt),
+                () = until(self.cancelled) => self.end_what_was_asked(Signal::SIGKILL),
             }
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// Asks the coordinator to cancel. `false`: there is none to ask.
-    async fn cancel(&mut self) -> bool {
-        let asked = self.coordinator.is_some_and(|pid| kill(pid, Signal::SIGTERM).is_ok());
-        if asked {
-            let text = "cancelling; finally steps still run. Once more kills everything at once".to_owned();
-            let _ = self.messages.send(Message::Note(text)).await;
+    fn handle_interrupt(&mut self, interrupt: Interrupt) {
+        match (self.cancelled, interrupt) {
+            (Some(_), Interrupt::Asked) => self.end.killed = true,
+            (Some(_), Interrupt::Unread) => {}
+            (None, _) => self.cancel(),
         }
-        asked
     }
 
-    fn note_end(&mut self, name: &str, status: io::Result<ExitStatus>) -> i32 {
+    /// An orderly end: the coordinator is asked to cancel the plan, and every container that has no turn from it to end, as
+    /// in a pod that is deleted.
+    fn cancel(&mut self) {
+        self.cancelled = Some(Instant::now() + Duration::from_secs(self.pod.grace_seconds));
+        match self.coordinator {
+            Some(pid) => drop(kill(pid, Signal::SIGTERM)),
+            None => self.owes_cancel = true,
+        }
+        self.end_what_was_asked(Signal::SIGTERM);
+        self.say("cancelling; finally steps still run. Once more kills everything at once".to_owned());
+    }
+
+    /// Without a coordinator that could end them, the steps' shims are asked themselves.
+    fn end_what_was_asked(&mut self, signal: Signal) {
+        let comes_back = self.pod.init_containers.iter().any(Container::is_coordinator);
+        let has_coordinator = self.coordinator.is_some() || comes_back;
+        for (name, pid) in &self.running {
+            let of_plan = self.pod.containers.iter().find(|container| container.name == *name);
+            let of_plan = of_plan.is_some_and(|container| container.is_step || container.is_coordinator());
+            if !(of_plan && has_coordinator) {
+                let _ = kill(*pid, signal);
+            }
+        }
+        if signal == Signal::SIGKILL {
+            self.cancelled = self.cancelled.map(|at| at + FOR_EVER);
+        }
+    }
+
+    /// Says something, in its place among the lines of the containers. Whoever reads may sleep; this does not wait for it.
+    fn say(&mut self, text: String) {
+        let messages = self.messages.clone();
+        self.followers.spawn(async move { drop(messages.send(Message::Note(text)).await) });
+    }
+
+    fn note_end(&mut self, name: String, status: io::Result<ExitStatus>) {
         let code = status.map_or(-1, exit_code);
-        if code != 0 {
-            self.failed.push((name.to_owned(), code));
+        let ended = self.running.remove(&name);
+        if ended == self.coordinator {
+            self.coordinator = None;
         }
-        code
+        if let Some((_, tell)) = self.verdict.take_if(|(of, _)| *of == name) {
+            let _ = tell.send(code != 0);
+        }
+        if code != 0 {
+            self.end.failed.push((name, code));
+        }
     }
 
     /// What is left of the pod ends, and with it what it still has to say.
-    async fn finish(mut self, init_failed: bool, killed: bool) -> End {
+    async fn finish(mut self, interrupts: &mut Receiver<Interrupt>) -> End {
         let _ = kill(self.pause, Signal::SIGKILL);
-        while self.followers.join_next().await.is_some() {}
+        self.verdict = None;
+        tokio::select! {
+            () = async { while self.followers.join_next().await.is_some() {} } => {}
+            () = asked(interrupts) => {}
+            () = sleep(LAST_WORDS), if self.end.killed => {}
+        }
+        self.followers.shutdown().await;
         self.reap();
         let state = fs::read(self.turns().join(podturn_wire::names::STATE)).ok();
-        let state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        self.end.state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         for volume in
             self.pod.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::EmptyDir { in_memory: true, .. }))
         {
             let _ = umount2(&volume_path(&self.directory, &volume.name), MntFlags::MNT_DETACH);
         }
-        End { state, failed: self.failed, init_failed, killed }
+        self.end
     }
 
     /// Takes the ends of all that was not waited for: the pod's first process ends only after every other one of the pod
@@ -269,50 +343,42 @@ impl Kubelet {
     // --- sidecars ---
 
     fn start_sidecar(&mut self, container: &Container, sidecars: &mut Sidecars) -> Result<(), KubeletError> {
-        let mut child = self.start(container)?;
-        let pid = pid_of(&child);
-        if container.is_coordinator() {
-            self.coordinator = pid;
-        }
-        sidecars.pids.extend(pid.map(|pid| (container.name.clone(), pid)));
-        let name = container.name.clone();
-        sidecars.running.spawn(async move { (name, child.wait().await) });
+        let child = self.start(container)?;
+        sidecars.started(&container.name, child);
         Ok(())
     }
 
-    async fn restart_sidecar(
-        &mut self,
-        sidecars: &mut Sidecars,
-        (name, status): (String, io::Result<ExitStatus>),
-    ) -> Result<(), KubeletError> {
-        sidecars.pids.remove(&name);
-        let how = status.map_or(-1, exit_code);
-        let text = format!("{name} ended with {how} and is started again, as a kubelet would");
-        let _ = self.messages.send(Message::Note(text)).await;
-        let starts = sidecars.restarts.entry(name.clone()).or_default();
-        *starts += 1;
-        if *starts > 1 {
-            tokio::time::sleep(RESTART_PAUSE).await;
-        }
-        match self.pod.init_containers.iter().find(|container| container.name == name).cloned() {
-            Some(container) => self.start_sidecar(&container, sidecars),
-            None => Ok(()),
+    fn handle_sidecar(&mut self, event: Event, sidecars: &mut Sidecars) -> Result<(), KubeletError> {
+        match event {
+            Event::Ended(name, pid, status) => {
+                if pid == self.coordinator {
+                    self.coordinator = None;
+                }
+                let how = status.map_or(-1, exit_code);
+                let is_coordinator = self.pod.init_containers.iter().any(|c| c.name == name && c.is_coordinator());
+                // One that was asked to cancel ends with its plan. It is needed for steps that have not come yet.
+                if !(how == 0 && is_coordinator && self.cancelled.is_some()) {
+                    self.say(format!("{name} ended with {how} and is started again, as a kubelet would"));
+                }
+                sidecars.plan_restart(name);
+                Ok(())
+            }
+            Event::Due(name) => {
+                match self.pod.init_containers.iter().find(|container| container.name == name).cloned() {
+                    Some(container) => self.start_sidecar(&container, sidecars),
+                    None => Ok(()),
+                }
+            }
         }
     }
 
     /// SIGTERM to every sidecar; SIGKILL, when the pod's first process ends, to those that do not mind.
-    async fn end_sidecars(&mut self, sidecars: &mut Sidecars, interrupts: &mut Receiver<()>) {
-        for pid in sidecars.pids.values() {
-            let _ = kill(*pid, Signal::SIGTERM);
-        }
-        let grace = tokio::time::sleep(Duration::from_secs(self.pod.grace_seconds));
-        tokio::pin!(grace);
-        loop {
-            tokio::select! {
-                ended = sidecars.running.join_next() => if ended.is_none() { return },
-                _ = interrupts.recv() => return,
-                () = &mut grace => return,
-            }
+    async fn end_sidecars(&mut self, sidecars: &mut Sidecars, interrupts: &mut Receiver<Interrupt>) {
+        sidecars.signal(Signal::SIGTERM);
+        tokio::select! {
+            () = sidecars.all_ended() => {}
+            () = asked(interrupts) => {}
+            () = sleep(Duration::from_secs(self.pod.grace_seconds)) => {}
         }
     }
 
@@ -323,12 +389,28 @@ impl Kubelet {
         let mut command = Command::new("/proc/self/exe");
         command.arg("container").arg(spec);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: it makes two system calls, which are allowed between fork and exec (signal-safety(7)).
+        unsafe { command.pre_exec(stand_apart) };
         let mut child = command.spawn().map_err(system(&format!("starting container {}", container.name)))?;
-        let name = || container.name.clone();
-        if let Some(out) = child.stdout.take() {
+        if container.is_coordinator() {
+            self.coordinator = pid_of(&child);
+            if std::mem::take(&mut self.owes_cancel)
+                && let Some(pid) = self.coordinator
+            {
+                let _ = kill(pid, Signal::SIGTERM);
+            }
+        }
+        let (name, out, err) = (|| container.name.clone(), child.stdout.take(), child.stderr.take());
+        if container.is_quiet {
+            let (tell, failed) = oneshot::channel();
+            self.verdict = Some((name(), tell));
+            self.followers.spawn(follow_if(failed, name(), err, self.messages.clone()));
+            return Ok(child);
+        }
+        if let Some(out) = out {
             self.followers.spawn(follow(name(), Stream::Out, out, self.messages.clone()));
         }
-        if let Some(err) = child.stderr.take() {
+        if let Some(err) = err {
             self.followers.spawn(follow(name(), Stream::Err, err, self.messages.clone()));
         }
         Ok(child)
@@ -394,21 +476,32 @@ impl Kubelet {
     }
 }
 
-/// Native sidecars under way.
-#[derive(Default)]
-struct Sidecars {
-    running: JoinSet<(String, io::Result<ExitStatus>)>,
-    pids: HashMap<String, Pid>,
-    restarts: HashMap<String, u32>,
+/// What a container's process does before anything else. A session of its own: a Ctrl-C on the terminal is for podturn alone,
+/// which passes it on as it should be. And no signal is taken before the container's first process can mind it, so that none
+/// is lost; `container::enter` opens itself to them.
+fn stand_apart() -> io::Result<()> {
+    setsid()?;
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?)
 }
 
-impl Sidecars {
-    async fn next_end(&mut self) -> Option<(String, io::Result<ExitStatus>)> {
-        self.running.join_next().await?.ok()
+/// Somebody asks for the end.
+async fn asked(interrupts: &mut Receiver<Interrupt>) {
+    while let Some(interrupt) = interrupts.recv().await {
+        if interrupt == Interrupt::Asked {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
-fn pid_of(child: &Child) -> Option<Pid> {
+pub(super) fn pid_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
 }
 

@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
 use crate::volume::published::State;
 
@@ -10,6 +11,9 @@ pub(super) const LINE_MAX: usize = 16 * 1024;
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
+
+/// More than podturn's own init container says about any plan.
+const HELD_MAX: u64 = 4 << 20;
 
 /// Something to show.
 #[derive(Debug)]
@@ -52,6 +56,22 @@ pub(super) async fn follow(container: String, stream: Stream, mut source: impl A
         if end {
             return;
         }
+    }
+}
+
+/// Passes on what `source` has said once its container has ended, and only if it has failed.
+pub(super) async fn follow_if(
+    failed: oneshot::Receiver<bool>,
+    container: String,
+    source: Option<impl AsyncRead + Unpin>,
+    to: Sender<Message>,
+) {
+    let mut text = Vec::new();
+    if let Some(source) = source {
+        let _ = source.take(HELD_MAX).read_to_end(&mut text).await;
+    }
+    if failed.await.unwrap_or(true) {
+        follow(container, Stream::Err, text.as_slice(), to).await;
     }
 }
 

@@ -17,9 +17,10 @@ mod mounts;
 pub mod namespaces;
 mod pod;
 mod root;
+mod sidecars;
 mod wire;
 
-pub use kubelet::{End, Kubelet, KubeletError};
+pub use kubelet::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS};
 pub use logs::{Message, Stream};
 pub use mounts::MountError;
 pub use pod::{Container, LocalPod, Program};

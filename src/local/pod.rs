@@ -65,6 +65,10 @@ pub struct Container {
     pub termination_log: PathBuf,
     /// It is started again whenever it ends: a native sidecar.
     pub is_sidecar: bool,
+    /// It has a turn in the plan.
+    pub is_step: bool,
+    /// What it says is only of interest if it fails: it is podturn's own.
+    pub is_quiet: bool,
 }
 
 /// What a container runs.
@@ -89,10 +93,18 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+impl Program {
+    /// Whether it is the one that coordinates.
+    #[must_use]
+    pub fn is_coordinator(&self) -> bool {
+        matches!(self, Self::Podturn(arguments) if arguments.first().is_some_and(|first| first == "coordinate"))
+    }
+}
+
 impl Container {
     /// Whether it is the one that coordinates.
     #[must_use]
     pub fn is_coordinator(&self) -> bool {
-        matches!(&self.program, Program::Podturn(arguments) if arguments.first().is_some_and(|first| first == "coordinate"))
+        self.program.is_coordinator()
     }
 }

@@ -3,6 +3,7 @@
 //! What the manifest asks for and this engine cannot honour is refused where the run would not be what it says, and named
 //! where it only lacks something (limits, probes). Nothing is dropped in silence.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use podturn_wire::names;
@@ -68,7 +69,8 @@ pub struct Wired {
 /// # Errors
 /// Everything that cannot be honoured, each with its place.
 pub fn wire(manifest: &Manifest, checked: &Checked, facts: &PodFacts) -> Result<Wired, Diagnostics> {
-    let mut wiring = Wiring { manifest, reporter: Reporter::new(&manifest.file), facts };
+    let steps = checked.plan.steps.iter().map(|step| step.name.clone()).collect();
+    let mut wiring = Wiring { manifest, reporter: Reporter::new(&manifest.file), facts, steps };
     let pod = wiring.pod(checked);
     let failed = wiring.reporter.has_errors();
     let told = wiring.reporter.finish();
@@ -79,6 +81,8 @@ struct Wiring<'m> {
     manifest: &'m Manifest,
     reporter: Reporter,
     facts: &'m PodFacts,
+    /// The names of the plan's steps.
+    steps: HashSet<String>,
 }
 
 impl Wiring<'_> {
@@ -206,6 +210,8 @@ impl Wiring<'_> {
             group: self.id(node, "runAsGroup"),
             termination_log: termination_log.into(),
             is_sidecar,
+            is_step: self.steps.contains(&name),
+            is_quiet: false,
             env,
             name,
         })
@@ -364,6 +370,8 @@ fn podturn_container(name: &str, arguments: &[&str], env: Vec<(String, String)>,
         group: None,
         termination_log: "/dev/termination-log".into(),
         is_sidecar,
+        is_step: false,
+        is_quiet: !is_sidecar, // the plan was checked already, and its warnings were told
     }
 }
 

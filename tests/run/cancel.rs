@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::pod::{Place, Watched};
+use super::pod::{Place, Watched, container};
 
 const PLAN: &str = "steps: {work: {}, after: {dependsOn: [work]}, cleanup: {finally: true}}";
 
@@ -50,4 +50,39 @@ fn the_second_one_ends_even_what_will_not() {
     assert!(!ended.out.iter().any(|line| line.contains("never")), "{}", ended.all());
     assert!(members.iter().all(Watched::has_ended));
     assert!(place.left().is_empty(), "{:?}", place.left());
+}
+
+/// A signal while init containers run asks them to end, and nothing after them begins.
+#[test]
+fn one_before_the_plan_begins_ends_the_run() {
+    let place = Place::new();
+    let mut pod = place.pod("steps: [a]", &[("a", "echo never"), ("other", "echo never")]);
+    let setup = "trap 'echo tidying; exit 9' TERM; echo begun; sleep 1000 & wait";
+    pod["spec"]["initContainers"] = serde_json::json!([container("setup", setup), container("next", "echo never")]);
+    let mut run = place.start(&pod, &[]);
+    run.wait_said("setup", "begun");
+    run.signal(Signal::SIGINT);
+    let ended = run.end();
+    assert_eq!(ended.code, 143, "{}", ended.all());
+    assert_eq!(ended.said("setup"), ["begun", "tidying"], "{}", ended.all());
+    assert!(!ended.out.iter().any(|line| line.contains("never")), "{}", ended.all());
+    assert!(ended.err.iter().any(|line| line == "cancelled before the plan began"), "{}", ended.all());
+    assert!(place.left().is_empty(), "{:?}", place.left());
+}
+
+/// As in a pod that is deleted. `other` may be the first to speak, when the coordinator is not there yet: it must not miss
+/// the order.
+#[test]
+fn it_reaches_containers_without_a_turn_too() {
+    let place = Place::new();
+    place.gate("gate");
+    let other = "trap 'echo leaving; exit 0' TERM; echo begun; sleep 1000 & wait";
+    let pod = place.pod("steps: [a]", &[("other", other), ("a", "read _ < /notes/gate")]);
+    let mut run = place.start(&pod, &[]);
+    run.wait_said("other", "begun");
+    run.signal(Signal::SIGINT);
+    let ended = run.end();
+    assert_eq!(ended.code, 143, "{}", ended.all());
+    assert_eq!(ended.said("other"), ["begun", "leaving"], "{}", ended.all());
+    assert!(!ended.err.iter().any(|line| line.contains("started again")), "{}", ended.all());
 }

@@ -67,7 +67,11 @@ fn init_containers_run_first_in_their_order_and_a_failed_one_ends_the_pod() {
     let ended = place.run(&pod, &[]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert_eq!(ended.said("first"), ["no way"]);
-    assert!(ended.err.iter().any(|line| line == "container first ended with 7"), "{}", ended.all());
+    assert!(
+        ended.err.iter().any(|line| line == "init container first ended with 7: nothing after it was started"),
+        "{}",
+        ended.all()
+    );
     assert!(place.lines("witness").is_empty(), "nothing after it was started");
 }
 

@@ -7,4 +7,5 @@ mod ends;
 mod honoured;
 mod output;
 mod pod;
+mod pods;
 mod refused;

@@ -1,9 +1,11 @@
 //! What the containers say, and how it is shown.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, pipe};
 use std::process::Command;
 
-use super::pod::Place;
+use nix::sys::signal::Signal;
+
+use super::pod::{Place, Run};
 
 #[test]
 fn lines_carry_their_steps_name_and_keep_their_stream() {
@@ -14,7 +16,7 @@ fn lines_carry_their_steps_name_and_keep_their_stream() {
     assert_eq!(ended.said("a"), ["one", "three"], "a last line without its end is a line: {}", ended.all());
     assert_eq!(ended.said("second"), [""]);
     assert_eq!(ended.said_on_stderr("a").first(), Some(&"two"), "{}", ended.all());
-    let width = "podturn-init".len();
+    let width = "podturn".len();
     assert!(ended.out.iter().all(|line| line.get(width..width + 3) == Some(" | ")), "one column: {}", ended.all());
 }
 
@@ -57,12 +59,9 @@ fn a_hundred_megabytes_arrive_whole_and_are_not_held() {
     let (mut line, mut number) = (String::new(), 0);
     let mut gate = None;
     while lines.read_line(&mut line).expect("UTF-8") > 0 {
-        if let Some(text) = line.strip_prefix("loud         | ") {
+        if let Some(text) = line.strip_prefix("loud    | ") {
             if text == "the end\n" {
-                let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it lives");
-                let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
-                let kib: u32 = most.trim().trim_end_matches(" kB").parse().expect("a number");
-                assert!(kib < 48 * 1024, "{kib} KiB");
+                assert!(most_memory(child.id()) < 48 * 1024, "{} KiB", most_memory(child.id()));
                 gate = Some(place.open_gate("gate"));
             } else {
                 number += 1;
@@ -76,18 +75,86 @@ fn a_hundred_megabytes_arrive_whole_and_are_not_held() {
     assert_eq!(child.wait().expect("our child").code(), Some(0));
 }
 
+/// As in `podturn run pod.yaml | head`, with and without `2>&1`: nobody knows that it is over but by writing. The plan is
+/// cancelled in order, so that its finally steps can clean up.
 #[test]
 fn a_reader_that_goes_away_ends_the_run() {
-    let place = Place::new();
-    let file = place.write(&place.pod("steps: [loud]", &[("loud", "yes")]));
-    let mut child = place.command(&file, &[]).spawn().expect("podturn is executable");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    while !line.ends_with("| y\n") {
-        line.clear();
-        assert!(lines.read_line(&mut line).expect("UTF-8") > 0, "it says y");
+    for both in [false, true] {
+        let place = Place::new();
+        let plan = "steps: {loud: {}, after: {dependsOn: [loud]}, cleanup: {finally: true}}";
+        let note = "echo $PODTURN_STEP >> /notes/witness";
+        let file = place.write(&place.pod(plan, &[("loud", "yes"), ("after", note), ("cleanup", note)]));
+        let (reader, writer) = pipe().expect("pipe(2)");
+        let mut command = place.command(&file, &[]);
+        if both {
+            command.stderr(writer.try_clone().expect("a descriptor"));
+        }
+        let mut child = command.stdout(writer).spawn().expect("podturn is executable");
+        drop(command);
+        let mut lines = BufReader::new(reader);
+        let mut line = String::new();
+        while !line.ends_with("| y\n") {
+            line.clear();
+            assert!(lines.read_line(&mut line).expect("UTF-8") > 0, "it says y");
+        }
+        drop(lines);
+        let mut told = String::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            stderr.read_to_string(&mut told).expect("UTF-8");
+        }
+        assert_eq!(child.wait().expect("our child").code(), Some(143), "both: {both}\n{told}");
+        assert_eq!(place.lines("witness"), ["cleanup"], "both: {both}\n{told}");
+        assert!(place.left().is_empty(), "{:?}", place.left());
     }
-    drop(lines);
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A reader that sleeps (a stopped pager, a terminal with ^S) must not keep a run from being ended.
+#[test]
+fn a_reader_that_sleeps_cannot_hold_up_the_end() {
+    let place = Place::new();
+    let stubborn = "trap '' TERM; echo begun >&2; while :; do echo more; done";
+    let file = place.write(&place.pod("steps: [loud]", &[("loud", stubborn)]));
+    let (_reader, writer) = pipe().expect("pipe(2)");
+    let mut command = place.command(&file, &[]);
+    command.stdout(writer);
+    let mut run: Run = Place::start_command(command);
+    run.wait_said("loud", "begun");
+    run.signal(Signal::SIGINT);
+    run.signal(Signal::SIGTERM);
+    let ended = run.end();
+    assert_eq!(ended.code, 143, "{}", ended.all());
+    assert!(place.left().is_empty(), "{:?}", place.left());
+}
+
+/// A line of 100 MB is shown in parts, and nothing of it is held or lost.
+#[test]
+fn a_line_of_a_hundred_megabytes_arrives_whole_and_is_not_held() {
+    const LENGTH: usize = 100_000_000;
+    let place = Place::new();
+    place.gate("gate");
+    let script = format!("head -c {LENGTH} /dev/zero | tr '\\0' x; echo; echo the end; read _ < /notes/gate");
+    let file = place.write(&place.pod("steps: [loud]", &[("loud", &script)]));
+    let mut command = place.command(&file, &[]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("podturn is executable");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
+    let (mut line, mut length, mut gate) = (String::new(), 0, None);
+    while lines.read_line(&mut line).expect("UTF-8") > 0 {
+        let text = line.strip_prefix("loud    | ").expect("a prefix").trim_end();
+        if text == "the end" {
+            assert!(most_memory(child.id()) < 48 * 1024, "{} KiB", most_memory(child.id()));
+            gate = Some(place.open_gate("gate"));
+        } else {
+            length += text.len();
+        }
+        line.clear();
+    }
+    assert_eq!((length, gate.is_some()), (LENGTH, true));
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+}
+
+/// The most that a process has ever had in memory, in KiB (proc_pid_status(5), VmHWM).
+fn most_memory(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
+    most.trim().trim_end_matches(" kB").parse().expect("a number")
 }

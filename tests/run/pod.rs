@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -122,12 +122,16 @@ impl Place {
         Self::start_command(self.command(file, arguments))
     }
 
-    /// Starts a command of `command`.
+    /// Starts a command of `command`. What it says to a pipe is heard.
     pub(crate) fn start_command(mut command: Command) -> Run {
         let mut child = command.spawn().expect("podturn is executable");
         let (tell, lines) = channel();
-        listen(child.stdout.take().expect("a pipe"), Stream::Out, tell.clone());
-        listen(child.stderr.take().expect("a pipe"), Stream::Err, tell);
+        if let Some(out) = child.stdout.take() {
+            listen(out, Stream::Out, tell.clone());
+        }
+        if let Some(err) = child.stderr.take() {
+            listen(err, Stream::Err, tell);
+        }
         Run { child, lines, out: Vec::new(), err: Vec::new() }
     }
 
@@ -208,6 +212,11 @@ pub(crate) struct Ended {
 impl Run {
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// What was asked to be a pipe; it is closed when it is dropped.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("a pipe")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

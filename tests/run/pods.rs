@@ -1,0 +1,131 @@
+//! Pods of every form: sidecars, templates, stdin, wired by hand.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::pod::{Place, add, container};
+
+#[test]
+fn short_plans_order_containers_too() {
+    for plan in ["steps: [first, second]", "sequential"] {
+        let place = Place::new();
+        let note = "echo $PODTURN_STEP >> /notes/witness";
+        let ended = place.run(&place.pod(plan, &[("first", note), ("second", note)]), &[]);
+        assert_eq!(ended.code, 0, "{plan}: {}", ended.all());
+        assert_eq!(place.lines("witness"), ["first", "second"], "{plan}");
+    }
+}
+
+#[test]
+fn a_sidecar_of_the_pod_lives_as_long_as_its_plan() {
+    let place = Place::new();
+    place.gate("gate");
+    let mut pod = place.pod("steps: [a, b]", &[("a", "read _ < /notes/gate; echo served"), ("b", "")]);
+    let server = "trap 'echo bye; exit 0' TERM; echo ready; sleep 1000 & wait";
+    pod["spec"]["initContainers"] = json!([sidecar("server", server)]);
+    let mut run = place.start(&pod, &[]);
+    run.wait_said("server", "ready");
+    let _gate = place.open_gate("gate");
+    let ended = run.end();
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!((ended.said("a"), ended.said("server")), (vec!["served"], vec!["ready", "bye"]), "{}", ended.all());
+}
+
+/// Also while init containers run, which may wait for it.
+#[test]
+fn a_sidecar_that_dies_is_started_again() {
+    let place = Place::new();
+    place.gate("third");
+    let mut pod = place.pod("steps: [a]", &[("a", "echo here")]);
+    let server = "echo x >> /notes/starts; if [ $(wc -l < /notes/starts) = 3 ]; then echo > /notes/third; sleep 1000; fi; exit 5";
+    let waits = container("waits", "read _ < /notes/third");
+    pod["spec"]["initContainers"] = json!([sidecar("server", server), waits]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let told = ended.said_on_stderr("podturn");
+    assert_eq!(told, ["server ended with 5 and is started again, as a kubelet would"; 2], "{}", ended.all());
+}
+
+fn sidecar(name: &str, script: &str) -> Value {
+    let mut sidecar = container(name, script);
+    sidecar["restartPolicy"] = json!("Always");
+    sidecar
+}
+
+#[test]
+fn templates_run_like_pods() {
+    for kind in ["Job", "CronJob"] {
+        let place = Place::new();
+        let pod = place.pod("steps: [a]", &[("a", "hostname")]);
+        let job = json!({ "template": { "metadata": pod["metadata"], "spec": pod["spec"] } });
+        let spec = if kind == "Job" { job } else { json!({ "schedule": "@daily", "jobTemplate": { "spec": job } }) };
+        let object = json!({ "apiVersion": "batch/v1", "kind": kind, "metadata": { "name": "nightly" }, "spec": spec });
+        let ended = place.run(&object, &[]);
+        assert_eq!((ended.code, ended.said("a")), (0, vec!["nightly"]), "{kind}: {}", ended.all());
+    }
+}
+
+#[test]
+fn a_manifest_can_come_from_stdin() {
+    let place = Place::new();
+    let mut command = place.command("-".as_ref(), &[]);
+    let mut run = Place::start_command({
+        command.stdin(Stdio::piped());
+        command
+    });
+    let manifest = place.pod("steps: [a]", &[("a", "echo here; cat")]).to_string();
+    run.stdin().write_all(manifest.as_bytes()).expect("a pipe has room for it");
+    let ended = run.end();
+    assert_eq!((ended.code, ended.said("a")), (0, vec!["here"]), "{}", ended.all());
+}
+
+/// A pod whose shims and coordinator somebody put there by hand, the coordinator as an ordinary container.
+#[test]
+fn a_pod_wired_by_hand_runs_as_it_is() {
+    let place = Place::new();
+    let ended = place.run(&wired(&place, &[("b", "echo two"), ("a", "echo one")]), &[]);
+    assert_eq!((ended.code, ended.said("a"), ended.said("b")), (0, vec!["one"], vec!["two"]), "{}", ended.all());
+    let place = Place::new();
+    let ended = place.run(&wired(&place, &[("b", "echo two"), ("a", "exit 3")]), &["--json"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert_eq!(ended.steps(), ["a Failed ExitCode 1", "b Omitted DependencyLost 0"]);
+}
+
+fn wired(place: &Place, steps: &[(&str, &str)]) -> Value {
+    let mut pod = place.pod("", steps);
+    let (spec, whole) = (&mut pod["spec"], json!({ "name": "turns", "mountPath": "/podturn" }));
+    add(&mut spec["volumes"], json!({ "name": "turns", "emptyDir": { "medium": "Memory", "sizeLimit": "64Mi" } }));
+    for container in spec["containers"].as_array_mut().expect("a list") {
+        let name = container["name"].as_str().expect("a name").to_owned();
+        let words = container["command"].as_array_mut().expect("a list");
+        words.splice(0..0, [json!(format!("/podturn/steps/{name}/in/podturn-shim")), json!("run"), json!("--")]);
+        for half in ["in", "out"] {
+            let part = format!("steps/{name}/{half}");
+            let path = format!("/podturn/{part}");
+            let mount = json!({ "name": "turns", "mountPath": path, "subPath": part, "readOnly": half == "in" });
+            add(&mut container["volumeMounts"], mount);
+        }
+    }
+    add(
+        &mut spec["containers"],
+        json!({ "name": "podturn", "image": "registry/podturn:1", "args": ["coordinate"], "volumeMounts": [whole] }),
+    );
+    spec["initContainers"] = json!([{
+        "name": "podturn-init", "image": "registry/podturn:1", "args": ["init"], "volumeMounts": [whole],
+        "env": [{ "name": "PODTURN_PLAN", "value": "steps: {a: {}, b: {dependsOn: [a]}}" }],
+    }]);
+    pod["metadata"]["annotations"] = json!({});
+    pod
+}
+
+/// What a step leaves behind in the background, its output in hand, ends with the step or the run, and holds nobody up.
+#[test]
+fn a_background_process_with_the_output_in_hand_holds_nobody_up() {
+    let place = Place::new();
+    let leave = "trap '' TERM HUP; setsid sleep 1000 & echo left";
+    let pod = place.pod("steps: [a, b]", &[("a", leave), ("b", "echo after"), ("other", leave)]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!((ended.code, ended.said("a"), ended.said("b")), (0, vec!["left"], vec!["after"]), "{}", ended.all());
+}
