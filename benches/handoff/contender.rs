@@ -123,7 +123,8 @@ impl Pod {
         let status = init.status().unwrap_or_else(|error| panic!("starting {init:?}: {error}"));
         assert!(status.success(), "podturn init: {status}");
         let mut children = Children::default();
-        let coordinator = children.start(Command::new(podturn).args(["coordinate", "--quiet", "--volume"]).arg(&volume));
+        let coordinator =
+            children.start(Command::new(podturn).args(["coordinate", "--quiet", "--volume"]).arg(&volume));
         let last_bell = volume.join(format!("steps/s{}/in/bell", steps - 1));
         wait_until("the coordinator's sockets", || last_bell.exists());
         Self { volume, coordinator, children, _directory: directory }

@@ -15,7 +15,7 @@ use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
-use crate::pod::{LIMIT, Pod, Scripts, check_witness, pid};
+use crate::pod::{PIECE, PIECES, Pod, Scripts, check_witness, pid};
 
 /// Something of everything: a retry, an allowed failure, a condition that is lost, a step after all others.
 const PLAN: &str = "
@@ -115,7 +115,8 @@ fn coordinate_until(pod: &mut Pod, last: usize) -> bool {
     let (done, watchdog) = channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            if watchdog.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let timeout = Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if (0..PIECES).all(|_| watchdog.recv_timeout(PIECE) == timeout) {
                 tracee.kill();
             }
         });

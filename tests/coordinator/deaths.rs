@@ -8,7 +8,8 @@ use podturn_turn::Kind;
 
 use crate::pod::Pod;
 
-const PAIR: &str = "steps: {build: {}, test: {dependsOn: [build]}, notify: {finally: true}}";
+/// The grace is long, because a machine may stand still for a minute just when no coordinator is there.
+const PAIR: &str = "{coordinatorGrace: 10m, steps: {build: {}, test: {dependsOn: [build]}, notify: {finally: true}}}";
 
 /// A pod of `PAIR` in which `build` waits at the gate `slow`.
 fn building() -> Pod {

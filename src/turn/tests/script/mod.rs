@@ -123,8 +123,8 @@ impl Story {
         for (step, (was, is)) in self.ids().zip(phases.iter().zip(self.phases())) {
             if *was != is {
                 let view = self.state.view(step);
-                let told = view.message.split_once(": ").filter(|_| view.reason.is_some());
-                let why = told.map_or(String::new(), |(_, why)| format!(" ({why})"));
+                let because = view.message.split_once(": ").map_or("", |(_, because)| because);
+                let why = view.reason.map_or(String::new(), |reason| format!(" ({reason:?}: {because})"));
                 effects.push(format!("{} {was:?} -> {is:?}{why}", self.name(step)));
             }
         }
