@@ -1,0 +1,309 @@
+//! Rules that are taken out: each one from outside, by a world that is not what it should be.
+
+use podturn::coordinator::{Link, World, WriteError};
+use podturn_shim::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
+use podturn_turn::{Event, Process, StepId, Time};
+use podturn_wire::{InstanceId, Packet, Report, Turn};
+
+use crate::pod::{RUN, bytes_of_report, bytes_of_turn};
+
+/// What is taken out. The letter and number are the rule's in `docs/protocol.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// S1: the report of the instance before is not read.
+    OldReportUnread,
+    /// S1: a report of another run is taken for one's own.
+    OldReportOfAnotherRun,
+    /// S2: packets name nobody.
+    PacketsWithoutInstance,
+    /// S3: arrivals are not written.
+    ArrivalUnwritten,
+    /// S5: turns for other instances are obeyed.
+    TurnsOfOthers,
+    /// S6: the turn is not read again between begun and start.
+    SecondReadStale,
+    /// S6: begun is not written.
+    BegunUnwritten,
+    /// S7: an end is not written.
+    EndUnwritten,
+    /// S8: after an end the turn is not read.
+    NoReadAfterAnEnd,
+    /// S10: what an earlier instance began is dropped after the first report.
+    LastDroppedAtOnce,
+    /// C2: the mailboxes are not read at the start.
+    NotReadAtStart,
+    /// C6: the end of a connection counts as death.
+    EndIsDeath,
+    /// C6: nobody looks for what is left.
+    NoSweep,
+    /// C9: whoever has no connection counts as alive.
+    MissingLives,
+    /// C10: the report is read before the turn without attempt is written.
+    ReadBeforeCallBack,
+    /// C11: the mailbox is not read before `NeverArrived`: rings alone count.
+    ReadOnlyWhenRung,
+    /// The journal's promise: what was journaled is there after a crash.
+    JournalForgets,
+}
+
+impl Rule {
+    pub(crate) const ALL: [Self; 17] = [
+        Self::OldReportUnread,
+        Self::OldReportOfAnotherRun,
+        Self::PacketsWithoutInstance,
+        Self::ArrivalUnwritten,
+        Self::TurnsOfOthers,
+        Self::SecondReadStale,
+        Self::BegunUnwritten,
+        Self::EndUnwritten,
+        Self::NoReadAfterAnEnd,
+        Self::LastDroppedAtOnce,
+        Self::NotReadAtStart,
+        Self::EndIsDeath,
+        Self::NoSweep,
+        Self::MissingLives,
+        Self::ReadBeforeCallBack,
+        Self::ReadOnlyWhenRung,
+        Self::JournalForgets,
+    ];
+}
+
+/// A world, and the rule that is taken out of it, if any.
+pub(crate) struct Broken<T> {
+    inner: T,
+    rule: Option<Rule>,
+    /// The shim's own instance.
+    instance: InstanceId,
+    bytes: Vec<u8>,
+    /// The newest turn that was really read, and the newest report that was written.
+    turn: Vec<u8>,
+    report: Option<Report>,
+    written: u32,
+    /// The coordinator's last look at each mailbox.
+    seen: Vec<(StepId, Option<Report>)>,
+    is_rung: bool,
+}
+
+impl<T> Broken<T> {
+    pub(crate) fn new(inner: T, rule: Option<Rule>) -> Self {
+        Self {
+            inner,
+            rule,
+            instance: InstanceId(0),
+            bytes: Vec::new(),
+            turn: Vec::new(),
+            report: None,
+            written: 0,
+            seen: Vec::new(),
+            is_rung: false,
+        }
+    }
+
+    fn is(&self, rule: Rule) -> bool {
+        self.rule == Some(rule)
+    }
+}
+
+impl<S: Sys> Sys for Broken<S> {
+    fn now(&mut self) -> u64 {
+        self.inner.now()
+    }
+
+    fn random(&mut self) -> u64 {
+        let number = self.inner.random();
+        self.instance = InstanceId(number);
+        number
+    }
+
+    fn pid(&mut self) -> u32 {
+        self.inner.pid()
+    }
+
+    fn read_turn(&mut self) -> Result<&[u8], Errno> {
+        let fresh = self.inner.read_turn()?.to_vec();
+        let just = |is: fn(&Report) -> bool| self.report.as_ref().is_some_and(is);
+        let is_stale = match self.rule {
+            Some(Rule::SecondReadStale) => just(|report| report.attempt.is_some() && report.ended.is_none()),
+            Some(Rule::NoReadAfterAnEnd) => just(|report| report.ended.is_some()) && !self.is_rung,
+            _ => false,
+        };
+        if !is_stale {
+            self.turn = fresh;
+        }
+        self.bytes = self.turn.clone();
+        if self.is(Rule::TurnsOfOthers)
+            && let Ok(turn) = Turn::parse(&self.bytes)
+            && turn.instance.is_some()
+        {
+            self.bytes = bytes_of_turn(&Turn { instance: Some(self.instance), ..turn });
+        }
+        Ok(&self.bytes)
+    }
+
+    fn read_report(&mut self) -> Result<&[u8], Errno> {
+        if self.is(Rule::OldReportUnread) {
+            return Err(Errno::ENOENT);
+        }
+        self.bytes = self.inner.read_report()?.to_vec();
+        if self.is(Rule::OldReportOfAnotherRun)
+            && let Ok(report) = Report::parse(&self.bytes)
+        {
+            self.bytes = bytes_of_report(&Report { run: RUN, ..report });
+        }
+        Ok(&self.bytes)
+    }
+
+    fn write_report(&mut self, report: &[u8]) -> Result<(), Errno> {
+        self.written += 1;
+        self.is_rung = false;
+        let parsed = Report::parse(report).ok();
+        self.report = parsed;
+        let Some(parsed) = parsed else { return self.inner.write_report(report) };
+        let begins = parsed.attempt.is_some() && parsed.ended.is_none();
+        match self.rule {
+            Some(Rule::ArrivalUnwritten) if self.written == 1 => Ok(()),
+            Some(Rule::BegunUnwritten) if begins => Ok(()),
+            Some(Rule::EndUnwritten) if parsed.ended.is_some() => Ok(()),
+            Some(Rule::LastDroppedAtOnce) => {
+                self.inner.write_report(&bytes_of_report(&Report { last: None, ..parsed }))
+            }
+            _ => self.inner.write_report(report),
+        }
+    }
+
+    fn clear_outputs(&mut self) -> Result<(), Errno> {
+        self.inner.clear_outputs()
+    }
+
+    fn connect(&mut self) -> Result<(), Errno> {
+        self.inner.connect()
+    }
+
+    fn disconnect(&mut self) {
+        self.inner.disconnect();
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        if self.is(Rule::PacketsWithoutInstance) {
+            let hello = packet.ends_with(b"h");
+            return self.inner.send(&Packet { instance: InstanceId(0), hello }.bytes());
+        }
+        self.inner.send(packet);
+    }
+
+    fn receive(&mut self) -> Received {
+        let received = self.inner.receive();
+        self.is_rung |= received == Received::Ring;
+        received
+    }
+
+    fn wait(&mut self, until: Option<u64>) -> Ready {
+        self.inner.wait(until)
+    }
+
+    fn next_signal(&mut self) -> Option<Notice> {
+        self.inner.next_signal()
+    }
+
+    fn start(&mut self, attempt: u32) -> Result<(), StartFailure> {
+        self.inner.start(attempt)
+    }
+
+    fn signal_command(&mut self, number: u8) {
+        self.inner.signal_command(number);
+    }
+
+    fn reap(&mut self) -> Reaped {
+        self.inner.reap()
+    }
+
+    fn end_leftovers(&mut self) -> Result<(), Errno> {
+        self.inner.end_leftovers()
+    }
+
+    fn oom_kills(&mut self) -> Option<u64> {
+        self.inner.oom_kills()
+    }
+
+    fn write_termination_log(&mut self, path: &str, line: &str) {
+        self.inner.write_termination_log(path, line);
+    }
+
+    fn say(&mut self, line: &str) {
+        self.inner.say(line);
+    }
+}
+
+impl<W> Broken<W> {
+    fn remembered(&self, step: StepId) -> Option<Report> {
+        self.seen.iter().find(|(known, _)| *known == step).and_then(|(_, report)| *report)
+    }
+}
+
+impl<W: World> World for Broken<W> {
+    fn now(&mut self) -> Time {
+        self.inner.now()
+    }
+
+    fn append(&mut self, events: &[Event]) -> Result<(), WriteError> {
+        if self.is(Rule::JournalForgets) && events.iter().any(|event| matches!(event.kind, podturn_turn::Kind::Begun { .. })) {
+            return Ok(());
+        }
+        self.inner.append(events)
+    }
+
+    fn release_reserve(&mut self) {
+        self.inner.release_reserve();
+    }
+
+    fn read_report(&mut self, step: StepId) -> Option<Report> {
+        self.written += 1;
+        if self.is(Rule::NotReadAtStart) && !self.is_rung {
+            return None;
+        }
+        if self.is(Rule::ReadBeforeCallBack) && self.is_rung {
+            return self.remembered(step);
+        }
+        let report = self.inner.read_report(step);
+        self.seen.retain(|(known, _)| *known != step);
+        self.seen.push((step, report));
+        report
+    }
+
+    fn read_turn(&mut self, step: StepId) -> Option<Turn> {
+        self.inner.read_turn(step)
+    }
+
+    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError> {
+        self.inner.write_turn(step, turn)
+    }
+
+    fn ring(&mut self, link: Link) {
+        self.inner.ring(link);
+    }
+
+    fn peer(&mut self, link: Link) -> Option<Process> {
+        self.is_rung = true; // only a hello asks for the peer
+        self.inner.peer(link)
+    }
+
+    fn is_peer_dead(&mut self, link: Link) -> bool {
+        self.inner.is_peer_dead(link) || self.is(Rule::EndIsDeath)
+    }
+
+    fn hang_up(&mut self, link: Link) {
+        self.inner.hang_up(link);
+    }
+
+    fn is_alive(&mut self, process: &Process) -> bool {
+        self.inner.is_alive(process) || self.is(Rule::MissingLives)
+    }
+
+    fn kill(&mut self, process: &Process) -> bool {
+        self.inner.kill(process)
+    }
+
+    fn sweep(&mut self, process: &Process) -> bool {
+        !self.is(Rule::NoSweep) && self.inner.sweep(process)
+    }
+}

@@ -1,0 +1,81 @@
+//! The protocol as a whole, simulated: the real shim and the real coordinator, in a pod of which every call is a place where
+//! somebody else may act or something go wrong.
+//!
+//! `case.rs` is what is played, `pod.rs` what exists, `shim.rs` and `desk.rs` the two sides' system calls, `play.rs` who
+//! acts next, `judge.rs` what has to hold, `chooser.rs` how choices are made and repeated, `broken.rs` rules that are
+//! taken out so that the judge has something to find.
+//!
+//! A failure is shortened and told with its schedule. To see it again:
+//! `PODTURN_SIM_PLAY='two 12:3 40:1' cargo test --test simulation -- one_play --nocapture`. Longer searches:
+//! `PODTURN_SIM_FAULTS=2` (deviations of the small cases), `PODTURN_SIM_SEEDS=100000` and `PODTURN_SIM_FIRST_SEED`.
+
+#![expect(clippy::print_stdout, reason = "figures, shown with --nocapture")]
+
+mod broken;
+mod case;
+mod chooser;
+mod desk;
+mod judge;
+mod play;
+mod pod;
+mod search;
+mod shim;
+
+use broken::Rule;
+use case::Case;
+use chooser::Schedule;
+use search::{Bound, assert_right, every_schedule, number, random_plays};
+
+#[test]
+fn nothing_goes_wrong_where_nothing_deviates() {
+    for case in Case::all_small() {
+        let ending = search::by_schedule(&case, Schedule::default(), None);
+        assert_right(&case, None, ending.wrong.map(|_| ending.taken));
+        assert_eq!(ending.outcome, Some(podturn_turn::Outcome::Succeeded), "{}", case.name);
+    }
+}
+
+#[test]
+fn small_plans_in_every_order_with_every_fault() {
+    let bound = Bound { deviations: number("PODTURN_SIM_FAULTS", 1) as usize, ..Bound::default() };
+    for case in Case::all_small() {
+        let (plays, wrong) = every_schedule(&case, bound, None);
+        println!("{:<14} {plays:>9} plays, every schedule of up to {} deviations", case.name, bound.deviations);
+        assert_right(&case, None, wrong);
+    }
+}
+
+#[test]
+fn larger_plans_at_random() {
+    let seeds = number("PODTURN_SIM_SEEDS", 1_000);
+    let first = number("PODTURN_SIM_FIRST_SEED", search::seed_of_today());
+    println!("{seeds} plays from PODTURN_SIM_FIRST_SEED={first}");
+    if let Some((case, schedule)) = random_plays(first, seeds, None) {
+        assert_right(&case, None, Some(schedule));
+    }
+}
+
+#[test]
+fn each_rule_that_is_taken_out_is_missed() {
+    let budget = number("PODTURN_SIM_RULE_SEEDS", 2_000);
+    let mut missed = Vec::new();
+    for rule in Rule::ALL {
+        match search::find(rule, budget) {
+            Some((case, schedule, words)) => println!("{rule:?}: {} {schedule}: {words}", case.name),
+            None => missed.push(rule),
+        }
+    }
+    assert!(missed.is_empty(), "nobody misses {missed:?}");
+}
+
+/// `PODTURN_SIM_PLAY='CASE POINT:CHOICE...'`: one play, told as a story.
+#[test]
+fn one_play() {
+    let Ok(wanted) = std::env::var("PODTURN_SIM_PLAY") else { return };
+    let mut words = wanted.split_whitespace();
+    let case = words.next().and_then(Case::named).expect("a case: one, two, one-restarts, two-restarts, seed:N");
+    let schedule = Schedule::parse(words).expect("deviations: POINT:CHOICE");
+    let rule = std::env::var("PODTURN_SIM_RULE").ok();
+    let rule = rule.and_then(|name| Rule::ALL.into_iter().find(|rule| format!("{rule:?}") == name));
+    println!("{}", search::story(&case, &schedule, rule));
+}

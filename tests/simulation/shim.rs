@@ -1,0 +1,208 @@
+//! A shim's system calls in the simulated pod. Before each one everybody else may act, or the shim be killed.
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+
+use corosensei::Yielder;
+use podturn_shim::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
+use podturn_wire::{Exit, Usage};
+
+use crate::case::Leaves;
+use crate::play::Pause;
+use crate::pod::{Connection, Pod};
+
+/// The hands of one instance.
+pub(crate) struct Hands<'a> {
+    pub(crate) pod: Rc<RefCell<Pod>>,
+    pub(crate) yielder: &'a Yielder<(), Pause>,
+    pub(crate) step: usize,
+    /// Its place in the process table.
+    pub(crate) shim: usize,
+    pub(crate) buffer: Vec<u8>,
+}
+
+impl Hands<'_> {
+    /// One step of the outside world.
+    fn act(&mut self, what: &str) -> RefMut<'_, Pod> {
+        self.yielder.suspend(Pause::Step);
+        let mut pod = self.pod.borrow_mut();
+        let (step, shim) = (self.step, self.shim);
+        pod.say(|| format!("s{step}: shim {shim}: {what}"));
+        pod
+    }
+}
+
+/// Whether [`Sys::wait`] would return: the connection's side, and the signals'.
+pub(crate) fn readiness(pod: &Pod, step: usize) -> Ready {
+    let container = &pod.containers[step];
+    let bell = container.line.is_some_and(|line| {
+        let connection = &pod.connections[line];
+        connection.to_shim > 0 || !connection.coordinator_open
+    });
+    Ready { bell, signals: !container.signals.is_empty() }
+}
+
+impl Sys for Hands<'_> {
+    fn now(&mut self) -> u64 {
+        self.pod.borrow().now
+    }
+
+    fn random(&mut self) -> u64 {
+        self.pod.borrow_mut().next_instance(self.step, self.shim).0
+    }
+
+    fn pid(&mut self) -> u32 {
+        1
+    }
+
+    fn read_turn(&mut self) -> Result<&[u8], Errno> {
+        let step = self.step;
+        let turn = self.act("reads turn.json").containers[step].turn.clone();
+        self.buffer = turn;
+        Ok(&self.buffer)
+    }
+
+    fn read_report(&mut self) -> Result<&[u8], Errno> {
+        let step = self.step;
+        let report = self.act("reads the old report.json").containers[step].report.clone();
+        self.buffer = report.ok_or(Errno::ENOENT)?;
+        Ok(&self.buffer)
+    }
+
+    fn write_report(&mut self, report: &[u8]) -> Result<(), Errno> {
+        let (step, shim) = (self.step, self.shim);
+        let mut pod = self.act("writes report.json");
+        pod.say(|| format!("         {}", String::from_utf8_lossy(report)));
+        pod.judge_report(step, shim, report);
+        pod.containers[step].report = Some(report.to_vec());
+        Ok(())
+    }
+
+    fn clear_outputs(&mut self) -> Result<(), Errno> {
+        Ok(()) // nothing that anybody else looks at before the attempt has ended
+    }
+
+    fn connect(&mut self) -> Result<(), Errno> {
+        let (step, shim) = (self.step, self.shim);
+        let mut pod = self.act("connects");
+        if let Some(old) = pod.containers[step].line.take() {
+            pod.connections[old].shim_open = false;
+        }
+        if !pod.listening {
+            return Err(Errno::ECONNREFUSED);
+        }
+        let line = pod.connections.len();
+        pod.connections.push(Connection {
+            step,
+            shim,
+            to_coordinator: Default::default(),
+            to_shim: 0,
+            shim_open: true,
+            coordinator_open: true,
+            is_accepted: false,
+            end_seen: false,
+            hung_up: false,
+        });
+        pod.containers[step].line = Some(line);
+        Ok(())
+    }
+
+    fn disconnect(&mut self) {
+        let mut pod = self.pod.borrow_mut();
+        if let Some(line) = pod.containers[self.step].line.take() {
+            pod.connections[line].shim_open = false;
+        }
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        let step = self.step;
+        let mut pod = self.act("sends");
+        // A hello is the first packet of a connection, and its queue is empty then.
+        let is_lost = !packet.ends_with(b"h") && pod.is_hit();
+        if is_lost {
+            pod.say(|| "         ... and the ring is lost".to_owned());
+        }
+        let Some(line) = pod.containers[step].line else { return };
+        let connection = &mut pod.connections[line];
+        if connection.coordinator_open && !is_lost {
+            connection.to_coordinator.push_back(packet.to_vec());
+        }
+    }
+
+    fn receive(&mut self) -> Received {
+        let step = self.step;
+        let mut pod = self.act("receives");
+        let Some(line) = pod.containers[step].line else { return Received::Nothing };
+        let connection = &mut pod.connections[line];
+        if connection.to_shim > 0 {
+            connection.to_shim -= 1;
+            Received::Ring
+        } else if connection.coordinator_open {
+            Received::Nothing
+        } else {
+            Received::Closed
+        }
+    }
+
+    fn wait(&mut self, until: Option<u64>) -> Ready {
+        self.yielder.suspend(Pause::Wait(until));
+        let pod = self.pod.borrow();
+        readiness(&pod, self.step)
+    }
+
+    fn next_signal(&mut self) -> Option<Notice> {
+        self.pod.borrow_mut().containers[self.step].signals.pop_front()
+    }
+
+    fn start(&mut self, attempt: u32) -> Result<(), StartFailure> {
+        let (step, shim) = (self.step, self.shim);
+        let mut pod = self.act("starts the command");
+        pod.judge_start(step, shim, attempt);
+        if let Exit::StartError { stage, errno } = pod.case.script(step, attempt).exit {
+            return Err(StartFailure { stage, errno: Errno(errno) });
+        }
+        pod.begin_command(step, shim, attempt);
+        Ok(())
+    }
+
+    fn signal_command(&mut self, number: u8) {
+        let step = self.step;
+        self.act("signals the command").signal_command(step, number);
+    }
+
+    fn reap(&mut self) -> Reaped {
+        let step = self.step;
+        let mut pod = self.act("reaps");
+        let ended = pod.containers[step].command.as_ref().and_then(|command| command.zombie);
+        if ended.is_some() {
+            pod.containers[step].command = None;
+        }
+        Reaped { command: ended.map(|exit| (exit, Usage::default())) }
+    }
+
+    fn end_leftovers(&mut self) -> Result<(), Errno> {
+        let shim = self.shim;
+        let is_left = self.act("ends leftovers").kill_tree(shim);
+        if !is_left || self.pod.borrow().descendants(shim).is_empty() {
+            return Ok(());
+        }
+        // It waits a few seconds for them; those of a stuck disk take longer.
+        let until = self.pod.borrow().now + 5 * crate::pod::SECOND;
+        self.yielder.suspend(Pause::Leftovers(until));
+        let pod = self.pod.borrow();
+        let left = pod.descendants(shim);
+        debug_assert!(left.is_empty() || pod.case.scripts.iter().flatten().any(|script| script.leaves == Leaves::Stuck));
+        if left.is_empty() { Ok(()) } else { Err(Errno::EBUSY) }
+    }
+
+    fn oom_kills(&mut self) -> Option<u64> {
+        Some(0)
+    }
+
+    fn write_termination_log(&mut self, _path: &str, _line: &str) {}
+
+    fn say(&mut self, line: &str) {
+        let step = self.step;
+        self.pod.borrow_mut().say(|| format!("s{step}: says: {line}"));
+    }
+}
