@@ -8,6 +8,11 @@ use podturn_wire::{Exit, InstanceId, Report, Then, Turn, exit};
 
 use crate::pod::{Pod, RUN, SECOND, id};
 
+/// Whoever is silent for so long may count as deaf: the rings of an unanswered turn are given up after 31 s.
+const DEAF_AFTER: Time = 25 * SECOND;
+/// Whoever is silent for so long may count as gone, if nobody knows its process: the window for a new connection is 3 s.
+const MISSING_AFTER: Time = 2 * SECOND;
+
 /// One attempt, as it really went.
 #[derive(Clone, Debug)]
 struct Deed {
@@ -39,6 +44,10 @@ struct Record {
     /// Somebody outside stopped it, or it stood still for longer than anybody waits.
     was_stopped: bool,
     was_deaf: bool,
+    /// For how long it did nothing though it could have, in ns.
+    idle: Time,
+    /// The instances whose process a coordinator knows.
+    known: BTreeSet<InstanceId>,
     survivors: bool,
     newest_turn: u64,
 }
@@ -88,8 +97,10 @@ impl Judge {
         self.records[step].was_stopped = true;
     }
 
-    pub(crate) fn note_freeze(&mut self, step: usize, long: Time) {
-        self.records[step].was_deaf |= long > 30 * SECOND;
+    /// The shim could have acted for so long and did not.
+    pub(crate) fn note_idle(&mut self, step: usize, long: Time) {
+        self.records[step].idle += long;
+        self.records[step].was_deaf |= self.records[step].idle > DEAF_AFTER;
     }
 
     pub(crate) fn note_coordinator_gone(&mut self, for_good: bool) {
@@ -287,6 +298,7 @@ impl Pod {
                 }
                 self.record_mut(step).called_back.insert((instance, attempt));
             }
+            Kind::Connected { instance, .. } => drop(self.record_mut(step).known.insert(instance)),
             _ => {}
         }
     }
@@ -296,7 +308,10 @@ impl Pod {
         let record = self.record(step);
         let Some(shim) = record.process_of(instance) else { return self.object(step, "lost, who never was") };
         let lives = self.exists(shim) || !self.descendants(shim).is_empty();
-        let is_seen = self.case.visible && !record.was_deaf;
+        let is_seen = match record.known.contains(&instance) {
+            true => !record.was_deaf,
+            false => self.case.visible && record.idle < MISSING_AFTER,
+        };
         // A step that has ended is told no more, and a step without an attempt leaves nothing.
         if lives && !survivors && is_seen && !self.judge.state.phase(id(step)).is_end() {
             return self.object(step, "its shim counts as lost, and something of it lives");

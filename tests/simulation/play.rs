@@ -306,9 +306,7 @@ impl Play {
                 return;
             }
             Move::TimePasses => {
-                let next = self.next_time(&self.pod.borrow());
-                let mut pod = self.pod.borrow_mut();
-                pod.now = next.unwrap_or(pod.now);
+                self.pass_time();
                 return;
             }
             Move::CommandEnds(step) => {
@@ -334,7 +332,6 @@ impl Play {
             Move::Freeze(Actor::Coordinator, long) => pod.coordinator_frozen_until = pod.now + long,
             Move::Freeze(Actor::Shim(step), long) => {
                 pod.containers[step].frozen_until = pod.now + long;
-                pod.judge.note_freeze(step, long);
             }
             Move::Break(step) => {
                 if let Some(line) = pod.containers[step].line {
@@ -352,6 +349,18 @@ impl Play {
             }
             Move::Go(_) | Move::TimePasses | Move::CommandEnds(_) => {}
         }
+    }
+
+    fn pass_time(&mut self) {
+        let mut pod = self.pod.borrow_mut();
+        let Some(next) = self.next_time(&pod) else { return };
+        let long = next - pod.now;
+        for step in 0..self.shims.len() {
+            if pod.containers[step].frozen_until > pod.now || self.can_go(&pod, Actor::Shim(step)) {
+                pod.judge.note_idle(step, long);
+            }
+        }
+        pod.now = next;
     }
 
     fn resume_shim(&mut self, step: usize) {

@@ -117,12 +117,12 @@ impl Sys for Hands<'_> {
     fn send(&mut self, packet: &[u8]) {
         let step = self.step;
         let mut pod = self.act("sends");
-        // A hello is the first packet of a connection, and its queue is empty then.
-        let is_lost = !packet.ends_with(b"h") && pod.is_hit();
+        let Some(line) = pod.containers[step].line else { return };
+        // Only a full queue refuses a packet (EAGAIN), and then there are unread ones that wake the other side.
+        let is_lost = !pod.connections[line].to_coordinator.is_empty() && pod.is_hit();
         if is_lost {
             pod.say(|| "         ... and the ring is lost".to_owned());
         }
-        let Some(line) = pod.containers[step].line else { return };
         let connection = &mut pod.connections[line];
         if connection.coordinator_open && !is_lost {
             connection.to_coordinator.push_back(packet.to_vec());
