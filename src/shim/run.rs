@@ -383,12 +383,20 @@ impl<S: Sys> Shim<'_, S> {
         self.bell.alone_since.map(|since| after(since, self.grace))
     }
 
+    /// A held signal has waited for as long as it may.
+    fn is_unanswered(&self, now: u64) -> bool {
+        self.held.as_ref().and_then(Held::deadline).is_some_and(|at| now >= at)
+    }
+
     fn handle_time(&mut self) -> Result<(), End> {
         let now = self.sys.now();
         if let Some(signal) = self.running.as_mut().and_then(|running| running.handle_time(now)) {
             self.sys.signal_command(signal);
         }
-        if self.held.as_ref().and_then(Held::deadline).is_some_and(|at| now >= at) {
+        if self.is_unanswered(now) {
+            self.obey()?; // as below: the answer may have come without its ring
+        }
+        if self.is_unanswered(now) {
             if self.running.is_none() {
                 return Err(End(self.own_code.unwrap_or(exit::CANCELLED)));
             }

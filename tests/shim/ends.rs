@@ -203,3 +203,16 @@ fn a_waiting_shim_that_is_told_to_stay_stays() {
     mailbox.begin(1);
     assert_eq!(mailbox.ended(1).exit, Exit::Code(4));
 }
+
+#[test]
+fn an_answer_whose_ring_was_lost_is_obeyed_before_a_stop_signal_ends_the_shim() {
+    let mut mailbox = Mailbox::listening();
+    mailbox.start(&["true"]).arrive();
+    mailbox.signal(Signal::SIGTERM);
+    let seq = mailbox.wait_report(|report| report.stop_signal == Some(15)).seq;
+    mailbox.set_turn(|turn| {
+        turn.ack = seq;
+        turn.then = Then::Exit { code: 1, message: Text::new() };
+    });
+    assert_eq!(mailbox.exit_code(), 1, "and not 143");
+}

@@ -246,7 +246,9 @@ impl<W: World> World for Broken<W> {
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), WriteError> {
-        if self.is(Rule::JournalForgets) && events.iter().any(|event| matches!(event.kind, podturn_turn::Kind::Begun { .. })) {
+        if self.is(Rule::JournalForgets)
+            && events.iter().any(|event| matches!(event.kind, podturn_turn::Kind::Begun { .. }))
+        {
             return Ok(());
         }
         self.inner.append(events)

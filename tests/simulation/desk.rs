@@ -160,12 +160,7 @@ pub(crate) fn coordinate<W: World>(
     }
 }
 
-fn hand_in<W: World>(
-    coordinator: &mut Coordinator<W>,
-    pod: &Rc<RefCell<Pod>>,
-    found: Found,
-    told_to_end: &mut bool,
-) {
+fn hand_in<W: World>(coordinator: &mut Coordinator<W>, pod: &Rc<RefCell<Pod>>, found: Found, told_to_end: &mut bool) {
     let step_of = |line: usize| id(pod.borrow().connections[line].step);
     match found {
         Found::Bell(line) => {

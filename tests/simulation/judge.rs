@@ -321,7 +321,13 @@ impl Pod {
         }
         let attempt = self.judge.state.attempt(id(step));
         let unread = self.record(step).deeds.iter().any(|deed| {
-            let is_told = self.judge.state.view(id(step)).history.iter().any(|told| told.number == attempt && told.ended.is_some());
+            let is_told = self
+                .judge
+                .state
+                .view(id(step))
+                .history
+                .iter()
+                .any(|told| told.number == attempt && told.ended.is_some());
             deed.instance == instance && deed.attempt == attempt && deed.reported.is_some() && !is_told
         });
         if unread {
@@ -389,7 +395,12 @@ impl Pod {
         self.judge.finished = Some(outcome);
         for step in 0..self.containers.len() {
             let record = self.record(step);
-            let is_known = record.arrived_before_wake && !record.was_deaf;
+            // A coordinator that is told to end waits for nobody whom it does not know.
+            let is_known = match self.judge.was_cancelled {
+                true => !record.arrivals.is_empty(),
+                false => record.arrived_before_wake,
+            };
+            let is_known = is_known && !record.was_deaf;
             if self.containers[step].shim.is_some() && is_known && self.case.visible {
                 self.object(step, "the coordinator ends, and its shim is still there");
             }
@@ -403,8 +414,11 @@ impl Pod {
                 self.object(step, format!("nothing moves, and it is {:?}", self.judge.state.phase(id(step))));
             }
             let is_there = self.containers[step].shim.is_some();
-            let is_parked = matches!(self.turn(step).then, Then::Park);
-            if is_there && !is_parked {
+            let may_wait = match coordinated {
+                true => matches!(self.turn(step).then, Then::Park),
+                false => self.case.plan.steps[step].restarts,
+            };
+            if is_there && !may_wait {
                 self.object(step, "its shim waits for ever");
             }
         }

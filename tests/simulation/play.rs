@@ -23,6 +23,9 @@ use crate::shim::{self, Hands};
 const STEPS_MAX: u32 = 60_000;
 const TIME_MAX: Time = 3_600 * SECOND;
 
+/// When a pod whose coordinator never comes back is deleted: every shim that may give up has, long before.
+const ABANDONED_FOR: Time = 400 * SECOND;
+
 /// Why an actor gave control back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pause {
@@ -97,6 +100,8 @@ struct Play {
     coordinator: Option<(Desktop, Pause)>,
     /// When the next coordinator starts.
     coordinator_at: Option<Time>,
+    /// When the pod is deleted, if its coordinator never comes back.
+    deleted_at: Option<Time>,
     shims: Vec<Option<(Shim, Pause, usize)>>,
     /// Who acted last, and goes on by default.
     current: Actor,
@@ -112,6 +117,7 @@ impl Play {
             rule,
             coordinator: None,
             coordinator_at: Some(SECOND),
+            deleted_at: None,
             shims,
             current: Actor::Coordinator,
             outcome: None,
@@ -155,6 +161,9 @@ impl Play {
                 let shim = self.pod.borrow_mut().begin_container(step);
                 self.shims[step] = Some((self.new_shim(step, shim), Pause::Step, shim));
             }
+        }
+        if self.deleted_at.take_if(|at| *at <= self.pod.borrow().now).is_some() {
+            self.is_over();
         }
         if self.coordinator_at.is_some_and(|at| at <= self.pod.borrow().now) {
             self.coordinator_at = None;
@@ -254,9 +263,7 @@ impl Play {
                 None => false,
                 Some(_) if pod.containers[step].frozen_until > pod.now => false,
                 Some((_, Pause::Wait(until), _)) => shim::readiness(pod, step) != Ready::default() || is_over(*until),
-                Some((_, Pause::Leftovers(until), shim)) => {
-                    *until <= pod.now || pod.descendants(*shim).is_empty()
-                }
+                Some((_, Pause::Leftovers(until), shim)) => *until <= pod.now || pod.descendants(*shim).is_empty(),
                 Some((_, Pause::Step, _)) => true,
             },
         }
@@ -270,7 +277,7 @@ impl Play {
         };
         let shims = self.shims.iter().flatten().filter_map(|(_, pause, _)| wait(pause));
         let coordinator = self.coordinator.iter().filter_map(|(_, pause)| wait(pause));
-        let all = shims.chain(coordinator).chain(self.coordinator_at).chain(pod.next_time());
+        let all = shims.chain(coordinator).chain(self.coordinator_at).chain(self.deleted_at).chain(pod.next_time());
         all.filter(|at| *at > pod.now).min()
     }
 
@@ -326,6 +333,7 @@ impl Play {
                 pod.end_coordinator();
                 pod.judge.note_coordinator_gone(back.is_none());
                 self.coordinator_at = back.map(|after| pod.now + after);
+                self.deleted_at = back.is_none().then(|| pod.now + ABANDONED_FOR);
                 drop(pod);
                 self.coordinator = None;
             }

@@ -78,9 +78,7 @@ pub(crate) fn find(rule: Rule, budget: u64) -> Option<(Case, Schedule, String)> 
         let (_, wrong) = every_schedule(&case, bound, Some(rule));
         wrong.map(|schedule| (case, schedule))
     });
-    let found = searched
-        .or_else(|| small_plays(1, budget, Some(rule)))
-        .or_else(|| random_plays(1, budget, Some(rule)));
+    let found = searched.or_else(|| small_plays(1, budget, Some(rule))).or_else(|| random_plays(1, budget, Some(rule)));
     let (case, schedule) = found?;
     let schedule = shorten(&case, schedule, Some(rule));
     let words = by_schedule(&case, schedule.clone(), Some(rule)).wrong.unwrap_or_default();
@@ -105,7 +103,8 @@ fn shorten(case: &Case, mut schedule: Schedule, rule: Option<Rule>) -> Schedule 
 /// What happened in a play, line by line.
 pub(crate) fn story(case: &Case, schedule: &Schedule, rule: Option<Rule>) -> String {
     let ending = play(case, Chooser::scripted(schedule.clone()), rule, true);
-    let verdict = ending.wrong.map_or_else(|| format!("right: {:?}", ending.outcome), |wrong| format!("WRONG: {wrong}"));
+    let verdict =
+        ending.wrong.map_or_else(|| format!("right: {:?}", ending.outcome), |wrong| format!("WRONG: {wrong}"));
     format!("{}\n{verdict}", ending.trace.join("\n"))
 }
 

@@ -191,7 +191,9 @@ impl Sys for Hands<'_> {
         self.yielder.suspend(Pause::Leftovers(until));
         let pod = self.pod.borrow();
         let left = pod.descendants(shim);
-        debug_assert!(left.is_empty() || pod.case.scripts.iter().flatten().any(|script| script.leaves == Leaves::Stuck));
+        debug_assert!(
+            left.is_empty() || pod.case.scripts.iter().flatten().any(|script| script.leaves == Leaves::Stuck)
+        );
         if left.is_empty() { Ok(()) } else { Err(Errno::EBUSY) }
     }
 
