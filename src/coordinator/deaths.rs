@@ -16,6 +16,9 @@ const FIRST_PAUSE: Time = 1_000_000;
 const KILL_PAUSE: Time = SECOND / 100;
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Time = SECOND / 4;
+/// For how many windows somebody who may live is waited for: as long as for the answer to a turn. A machine that stands
+/// still for a few seconds must not cost a step.
+const WINDOWS: u32 = 10;
 /// Beyond the grace period, for a shim that should end and cannot be ended from here.
 const MARGIN: Time = 5 * SECOND;
 
@@ -146,6 +149,11 @@ impl<W: World> Coordinator<W> {
         let process = seat.told.process(instance).cloned();
         match process {
             Some(process) if !self.world.is_alive(&process) => self.bury(step, instance),
+            _ if self.seats[step.index()].windows < WINDOWS => {
+                let seat = &mut self.seats[step.index()];
+                seat.windows += 1;
+                seat.examine_at = Some(now + RECONNECT_WINDOW);
+            }
             _ => self.handle_deafness(step, now),
         }
     }

@@ -175,7 +175,7 @@ impl<W: World> Coordinator<W> {
             .collect();
         seat.lines.retain(|line| !stale.contains(&line.link));
         if seat.told.present() == Some(packet.instance) {
-            seat.examine_at = None;
+            (seat.examine_at, seat.windows) = (None, 0);
             self.world.ring(link);
         }
         stale.into_iter().for_each(|link| self.world.hang_up(link));
@@ -226,7 +226,7 @@ impl<W: World> Coordinator<W> {
     fn handle_newcomer(&mut self, step: StepId, report: &Report) {
         let now = self.world.now();
         let seat = &mut self.seats[step.index()];
-        (seat.unanswered, seat.give_up_at) = (None, None);
+        (seat.unanswered, seat.give_up_at, seat.windows) = (None, None, 0);
         seat.examine_at = seat.link(report.instance).is_none().then(|| now + RECONNECT_WINDOW);
     }
 

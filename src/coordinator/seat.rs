@@ -19,6 +19,8 @@ pub(super) struct Seat {
     pub(super) unanswered: Option<Unanswered>,
     /// When an instance without a connection is examined (rule C9).
     pub(super) examine_at: Option<Time>,
+    /// How often that was without a verdict.
+    pub(super) windows: u32,
     /// A dead instance whose process tree is being waited for (rule C6).
     pub(super) burial: Option<Burial>,
     /// When an instance that neither answers nor can be ended is given up (rule C10).

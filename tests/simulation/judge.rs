@@ -10,8 +10,6 @@ use crate::pod::{Pod, RUN, SECOND, id};
 
 /// Whoever is silent for so long may count as deaf: the rings of an unanswered turn are given up after 31 s.
 const DEAF_AFTER: Time = 25 * SECOND;
-/// Whoever is silent for so long may count as gone, if nobody knows its process: the window for a new connection is 3 s.
-const MISSING_AFTER: Time = 2 * SECOND;
 
 /// One attempt, as it really went.
 #[derive(Clone, Debug)]
@@ -46,8 +44,6 @@ struct Record {
     was_deaf: bool,
     /// For how long it did nothing though it could have, in ns.
     idle: Time,
-    /// The instances whose process a coordinator knows.
-    known: BTreeSet<InstanceId>,
     survivors: bool,
     newest_turn: u64,
 }
@@ -298,7 +294,6 @@ impl Pod {
                 }
                 self.record_mut(step).called_back.insert((instance, attempt));
             }
-            Kind::Connected { instance, .. } => drop(self.record_mut(step).known.insert(instance)),
             _ => {}
         }
     }
@@ -308,10 +303,7 @@ impl Pod {
         let record = self.record(step);
         let Some(shim) = record.process_of(instance) else { return self.object(step, "lost, who never was") };
         let lives = self.exists(shim) || !self.descendants(shim).is_empty();
-        let is_seen = match record.known.contains(&instance) {
-            true => !record.was_deaf,
-            false => self.case.visible && record.idle < MISSING_AFTER,
-        };
+        let is_seen = self.case.visible && !record.was_deaf;
         // A step that has ended is told no more, and a step without an attempt leaves nothing.
         if lives && !survivors && is_seen && !self.judge.state.phase(id(step)).is_end() {
             return self.object(step, "its shim counts as lost, and something of it lives");
@@ -414,11 +406,10 @@ impl Pod {
                 self.object(step, format!("nothing moves, and it is {:?}", self.judge.state.phase(id(step))));
             }
             let is_there = self.containers[step].shim.is_some();
-            let may_wait = match coordinated {
-                true => matches!(self.turn(step).then, Then::Park),
-                false => self.case.plan.steps[step].restarts,
-            };
-            if is_there && !may_wait {
+            let is_parked = matches!(self.turn(step).then, Then::Park);
+            let is_new = !coordinated && self.containers[step].began_at + 160 * SECOND > self.now;
+            let may_wait = is_parked || is_new;
+            if is_there && !may_wait && !self.record(step).was_deaf {
                 self.object(step, "its shim waits for ever");
             }
         }

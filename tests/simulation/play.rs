@@ -24,7 +24,10 @@ const STEPS_MAX: u32 = 60_000;
 const TIME_MAX: Time = 3_600 * SECOND;
 
 /// When a pod whose coordinator never comes back is deleted: every shim that may give up has, long before.
-const ABANDONED_FOR: Time = 400 * SECOND;
+const ABANDONED_FOR: Time = 170 * SECOND;
+
+/// How late somebody may be who has something to do.
+const LATE_BY: Time = 5 * SECOND;
 
 /// Why an actor gave control back.
 #[derive(Clone, Copy, Debug)]
@@ -361,7 +364,11 @@ impl Play {
 
     fn pass_time(&mut self) {
         let mut pod = self.pod.borrow_mut();
-        let Some(next) = self.next_time(&pod) else { return };
+        let Some(mut next) = self.next_time(&pod) else { return };
+        let waits = |shim: usize| self.can_go(&pod, Actor::Shim(shim));
+        if self.can_go(&pod, Actor::Coordinator) || (0..self.shims.len()).any(waits) {
+            next = next.min(pod.now + LATE_BY);
+        }
         let long = next - pod.now;
         for step in 0..self.shims.len() {
             if pod.containers[step].frozen_until > pod.now || self.can_go(&pod, Actor::Shim(step)) {

@@ -89,6 +89,8 @@ pub(crate) struct Container {
     pub(crate) command: Option<Command>,
     /// When the kubelet starts it (again).
     pub(crate) comes_at: Option<Time>,
+    /// When it was started last, and how often.
+    pub(crate) began_at: Time,
     pub(crate) lives: u32,
     pub(crate) frozen_until: Time,
     /// The exit codes of its lives, and whether each was killed.
@@ -216,7 +218,9 @@ impl Pod {
     /// The kubelet starts the container.
     pub(crate) fn begin_container(&mut self, step: usize) -> usize {
         let shim = self.add(step, None, None, MILLISECOND);
+        let now = self.now;
         let container = &mut self.containers[step];
+        container.began_at = now;
         container.comes_at = None;
         container.shim = Some(shim);
         container.lives += 1;
@@ -378,6 +382,7 @@ impl Container {
             signals: VecDeque::new(),
             command: None,
             comes_at: Some(case.comes_at[step] + SECOND),
+            began_at: 0,
             lives: 0,
             frozen_until: 0,
             exits: Vec::new(),
