@@ -352,7 +352,11 @@ impl<W: World> Coordinator<W> {
         if self.state.phase(step) != Phase::Stopping || seat.told.has_begun(attempt) {
             return;
         }
-        let Some(instance) = seat.told.present() else { return };
+        // Whoever arrived after the newest event that was applied was never given it.
+        let Some(instance) = seat.told.present().filter(|present| self.state.turn_for(step).instance == Some(*present))
+        else {
+            return;
+        };
         self.read(step);
         let seat = &self.seats[step.index()];
         if seat.told.present() == Some(instance) && !seat.told.has_begun(attempt) {

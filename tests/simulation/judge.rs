@@ -38,6 +38,8 @@ struct Record {
     given: BTreeSet<(InstanceId, u32)>,
     /// What was journaled as never to begin.
     called_back: BTreeSet<(InstanceId, u32)>,
+    /// Whose end is in the journal.
+    told: BTreeSet<(InstanceId, u32)>,
     arrivals: BTreeSet<InstanceId>,
     /// Somebody outside stopped it, or it stood still for longer than anybody waits.
     was_stopped: bool,
@@ -283,6 +285,7 @@ impl Pod {
                 }
                 self.record_mut(step).arrivals.insert(instance);
             }
+            Kind::Ended { instance, attempt, .. } => drop(self.record_mut(step).told.insert((instance, attempt))),
             Kind::Lost { instance, survivors, .. } => {
                 self.record_mut(step).survivors |= survivors;
                 self.judge_loss(step, instance, survivors);
@@ -311,18 +314,12 @@ impl Pod {
         if self.exists(shim) && is_seen {
             return self.object(step, "its shim counts as lost, and lives");
         }
-        let attempt = self.judge.state.attempt(id(step));
-        let unread = self.record(step).deeds.iter().any(|deed| {
-            let is_told = self
-                .judge
-                .state
-                .view(id(step))
-                .history
-                .iter()
-                .any(|told| told.number == attempt && told.ended.is_some());
-            deed.instance == instance && deed.attempt == attempt && deed.reported.is_some() && !is_told
-        });
-        if unread {
+        let record = self.record(step);
+        let is_unread = |deed: &&Deed| {
+            deed.instance == instance && deed.reported.is_some() && !record.told.contains(&(instance, deed.attempt))
+        };
+        if let Some(deed) = record.deeds.iter().find(is_unread) {
+            let attempt = deed.attempt;
             self.object(step, format!("lost before the end of attempt {attempt} was read"));
         }
     }
