@@ -237,15 +237,16 @@ impl State {
         let track = self.track_mut(step);
         track.arrived = false;
         track.leaving = false;
+        // No attempt starts beside what an earlier one left behind, whether that one had ended or not.
+        let comes_back = restarts && !(survivors && track.started_at.is_some());
         match track.phase {
-            Phase::Pending | Phase::Backoff if restarts => self.consider(step),
+            Phase::Pending | Phase::Backoff if comes_back => self.consider(step),
             Phase::Pending | Phase::Backoff => self.end(step, Phase::Failed, Reason::ShimLost, detail),
             Phase::Granted | Phase::Running | Phase::Stopping if track.begun_at.is_some() => {
-                // No attempt starts beside what the one before left behind.
-                self.attempt_cut_off(step, Verdict::ShimLost, detail, restarts && !survivors);
+                self.attempt_cut_off(step, Verdict::ShimLost, detail, comes_back);
             }
             Phase::Granted | Phase::Running | Phase::Stopping => {
-                self.attempt_not_begun(step, Verdict::ShimLost, detail, restarts);
+                self.attempt_not_begun(step, Verdict::ShimLost, detail, comes_back);
             }
             Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
         }

@@ -291,9 +291,10 @@ impl Pod {
                 self.judge_loss(step, instance, survivors);
             }
             Kind::NotBegun { instance, attempt, .. } => {
-                let is_begun = self.record(step).deeds.iter().any(|deed| deed.attempt == attempt);
-                if is_begun {
-                    self.object(step, format!("attempt {attempt} counts as not begun, and is"));
+                // Its begin may have been written after the last look; then it is never started (S6).
+                let is_started = self.record(step).deeds.iter().any(|deed| deed.attempt == attempt && deed.is_started);
+                if is_started {
+                    self.object(step, format!("attempt {attempt} counts as not begun, and its command was started"));
                 }
                 self.record_mut(step).called_back.insert((instance, attempt));
             }

@@ -232,12 +232,11 @@ impl Judge {
     /// The shim is gone (its instance is already forgotten or replaced). `returns`: another one comes, or is there. `clean`:
     /// nothing of it lives.
     fn lost(&mut self, n: usize, reason: Reason, returns: bool, clean: bool) -> Result<(), String> {
+        // "no attempt starts beside leftovers of the one before"
+        let returns = returns && (clean || !self.records[n].ever_begun);
         match self.records[n].at {
             At::End(..) => Ok(()),
-            At::Granted | At::Running | At::Stopping(_) if self.records[n].begun => {
-                // "no attempt starts beside leftovers of the one before"
-                self.cut_off(n, reason, returns && clean)
-            }
+            At::Granted | At::Running | At::Stopping(_) if self.records[n].begun => self.cut_off(n, reason, returns),
             At::Granted | At::Running | At::Stopping(_) => self.never_begun(n, reason, returns),
             At::Waiting | At::Backoff(_) if returns => Ok(()),
             // "a lost shim is final: `ShimLost`, at once"
