@@ -432,12 +432,21 @@ impl<W: World> Coordinator<W> {
     /// being pulled) would find nobody, so they are waited for, but not longer than a step that is due.
     pub fn finished_for_good(&mut self) -> Option<Outcome> {
         let outcome = self.finished()?;
-        let now = self.world.now();
-        let is_awaited = |(index, seat): (usize, &Seat)| {
-            !seat.told.has_arrived() && self.state.reason(StepId(index as u32)) != Some(Reason::NeverArrived)
+        let is_awaited = |(index, seat): &(usize, &Seat)| {
+            !seat.told.has_arrived() && self.state.reason(StepId(*index as u32)) != Some(Reason::NeverArrived)
         };
-        let all_came = !self.seats.iter().enumerate().any(is_awaited);
-        (all_came || self.last_call().is_some_and(|at| at <= now)).then_some(outcome)
+        let awaited = self.seats.iter().enumerate().filter(is_awaited);
+        let awaited: Vec<StepId> = awaited.map(|(index, _)| StepId(index as u32)).collect();
+        if awaited.is_empty() {
+            return Some(outcome);
+        }
+        let now = self.world.now();
+        self.last_call().filter(|at| *at <= now)?;
+        for step in awaited {
+            self.read(step); // as before `NeverArrived` (rule C11): its ring may be unread
+            self.rearm(step);
+        }
+        self.queue.is_empty().then_some(outcome)
     }
 
     /// When [`Coordinator::finished_for_good`] stops waiting for containers that never came.
