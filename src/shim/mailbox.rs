@@ -1,6 +1,6 @@
 //! The two registers of the mailbox: which turns count, and the one report.
 
-use podturn_wire::{InstanceId, Report, RunId, Turn};
+use podturn_wire::{Ended, Exit, InstanceId, Last, Report, RunId, Turn};
 
 use crate::words::Trouble;
 use crate::{Errno, Sys};
@@ -30,7 +30,7 @@ impl Mailbox {
         // A report that cannot be read is as good as none: only this step could have spoilt it.
         let old = sys.read_report().ok().and_then(|bytes| Report::parse(bytes).ok());
         let last = old.filter(|old| old.run == turn.run).and_then(|old| old.as_last());
-        let newest_begun = last.map_or(0, |last| last.attempt);
+        let newest_begun = last.map_or(0, newest_begun);
         let report = arrival(turn.run, instance, pid, last);
         Ok((Self { report, answered: 0, newest_begun }, turn))
     }
@@ -83,7 +83,15 @@ impl Mailbox {
     }
 }
 
-fn arrival(run: RunId, instance: InstanceId, pid: u32, last: Option<podturn_wire::Last>) -> Report {
+/// An attempt that was called back before its command was started may be given again, under its number (rule C7).
+fn newest_begun(last: Last) -> u32 {
+    match last.ended {
+        Some(Ended { exit: Exit::NotStarted, .. }) => last.attempt.saturating_sub(1),
+        _ => last.attempt,
+    }
+}
+
+fn arrival(run: RunId, instance: InstanceId, pid: u32, last: Option<Last>) -> Report {
     Report {
         run,
         instance,
@@ -104,7 +112,7 @@ fn parse(sys: &mut impl Sys) -> Result<Turn, Trouble> {
 
 #[cfg(test)]
 mod tests {
-    use podturn_wire::{Ended, Exit, Last, Usage};
+    use podturn_wire::Usage;
 
     use super::*;
 

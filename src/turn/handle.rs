@@ -1,7 +1,7 @@
 //! What each kind of event does. Every `handle_*` takes one kind in; what follows for others is `settle.rs`.
 
 use alloc::format;
-use podturn_wire::{Ended, InstanceId, Last};
+use podturn_wire::{Ended, Exit, InstanceId, Last};
 
 use crate::state::Phase;
 use crate::timers::{self, Owner, Timer};
@@ -169,7 +169,10 @@ impl State {
         let track = self.track(step);
         if track.open {
             let (held_slot, attempt) = (track.holds_slot(), track.attempt);
-            match last.filter(|last| last.attempt == attempt) {
+            // Called back in time, and given again since: nothing of it has happened.
+            let is_unused =
+                |last: &Last| track.verdict.is_none() && last.ended.is_some_and(|ended| ended.exit == Exit::NotStarted);
+            match last.filter(|last| last.attempt == attempt && !is_unused(last)) {
                 Some(Last { started_at, ended: Some(ended), .. }) => {
                     self.begin(step, started_at);
                     self.attempt_ended(step, ended);

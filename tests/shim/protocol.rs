@@ -65,6 +65,16 @@ fn an_attempt_that_an_earlier_instance_began_is_not_begun_again() {
 }
 
 #[test]
+fn an_attempt_that_was_called_back_before_its_start_may_be_given_to_the_next_instance() {
+    let mut mailbox = Mailbox::listening();
+    let end = Ended { at: 99, exit: Exit::NotStarted, timed_out: false, usage: Usage::default() };
+    earlier(&mailbox, |report| report.ended = Some(end));
+    mailbox.start(&["true"]).arrive();
+    mailbox.begin(2);
+    assert_eq!(mailbox.ended(2).exit, Exit::Code(0));
+}
+
+#[test]
 fn what_another_run_left_is_nothing() {
     let mut mailbox = Mailbox::listening();
     earlier(&mailbox, |report| report.run = RunId(1));

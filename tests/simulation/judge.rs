@@ -152,6 +152,10 @@ impl Pod {
         let exit = report.ended.map(|ended| ended.exit);
         match record.deeds.iter_mut().find(|deed| deed.attempt == attempt) {
             Some(deed) if deed.instance == report.instance => deed.reported = deed.reported.or(exit),
+            // Called back before it was started, and given again.
+            Some(deed) if deed.reported == Some(Exit::NotStarted) => {
+                (deed.instance, deed.reported) = (report.instance, exit);
+            }
             Some(_) => self.object(step, format!("attempt {attempt} is begun twice")),
             None => {
                 let instance = report.instance;
@@ -169,7 +173,7 @@ impl Pod {
             self.object(step, format!("attempt {attempt} starts before its dependency s{missing}"));
         }
         let (phase, newest) = (self.judge.state.phase(id(step)), self.judge.state.attempt(id(step)));
-        if phase.is_end() || newest != attempt {
+        if (phase.is_end() || newest != attempt) && !self.record(step).was_deaf {
             self.object(step, format!("attempt {attempt} starts, but the step is {phase:?} at attempt {newest}"));
         }
         let record = self.record_mut(step);
@@ -385,9 +389,10 @@ impl Pod {
         self.judge.finished = Some(outcome);
         for step in 0..self.containers.len() {
             let record = self.record(step);
+            let instance = self.containers[step].shim.and_then(|shim| record.instance_of(shim));
             // A coordinator that is told to end waits for nobody whom it does not know.
             let is_known = match self.judge.was_cancelled {
-                true => !record.arrivals.is_empty(),
+                true => instance.is_some_and(|instance| record.arrivals.contains(&instance)),
                 false => record.arrived_before_wake,
             };
             let is_known = is_known && !record.was_deaf;

@@ -12,7 +12,7 @@
 //! ```
 //! Events: `start`, `reboot`, `arrive STEP..`, `begin STEP..`, `exit STEP CODE`, `killed STEP SIGNAL`, `oom STEP`,
 //! `not-found STEP`, `not-started STEP`, `not-begun STEP`, `stop-signal STEP`, `lost STEP`, `deaf STEP`, `cancel`,
-//! `full`, `deadline` (time goes to the next timer). `last=1:0` is what a new instance remembers (`1:?`: begun, no end),
+//! `full`, `deadline` (time goes to the next timer). `last=1:0` is what a new instance remembers (`1:?`: begun, no end; `1:-`: not started),
 //! `instance=1` or `attempt=1` speak of an older one, `at=5s` is the stamp of an end, `timed-out` and `survivors` are
 //! what they say. `all` arrives every step. `>! ` is an event that has to be refused.
 
@@ -245,15 +245,11 @@ impl Story {
         }
     }
 
-    /// `1:0`, `1:?`
+    /// `1:0`, `1:?`, `1:-`
     fn last(&self, text: &str) -> Last {
         let (attempt, end) = text.split_once(':').expect("attempt:code");
-        let ended = end.parse().ok().map(|code| Ended {
-            at: self.now,
-            exit: Exit::Code(code),
-            timed_out: false,
-            usage: Usage::default(),
-        });
+        let exit = if end == "-" { Some(Exit::NotStarted) } else { end.parse().ok().map(Exit::Code) };
+        let ended = exit.map(|exit| Ended { at: self.now, exit, timed_out: false, usage: Usage::default() });
         Last { attempt: attempt.parse().expect("a number"), started_at: self.now, ended }
     }
 }

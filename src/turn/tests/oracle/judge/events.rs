@@ -115,7 +115,10 @@ impl Judge {
         if !self.records[n].open || self.end(n).is_some() {
             return Ok(());
         }
-        match last.filter(|last| last.attempt == self.records[n].attempt) {
+        // "the same attempt again": it was called back, and what its old instance says of that changes nothing.
+        let is_stopping = matches!(self.records[n].at, At::Stopping(_));
+        let counts = |last: &Last| is_stopping || last.ended.is_none_or(|ended| ended.exit != Exit::NotStarted);
+        match last.filter(|last| last.attempt == self.records[n].attempt && counts(last)) {
             Some(Last { ended: Some(ended), started_at, .. }) => {
                 if ended.exit == Exit::NotStarted {
                     self.never_started(n, started_at)?;
