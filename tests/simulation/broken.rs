@@ -40,14 +40,12 @@ pub(crate) enum Rule {
     MissingLives,
     /// C10: the report is read before the turn without attempt is written.
     ReadBeforeCallBack,
-    /// C11: the mailbox is not read before `NeverArrived`: rings alone count.
-    ReadOnlyWhenRung,
     /// The journal's promise: what was journaled is there after a crash.
     JournalForgets,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::OldReportUnread,
         Self::OldReportOfAnotherRun,
         Self::PacketsWithoutInstance,
@@ -63,7 +61,6 @@ impl Rule {
         Self::NoSweep,
         Self::MissingLives,
         Self::ReadBeforeCallBack,
-        Self::ReadOnlyWhenRung,
         Self::JournalForgets,
     ];
 }
@@ -82,6 +79,8 @@ pub(crate) struct Broken<T> {
     /// The coordinator's last look at each mailbox.
     seen: Vec<(StepId, Option<Report>)>,
     is_rung: bool,
+    /// A turn without attempt was written just now.
+    is_called_back: bool,
 }
 
 impl<T> Broken<T> {
@@ -96,6 +95,7 @@ impl<T> Broken<T> {
             written: 0,
             seen: Vec::new(),
             is_rung: false,
+            is_called_back: false,
         }
     }
 
@@ -263,7 +263,7 @@ impl<W: World> World for Broken<W> {
         if self.is(Rule::NotReadAtStart) && !self.is_rung {
             return None;
         }
-        if self.is(Rule::ReadBeforeCallBack) && self.is_rung {
+        if self.is(Rule::ReadBeforeCallBack) && std::mem::take(&mut self.is_called_back) {
             return self.remembered(step);
         }
         let report = self.inner.read_report(step);
@@ -277,6 +277,7 @@ impl<W: World> World for Broken<W> {
     }
 
     fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError> {
+        self.is_called_back = turn.attempt.is_none();
         self.inner.write_turn(step, turn)
     }
 

@@ -87,7 +87,7 @@ fn plan(steps: Vec<Step>) -> Plan {
         on_failure: OnFailure::Continue,
         grace_period: 10_000,
         arrival_timeout: 120_000,
-        coordinator_grace: 60_000,
+        coordinator_grace: 20_000,
     }
 }
 

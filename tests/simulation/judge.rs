@@ -410,7 +410,7 @@ impl Pod {
             }
             let is_there = self.containers[step].shim.is_some();
             let is_parked = matches!(self.turn(step).then, Then::Park);
-            let is_new = !coordinated && self.containers[step].began_at + 160 * SECOND > self.now;
+            let is_new = !coordinated && self.containers[step].began_at + 125 * SECOND > self.now;
             let may_wait = is_parked || is_new;
             if is_there && !may_wait && !self.record(step).was_deaf {
                 self.object(step, "its shim waits for ever");

@@ -24,7 +24,7 @@ const STEPS_MAX: u32 = 60_000;
 const TIME_MAX: Time = 3_600 * SECOND;
 
 /// When a pod whose coordinator never comes back is deleted: every shim that may give up has, long before.
-const ABANDONED_FOR: Time = 170 * SECOND;
+const ABANDONED_FOR: Time = 130 * SECOND;
 
 /// How late somebody may be who has something to do.
 const LATE_BY: Time = 5 * SECOND;
