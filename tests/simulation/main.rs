@@ -57,7 +57,7 @@ fn two_steps_in_every_order_with_every_fault() {
 #[test]
 fn larger_plans_at_random() {
     let seeds = number("PODTURN_SIM_SEEDS", 1_000);
-    let first = number("PODTURN_SIM_FIRST_SEED", search::seed_of_today());
+    let first = number("PODTURN_SIM_FIRST_SEED", 1);
     println!("{seeds} plays from PODTURN_SIM_FIRST_SEED={first}");
     if let Some((case, schedule)) = random_plays(first, seeds, None) {
         assert_right(&case, Some(schedule));

@@ -103,7 +103,7 @@ struct Play {
     coordinator: Option<(Desktop, Pause)>,
     /// When the next coordinator starts.
     coordinator_at: Option<Time>,
-    /// When the pod is deleted, if its coordinator never comes back.
+    /// When the pod is deleted, if no coordinator will come any more.
     deleted_at: Option<Time>,
     shims: Vec<Option<(Shim, Pause, usize)>>,
     /// Who acted last, and goes on by default.
@@ -405,6 +405,7 @@ impl Play {
                 match ended {
                     Ok(outcome) => {
                         self.outcome = Some(outcome);
+                        self.deleted_at = Some(pod.now + ABANDONED_FOR); // somebody may have been given up, and parked
                         pod.judge_finish(outcome);
                     }
                     Err(failure) => {

@@ -89,6 +89,7 @@ pub(crate) fn story(case: &Case, schedule: &Schedule, rule: Option<Rule>) -> Str
 /// Tells a failure so that it can be understood and seen again.
 pub(crate) fn assert_right(case: &Case, wrong: Option<Schedule>) {
     let Some(schedule) = wrong else { return };
+    println!("wrong, before it is shortened: PODTURN_SIM_PLAY='{} {schedule}'", case.name);
     let schedule = shorten(case, schedule, None);
     let told = story(case, &schedule, None);
     panic!(
@@ -100,11 +101,4 @@ pub(crate) fn assert_right(case: &Case, wrong: Option<Schedule>) {
 /// A number from the environment.
 pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
-}
-
-/// Other plays each time, as the oracle does it.
-#[expect(clippy::disallowed_methods, reason = "a seed, which is printed")]
-pub(crate) fn seed_of_today() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(1, |since| since.as_micros() as u64)
 }
