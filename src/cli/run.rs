@@ -8,7 +8,7 @@ use podturn_wire::exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::screen::Screen;
+use super::screen::{self, Screen};
 use super::{input, podturn_failed};
 use crate::local::namespaces::Rights;
 use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Wired, wire};
@@ -137,7 +137,7 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
         containers().filter(|container| !container.is_quiet).map(|container| container.name.clone()).collect();
     let has_users = containers().any(|container| container.user.or(container.group).is_some_and(|id| id != 0));
     let (messages, shown) = mpsc::channel(MESSAGES);
-    let kubelet = Kubelet::new(pod, &directory.path, messages, arguments.keep)?;
+    let mut kubelet = Kubelet::new(pod, &directory.path, messages, arguments.keep)?;
     if has_users && kubelet.rights() == Rights::OneUser {
         say("podturn: every container runs as you: runAsUser and runAsGroup need root here\n");
     }
@@ -146,6 +146,9 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
     let runtime = runtime.map_err(|error| system("starting the runtime", error))?;
     runtime.block_on(async {
         let screen = Screen::new(&names, arguments.json).map_err(|error| system("opening the output", error))?;
+        if screen.has_live_line() {
+            kubelet.tell_state();
+        }
         let (interrupt, mut interrupts) = mpsc::channel(2);
         let watcher = tokio::spawn(watch_signals(interrupt.clone()));
         let show = tokio::spawn(show(screen, shown, interrupt));
@@ -169,7 +172,8 @@ async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt:
     }
 }
 
-/// Ctrl-C, a closed terminal and a polite kill mean the same.
+/// Ctrl-C, a closed terminal and a polite kill mean the same at first. A terminal that is gone also fails every write: both
+/// together are one reason to end.
 async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
     let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
@@ -177,12 +181,12 @@ async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
         return;
     };
     loop {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-            _ = hup.recv() => {}
-        }
-        if interrupt.send(Interrupt::Asked).await.is_err() {
+        let interrupt_by = tokio::select! {
+            _ = int.recv() => Interrupt::Asked,
+            _ = term.recv() => Interrupt::Asked,
+            _ = hup.recv() => Interrupt::Unread,
+        };
+        if interrupt.send(interrupt_by).await.is_err() {
             return;
         }
     }
@@ -190,25 +194,33 @@ async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
 
 /// Prints the end, and returns the code that says it.
 fn tell(end: &End, json: bool) -> ExitCode {
+    let mut text = String::new();
     if let Some(state) = &end.state {
-        say(&format!("\n{}{}", view::table(state), view::sentences(state)));
+        text.push_str(&format!("\n{}{}", view::table(state), view::sentences(state)));
     }
     let is_step = |name: &str| end.state.as_ref().is_some_and(|state| state.steps.iter().any(|step| step.name == name));
     let mut others = false; // their ends count for the pod's phase, as they always did
     for (name, code) in end.failed.iter().filter(|(name, _)| !is_step(name)) {
-        if end.init_failed.as_ref() == Some(name) {
-            say(&format!("init container {name} ended with {code}: nothing after it was started\n"));
+        text.push_str(&if end.init_failed.as_ref() == Some(name) {
+            format!("init container {name} ended with {code}: nothing after it was started\n")
         } else {
-            say(&format!("container {name} ended with {code}\n"));
-        }
+            format!("container {name} ended with {code}\n")
+        });
         others = true;
+    }
+    let (code, why) = exit_code(end, others);
+    text.push_str(why);
+    if end.killed {
+        screen::say_in_time(&text, LAST_WORDS);
+    } else {
+        say(&text);
     }
     if let (Some(state), true) = (&end.state, json)
         && let Err(error) = print_json(state)
     {
         return podturn_failed(&error);
     }
-    ExitCode::from(exit_code(end, others))
+    ExitCode::from(code)
 }
 
 fn print_json(state: &State) -> std::io::Result<()> {
@@ -218,25 +230,17 @@ fn print_json(state: &State) -> std::io::Result<()> {
     out.flush()
 }
 
-fn exit_code(end: &End, others_failed: bool) -> u8 {
+/// The exit code, and what has to be said of it.
+fn exit_code(end: &End, others_failed: bool) -> (u8, &'static str) {
     let outcome = end.state.as_ref().and_then(|state| state.outcome.as_deref());
     match outcome {
-        _ if end.killed => {
-            say("everything was killed\n");
-            exit::CANCELLED
-        }
-        _ if end.never_began => {
-            say("cancelled before the plan began\n");
-            exit::CANCELLED
-        }
-        Some("Cancelled") => exit::CANCELLED,
-        _ if end.init_failed.is_some() || others_failed => exit::FAILED,
-        Some("Succeeded") => exit::OK,
-        Some(_) => exit::FAILED,
-        None => {
-            say("error: every container has ended, and the plan has no outcome\n");
-            exit::SHIM_FAILED
-        }
+        _ if end.killed => (exit::CANCELLED, "everything was killed\n"),
+        _ if end.never_began => (exit::CANCELLED, "cancelled before the plan began\n"),
+        Some("Cancelled") => (exit::CANCELLED, ""),
+        _ if end.init_failed.is_some() || others_failed => (exit::FAILED, ""),
+        Some("Succeeded") => (exit::OK, ""),
+        Some(_) => (exit::FAILED, ""),
+        None => (exit::SHIM_FAILED, "error: every container has ended, and the plan has no outcome\n"),
     }
 }
 

@@ -2,10 +2,16 @@
 //! of who runs.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -21,38 +27,59 @@ const PIECE: usize = 4096;
 const COLOURS: [AnsiColor; 6] =
     [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::BrightRed];
 
+/// How long a terminal that is full is left alone.
+const FULL: Duration = Duration::from_millis(10);
+
 /// Clears the line that the cursor is in.
 const CLEAR: &[u8] = b"\r\x1b[2K";
 
+/// Writes a line that a narrow terminal cuts rather than wraps (DECAWM), so that it can be cleared as one.
+const UNWRAPPED: (&str, &str) = ("\x1b[?7l", "\x1b[?7h");
+
 /// What is shown where.
 pub(super) struct Screen {
-    names: HashMap<String, String>,
+    names: HashMap<String, Prefix>,
     out: Output,
     err: Output,
     /// Everything goes to stderr: stdout is for the JSON at the end.
     quiet_out: bool,
+    has_live_line: bool,
     live: Option<String>,
     plain_note: String,
+}
+
+/// What is in front of a container's lines.
+struct Prefix {
+    plain: String,
+    coloured: String,
 }
 
 impl Screen {
     /// For containers of these names, in this order. `json`: nothing but the state goes to stdout.
     pub(super) fn new(names: &[String], json: bool) -> io::Result<Self> {
-        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let width = names.iter().map(String::len).max().unwrap_or(0).max("podturn".len());
         let prefix = |(index, name): (usize, &String)| {
             let style = Style::new().fg_color(Some(COLOURS[index % COLOURS.len()].into()));
-            let text = format!("{name:width$} | ");
-            (name.clone(), if colours { format!("{style}{text}{style:#}") } else { text })
+            let plain = format!("{name:width$} | ");
+            let coloured = format!("{style}{plain}{style:#}");
+            (name.clone(), Prefix { plain, coloured })
         };
+        let has_colours = |choice| choice != ColorChoice::Never;
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         Ok(Self {
             names: names.iter().enumerate().map(prefix).collect(),
-            out: Output::new(io::stdout().as_fd())?,
-            err: Output::new(io::stderr().as_fd())?,
+            out: Output::new(io::stdout().as_fd(), has_colours(AutoStream::choice(&io::stdout())))?,
+            err: Output::new(io::stderr().as_fd(), has_colours(AutoStream::choice(&io::stderr())))?,
             quiet_out: json,
+            has_live_line: io::stderr().is_terminal() && !is_dumb,
             live: None,
             plain_note: format!("{:width$} | ", "podturn"),
         })
+    }
+
+    /// Whether it wants to be told of the state.
+    pub(super) const fn has_live_line(&self) -> bool {
+        self.has_live_line
     }
 
     /// Shows messages until there are no more. Comes back early when nobody reads them: `false`.
@@ -71,17 +98,19 @@ impl Screen {
     }
 
     async fn show_lines(&mut self, container: &str, stream: Stream, text: &[u8]) -> io::Result<()> {
-        let prefix = self.names.get(container).map_or("", String::as_str).as_bytes();
+        self.clear_live().await?;
+        let output = match stream {
+            Stream::Out if !self.quiet_out => &self.out,
+            Stream::Out | Stream::Err => &self.err,
+        };
+        let prefix = self.names.get(container);
+        let prefix = prefix.map_or("", |prefix| if output.has_colours { &prefix.coloured } else { &prefix.plain });
         let mut lines = Vec::with_capacity(text.len() + prefix.len() * 8);
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            lines.extend_from_slice(prefix);
+            lines.extend_from_slice(prefix.as_bytes());
             lines.extend_from_slice(line);
         }
-        self.clear_live().await?;
-        match stream {
-            Stream::Out if !self.quiet_out => self.out.write(&lines).await?,
-            _ => self.err.write(&lines).await?,
-        }
+        output.write(&lines).await?;
         self.draw_live().await
     }
 
@@ -92,9 +121,6 @@ impl Screen {
     }
 
     async fn show_live(&mut self, state: &State) -> io::Result<()> {
-        if !self.err.is_terminal {
-            return Ok(());
-        }
         self.clear_live().await?;
         self.live = live_line(state);
         self.draw_live().await
@@ -112,7 +138,18 @@ impl Screen {
     }
 }
 
-/// Who runs now, and how much is done; short enough for one line of any terminal.
+/// Says something on stderr, unless whoever reads it takes longer than this.
+pub(super) fn say_in_time(text: &str, limit: Duration) {
+    let say = async {
+        let output = Output::new(io::stderr().as_fd(), false)?;
+        tokio::time::timeout(limit, output.write(text.as_bytes())).await?
+    };
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let _: io::Result<()> = runtime.block_on(say); // nobody reads, then
+    }
+}
+
+/// Who runs now, and how much is done.
 fn live_line(state: &State) -> Option<String> {
     if state.outcome.is_some() {
         return None;
@@ -126,8 +163,17 @@ fn live_line(state: &State) -> Option<String> {
         .map(|step| step.name.as_str())
         .collect();
     let who = if running.is_empty() { "nobody".to_owned() } else { running.join(", ") };
-    let line: String = format!("[{over}/{}] running: {who}", state.steps.len()).chars().take(78).collect();
-    Some(line)
+    let (before, after) = UNWRAPPED;
+    Some(format!("{before}[{over}/{}] running: {who}{after}", state.steps.len()))
+}
+
+/// The same terminal opened once more. A write to it waits until all was taken, however little that is at a time, so only one
+/// without waiting will do; and that mode must not become the shell's. `None`: it cannot be opened (another user's).
+fn reopen(terminal: BorrowedFd<'_>) -> Option<std::os::fd::OwnedFd> {
+    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    let mut options = File::options();
+    options.write(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    options.open(path).ok().map(Into::into)
 }
 
 /// A descriptor that is written without blocking this thread, and without changing the mode of a file that others share.
@@ -135,24 +181,27 @@ struct Output {
     file: std::os::fd::OwnedFd,
     /// `None`: a file, which is always ready.
     ready: Option<AsyncFd<std::os::fd::OwnedFd>>,
-    is_terminal: bool,
+    has_colours: bool,
 }
 
 impl Output {
-    fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let file = fd.try_clone_to_owned()?;
+    fn new(fd: BorrowedFd<'_>, has_colours: bool) -> io::Result<Self> {
+        let file = if fd.is_terminal() { reopen(fd) } else { None };
+        let file = file.map_or_else(|| fd.try_clone_to_owned(), Ok)?;
         // SAFETY: the descriptor is a copy of our own that the AsyncFd owns from here on.
         let ready = unsafe { AsyncFd::register_with_interest(file.try_clone()?, Interest::WRITABLE) };
-        Ok(Self { is_terminal: fd.is_terminal(), ready: ready.ok(), file })
+        Ok(Self { has_colours, ready: ready.ok(), file })
     }
 
-    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.wait().await?;
             let piece = &bytes[..bytes.len().min(PIECE)];
             match nix::unistd::write(&self.file, piece) {
                 Ok(written) => bytes = &bytes[written..],
-                Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
+                Err(Errno::EINTR) => {}
+                // There is room, but not enough for a newline: a terminal makes two characters of it (termios(3), ONLCR).
+                Err(Errno::EAGAIN) => tokio::time::sleep(FULL).await,
                 Err(errno) => return Err(errno.into()),
             }
         }

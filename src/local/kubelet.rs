@@ -27,6 +27,7 @@ use super::mounts::{self, MountError, Stage};
 use super::namespaces::{self, NamespaceError, Rights};
 use super::pod::{Container, LocalPod, Mount, VolumeKind};
 use super::sidecars::{Event, Sidecars};
+use super::watch::watch;
 use crate::volume::published::State;
 
 /// How long whoever reads may take for the last words of a pod that is killed. A reader that sleeps must not hold up an end
@@ -41,7 +42,7 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 pub enum Interrupt {
     /// Somebody asks for it: the first time for an orderly end, the second time for one at once.
     Asked,
-    /// Nobody reads any more what the containers say: an orderly end.
+    /// Nobody reads any more what the containers say, or can: an orderly end, however often it is said.
     Unread,
 }
 
@@ -120,6 +121,8 @@ pub struct Kubelet {
     running: HashMap<String, Pid>,
     /// Who waits to hear whether this container has failed.
     verdict: Option<(String, oneshot::Sender<bool>)>,
+    /// Whoever reads the messages wants to hear of the state, too.
+    has_news: bool,
     /// An orderly end was asked for; this is when those who were asked to end are killed.
     cancelled: Option<Instant>,
     /// The coordinator, which was dead then, has not been asked yet.
@@ -166,6 +169,7 @@ impl Kubelet {
             coordinator: None,
             running: HashMap::new(),
             verdict: None,
+            has_news: false,
             cancelled: None,
             owes_cancel: false,
             end: End { state: None, failed: Vec::new(), init_failed: None, never_began: false, killed: false },
@@ -184,12 +188,21 @@ impl Kubelet {
         volume_path(&self.directory, &self.pod.turns)
     }
 
+    /// Tells of each new state among the messages.
+    pub const fn tell_state(&mut self) {
+        self.has_news = true;
+    }
+
     /// Runs the pod to its end, whatever happens to it.
     ///
     /// # Errors
     /// When a process cannot be started at all. Nothing is left running then either.
     pub async fn run(mut self, interrupts: &mut Receiver<Interrupt>) -> Result<End, KubeletError> {
+        let news = self.has_news.then(|| tokio::spawn(watch(self.turns(), self.messages.clone())));
         let ran = self.run_all(interrupts).await;
+        if let Some(news) = news {
+            news.abort();
+        }
         let end = self.finish(interrupts).await;
         ran.map(|()| end)
     }

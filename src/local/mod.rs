@@ -18,6 +18,7 @@ pub mod namespaces;
 mod pod;
 mod root;
 mod sidecars;
+mod watch;
 mod wire;
 
 pub use kubelet::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS};

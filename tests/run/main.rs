@@ -9,3 +9,4 @@ mod output;
 mod pod;
 mod pods;
 mod refused;
+mod terminal;
