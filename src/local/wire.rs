@@ -41,6 +41,9 @@ const CONTAINER_FIELDS: [&str; 13] = [
     "ports",
 ];
 
+/// Fields of a mount that are honoured.
+const MOUNT_FIELDS: [&str; 5] = ["name", "mountPath", "subPath", "subPathExpr", "readOnly"];
+
 /// Pod fields that are honoured, or mean nothing on one machine.
 const POD_FIELDS: [&str; 9] = [
     "containers",
@@ -89,6 +92,7 @@ impl Wiring<'_> {
     fn pod(&mut self, checked: &Checked) -> LocalPod {
         let spec = &self.manifest.spec;
         self.name_unhonoured(spec, &POD_FIELDS, "this pod");
+        self.name_unhonoured_in(spec, "securityContext", &["runAsUser", "runAsGroup"], "this pod's securityContext");
         let mut volumes: Vec<Volume> = items(spec, "volumes").iter().filter_map(|volume| self.volume(volume)).collect();
         let mut init_containers: Vec<Container> =
             items(spec, "initContainers").iter().filter_map(|node| self.container(node, true)).collect();
@@ -169,10 +173,21 @@ impl Wiring<'_> {
     fn volume(&mut self, node: &Node) -> Option<Volume> {
         let name = self.text(node, "name")?;
         let source = node.entries()?.iter().find(|entry| entry.key != "name");
+        let is_in_memory = |value: &Node| value.get("medium").and_then(Node::as_str) == Some("Memory");
+        if let Some(source) = source {
+            let known: &[&str] = match source.key.as_str() {
+                "emptyDir" if is_in_memory(&source.value) => &["medium", "sizeLimit"],
+                "emptyDir" => &["medium"],
+                _ => &["path"],
+            };
+            if matches!(source.key.as_str(), "emptyDir" | "hostPath") {
+                self.name_unhonoured(&source.value, known, &format!("volume {name}"));
+            }
+        }
         let kind = match source.map(|entry| (entry.key.as_str(), &entry.value)) {
             None => VolumeKind::EmptyDir { in_memory: false, size: None },
             Some(("emptyDir", value)) => VolumeKind::EmptyDir {
-                in_memory: value.get("medium").and_then(Node::as_str) == Some("Memory"),
+                in_memory: is_in_memory(value),
                 size: value.get("sizeLimit").and_then(Node::as_str).and_then(bytes),
             },
             Some(("hostPath", value)) => VolumeKind::HostPath(PathBuf::from(self.text(value, "path")?)),
@@ -197,6 +212,8 @@ impl Wiring<'_> {
         }
         self.refuse_lifecycle(node);
         self.name_unhonoured(node, &CONTAINER_FIELDS, &format!("container {name}"));
+        let whose = format!("the securityContext of container {name}");
+        self.name_unhonoured_in(node, "securityContext", &["runAsUser", "runAsGroup"], &whose);
         let env = self.environment(node);
         let program = self.program(node, &name, &env)?;
         let is_sidecar = is_init && node.get("restartPolicy").and_then(Node::as_str) == Some("Always");
@@ -297,7 +314,15 @@ impl Wiring<'_> {
                 .error(node.span, "mountPath is an absolute path, and subPath one inside the volume (without `..`)");
             return None;
         }
-        let read_only = matches!(node.get("readOnly").and_then(Node::typed), Some(Typed::Bool(true)));
+        self.name_unhonoured(node, &MOUNT_FIELDS, &format!("a mount of volume {volume}"));
+        let read_only = match node.get("readOnly").map(|read_only| (read_only, read_only.typed())) {
+            None => false,
+            Some((_, Some(Typed::Bool(read_only)))) => read_only,
+            Some((wrong, _)) => {
+                self.reporter.error(wrong.span, format!("readOnly is true or false, not {}", wrong.describe()));
+                return None;
+            }
+        };
         Some(Mount { volume, path, sub_path, read_only })
     }
 
@@ -322,6 +347,12 @@ impl Wiring<'_> {
             self.reporter
                 .error(entry.key_span, "podturn run has no lifecycle hooks yet")
                 .help("what a postStart hook does can be the beginning of the command, or a step of its own");
+        }
+    }
+
+    fn name_unhonoured_in(&mut self, node: &Node, key: &str, known: &[&str], whose: &str) {
+        if let Some(inner) = node.get(key) {
+            self.name_unhonoured(inner, known, whose);
         }
     }
 
