@@ -1,6 +1,7 @@
 //! `podturn run`: a pod with a plan, here and now, without a cluster.
 
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -107,10 +108,12 @@ struct Directory {
 
 impl Directory {
     fn make(name: &str, keep: bool) -> std::io::Result<Self> {
-        let place = std::env::temp_dir();
+        let place = std::env::temp_dir().canonicalize()?;
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(0o700); // a pod's volumes are open to all of its users, and to nobody else of this machine
         for number in 0..1000 {
             let path = place.join(format!("podturn-{name}-{}-{number}", std::process::id()));
-            match std::fs::create_dir(&path) {
+            match private.create(&path) {
                 Ok(()) => return Ok(Self { path, keep }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

@@ -22,6 +22,8 @@ use super::root::{self, Root};
 pub struct Spec {
     /// An empty directory to build the root on.
     pub scratch: PathBuf,
+    /// The directory of the run, which holds the volumes and more of every container: nothing of it is seen in the root.
+    pub hidden: PathBuf,
     /// What is mounted in it, in this order.
     pub mounts: Vec<Bind>,
     /// What to run.
@@ -92,7 +94,7 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
         .map_err(EnterError::Spec)?;
     let own: OwnedFd = File::open("/proc/self/exe").map_err(EnterError::Spec)?.into();
     unshare(CloneFlags::CLONE_NEWNS).stage(|| "making a mount namespace".to_owned())?;
-    let root = Root::build(&spec.scratch)?;
+    let root = Root::build(&spec.scratch, &spec.hidden)?;
     for bind in &spec.mounts {
         root.bind(bind)?;
     }

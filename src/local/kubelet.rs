@@ -448,6 +448,7 @@ impl Kubelet {
         }
         let spec = Spec {
             scratch,
+            hidden: self.directory.clone(),
             mounts,
             program: container.program.clone(),
             env,

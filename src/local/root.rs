@@ -27,14 +27,15 @@ pub(super) struct Root {
 
 impl Root {
     /// Builds a root on an empty directory, in the mount namespace of this process alone.
-    pub(super) fn build(scratch: &Path) -> Result<Self, MountError> {
+    pub(super) fn build(scratch: &Path, hidden: &Path) -> Result<Self, MountError> {
         mounts::keep_to_ourselves().stage(|| "separating its mounts".to_owned())?;
         mounts::tmpfs(scratch, 0o755, None).stage(|| format!("mounting a tmpfs at {}", scratch.display()))?;
         let path = scratch.join("root");
         for directory in ["root", "upper", "work"] {
             fs::create_dir(scratch.join(directory)).stage(|| format!("making {directory}"))?;
         }
-        let below = mount_points();
+        let mut below = mount_points();
+        below.retain(|point| !point.starts_with(hidden));
         let entries = fs::read_dir("/").stage(|| "reading the root directory".to_owned())?;
         for entry in entries.flatten() {
             add_top(scratch, &entry, &below)?;
@@ -42,6 +43,7 @@ impl Root {
         add_run(&path)?;
         add_devices(&path.join("dev"))?;
         add_tmpfs(&path.join("tmp"), 0o1777)?;
+        hide(hidden, &path)?;
         let file = File::open(&path).stage(|| "opening the new root".to_owned())?.into();
         let root = Self { path, file };
         root.add_proc()?;
@@ -135,6 +137,15 @@ fn copy_mode(from: &Path, to: &Path) {
     if let Ok(meta) = fs::metadata(from) {
         let _ = fs::set_permissions(to, meta.permissions());
     }
+}
+
+/// Covers a directory, if it is seen in the new root.
+fn hide(directory: &Path, root: &Path) -> Result<(), MountError> {
+    let inside = root.join(directory.strip_prefix("/").unwrap_or(directory));
+    if !inside.is_dir() {
+        return Ok(());
+    }
+    mounts::tmpfs(&inside, 0o700, Some(0)).stage(|| format!("hiding {}", directory.display()))
 }
 
 fn add_tmpfs(target: &Path, mode: u32) -> Result<(), MountError> {

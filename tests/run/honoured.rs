@@ -1,6 +1,7 @@
 //! What a manifest says of its containers, as the containers find it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
 use serde_json::json;
@@ -113,15 +114,33 @@ fn what_is_written_elsewhere_is_forgotten() {
 
 #[test]
 fn a_step_sees_its_own_mailbox_and_can_write_to_its_out_only() {
-    let place = Place::new();
     let script = "ls /podturn /podturn/steps; for half in in out; do touch /podturn/steps/a/$half/mine && echo wrote to $half; \
-                  done; find / -xdev -name turn.json -o -name journal.jsonl 2>/dev/null; \
-                  find $WHERE -name turn.json -o -name journal.jsonl -o -name spec.json";
-    let mut pod = place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", script), ("b", "")]);
-    pod["spec"]["containers"][0]["env"] = json!([{ "name": "WHERE", "value": place.path("tmp") }]);
-    let ended = place.run(&pod, &[]);
-    assert_eq!(ended.said("a"), ["/podturn:", "steps", "", "/podturn/steps:", "a", "wrote to out"], "{}", ended.all());
-    assert!(ended.said_on_stderr("a").iter().any(|line| line.contains("Read-only file system")), "{}", ended.all());
+                  done; ls -A $WHERE/* && find $WHERE -name journal.jsonl";
+    // Files for a time may lie where a container has its own, or where it sees the machine's.
+    for place in [Place::new(), Place::new_in(env!("CARGO_TARGET_TMPDIR").as_ref())] {
+        let mut pod = place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", script), ("b", "")]);
+        pod["spec"]["containers"][0]["env"] = json!([{ "name": "WHERE", "value": place.path("tmp") }]);
+        let ended = place.run(&pod, &[]);
+        assert_eq!(
+            ended.said("a"),
+            ["/podturn:", "steps", "", "/podturn/steps:", "a", "wrote to out"],
+            "{}",
+            ended.all()
+        );
+        assert!(ended.said_on_stderr("a").iter().any(|line| line.contains("Read-only file system")), "{}", ended.all());
+    }
+}
+
+#[test]
+fn a_runs_directory_is_closed_to_other_users() {
+    let place = Place::new();
+    place.gate("gate");
+    let mut run = place.start(&place.pod("steps: [a]", &[("a", "echo begun; read _ < /notes/gate")]), &[]);
+    run.wait_said("a", "begun");
+    let mode = |path: &std::path::PathBuf| fs::metadata(path).expect("it is there").mode() & 0o777;
+    assert_eq!(place.left().iter().map(mode).collect::<Vec<_>>(), [0o700]);
+    let _gate = place.open_gate("gate");
+    assert_eq!(run.end().code, 0);
 }
 
 #[test]

@@ -40,7 +40,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let root = TempDir::new().expect("a directory for temporary files");
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    pub(crate) fn new_in(parent: &Path) -> Self {
+        let root = TempDir::new_in(parent).expect("a directory for temporary files");
         for name in ["notes", "tmp"] {
             fs::create_dir(root.path().join(name)).expect("a fresh directory");
         }
