@@ -57,12 +57,16 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(diagnostics) => return input::refuse(&diagnostics),
     };
-    let directory = match Directory::make(&pod.name, arguments.keep) {
+    let directory = match Directory::make(arguments.keep) {
         Ok(directory) => directory,
         Err(error) => return podturn_failed(&error),
     };
     match run_in(pod, arguments, &directory) {
         Ok(end) => tell(&end, arguments.json),
+        Err(error @ KubeletError::NoHostPath(..)) => {
+            say(&format!("error: {error}\n  help: make it first; nothing was started\n"));
+            ExitCode::from(input::BAD_INPUT)
+        }
         Err(error) => podturn_failed(&error),
     }
 }
@@ -107,12 +111,12 @@ struct Directory {
 }
 
 impl Directory {
-    fn make(name: &str, keep: bool) -> std::io::Result<Self> {
+    fn make(keep: bool) -> std::io::Result<Self> {
         let place = std::env::temp_dir().canonicalize()?;
         let mut private = std::fs::DirBuilder::new();
         private.mode(0o700); // a pod's volumes are open to all of its users, and to nobody else of this machine
         for number in 0..1000 {
-            let path = place.join(format!("podturn-{name}-{}-{number}", std::process::id()));
+            let path = place.join(format!("podturn-run-{}-{number}", std::process::id()));
             match private.create(&path) {
                 Ok(()) => return Ok(Self { path, keep }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -129,3 +129,15 @@ fn a_background_process_with_the_output_in_hand_holds_nobody_up() {
     let ended = place.run(&pod, &[]);
     assert_eq!((ended.code, ended.said("a"), ended.said("b")), (0, vec!["left"], vec!["after"]), "{}", ended.all());
 }
+
+#[test]
+fn a_path_that_this_machine_does_not_have_is_refused_before_anything_runs() {
+    let place = Place::new();
+    let mut pod = place.pod("steps: [a]", &[("a", "echo never")]);
+    add(&mut pod["spec"]["volumes"], json!({ "name": "source", "hostPath": { "path": "/nowhere/at/all" } }));
+    pod["spec"]["initContainers"] = json!([container("first", "echo never")]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!((ended.code, ended.out.len()), (2, 0), "{}", ended.all());
+    assert_eq!(ended.err[0], "error: volume source: this machine has no /nowhere/at/all", "{}", ended.all());
+    assert!(place.left().is_empty(), "{:?}", place.left());
+}
