@@ -1,7 +1,7 @@
 //! Pods of every form: sidecars, templates, stdin, wired by hand.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -139,5 +139,22 @@ fn a_path_that_this_machine_does_not_have_is_refused_before_anything_runs() {
     let ended = place.run(&pod, &[]);
     assert_eq!((ended.code, ended.out.len()), (2, 0), "{}", ended.all());
     assert_eq!(ended.err[0], "error: volume source: this machine has no /nowhere/at/all", "{}", ended.all());
+    assert!(place.left().is_empty(), "{:?}", place.left());
+}
+
+/// In a user namespace that allows no further one, without the rights of its root: as on a machine that forbids them.
+#[test]
+fn where_user_namespaces_are_forbidden_it_says_what_to_allow() {
+    let place = Place::new();
+    let run = place.command(&place.write(&place.pod("steps: [a]", &[("a", "echo never")])), &[]);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c"]);
+    command.arg("echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all \"$@\"");
+    command.arg("sh").arg(run.get_program()).args(run.get_args()).env("TMPDIR", place.path("tmp"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = Place::start_command(command).end();
+    assert_eq!((ended.code, ended.out.len()), (125, 0), "{}", ended.all());
+    let told = ended.err.join("\n");
+    assert!(told.contains("Allow it with `sysctl user.max_user_namespaces=15000` (as root)"), "{told}");
     assert!(place.left().is_empty(), "{:?}", place.left());
 }
