@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{Gid, Uid, chdir, execve, fexecve, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Spec {
     pub scratch: PathBuf,
     /// The directory of the run, which holds the volumes and more of every container: nothing of it is seen in the root.
     pub hidden: PathBuf,
+    /// How many files a process may have open unless it asks for more: podturn itself needs many.
+    pub open_files: u64,
     /// What is mounted in it, in this order.
     pub mounts: Vec<Bind>,
     /// What to run.
@@ -103,6 +106,8 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
     chdir(&spec.working_dir).stage(|| format!("changing directory to {}", spec.working_dir.display()))?;
     become_user(&spec)?;
     clean_slate(&spec.program);
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).stage(|| "reading its limits".to_owned())?;
+    setrlimit(Resource::RLIMIT_NOFILE, spec.open_files, most).stage(|| "setting its limits".to_owned())?;
     close_inherited().map_err(EnterError::Spec)?;
     Err(execute(&spec, &own))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::wait;
 use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid};
@@ -110,6 +111,8 @@ pub struct Kubelet {
     /// Where everything of the run lies, on the disk.
     directory: PathBuf,
     rights: Rights,
+    /// The limit of open files that this process was started with, which is the containers' too.
+    open_files: u64,
     /// The process that holds the pod's process namespace: its end is the end of all of them.
     pause: Pid,
     /// Its end is the end of that process.
@@ -154,6 +157,7 @@ impl Kubelet {
                 VolumeKind::HostPath(_) | VolumeKind::EmptyDir { .. } => {}
             }
         }
+        let open_files = raise_open_files().map_err(system("raising the limit of open files"))?;
         let rights = namespaces::enter(&pod.name)?;
         make_volumes(&pod, directory)?;
         namespaces::enclose_children()?;
@@ -162,6 +166,7 @@ impl Kubelet {
             pod,
             directory: directory.to_owned(),
             rights,
+            open_files,
             pause,
             _leash: leash,
             messages,
@@ -449,6 +454,7 @@ impl Kubelet {
         let spec = Spec {
             scratch,
             hidden: self.directory.clone(),
+            open_files: self.open_files,
             mounts,
             program: container.program.clone(),
             env,
@@ -540,6 +546,13 @@ fn make_volumes(pod: &LocalPod, directory: &Path) -> Result<(), KubeletError> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).stage(stage)?;
     }
     Ok(())
+}
+
+/// Each container takes three files here. Returns what the limit was.
+fn raise_open_files() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(soft)
 }
 
 /// Starts the first process of the pod's process namespace. It does nothing but take the ends of orphans; when it ends, or

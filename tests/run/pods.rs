@@ -158,3 +158,19 @@ fn where_user_namespaces_are_forbidden_it_says_what_to_allow() {
     assert!(told.contains("Allow it with `sysctl user.max_user_namespaces=15000` (as root)"), "{told}");
     assert!(place.left().is_empty(), "{:?}", place.left());
 }
+
+/// podturn has three files open for each container, and needs more of them than a process may have by default; what a
+/// container may have is not changed by that.
+#[test]
+fn a_pod_may_be_wider_than_the_limit_of_open_files() {
+    let place = Place::new();
+    let names: Vec<String> = (0..12).map(|number| format!("s{number}")).collect();
+    let steps: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "ulimit -Sn")).collect();
+    let run = place.command(&place.write(&place.pod("sequential", &steps)), &[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 32; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    command.env("TMPDIR", place.path("tmp"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = Place::start_command(command).end();
+    assert_eq!((ended.code, ended.said("s11")), (0, vec!["32"]), "{}", ended.all());
+}
