@@ -35,6 +35,7 @@ pub(super) struct Arguments {
 
 /// Coordinates until the end, and prints the table.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    process::set_umask();
     start_log();
     if let Err(error) = process::make_non_dumpable() {
         tracing::warn!("this process can be looked into by others of its user: {error}");

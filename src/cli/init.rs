@@ -42,6 +42,7 @@ enum DurabilityName {
 
 /// Prints one line on stdout, or what is wrong on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    process::set_umask();
     let (checked, facts) = match load(arguments) {
         Ok(loaded) => loaded,
         Err(diagnostics) => return input::refuse(&diagnostics),

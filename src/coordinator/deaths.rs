@@ -49,7 +49,11 @@ impl<W: World> Coordinator<W> {
         self.read(step);
         let present = self.seats[step.index()].told.present();
         if let Some(instance) = instance.filter(|instance| present == Some(*instance)) {
-            self.bury(step, instance);
+            if self.state.phase(step).is_end() {
+                self.lose(step, instance, false); // it was judged by its report, and nothing of it begins again
+            } else {
+                self.bury(step, instance);
+            }
         }
     }
 

@@ -18,6 +18,11 @@ pub fn make_non_dumpable() -> std::io::Result<()> {
     Ok(nix::sys::prctl::set_dumpable(false)?)
 }
 
+/// Takes the umask of whoever started this process away: turns have to be readable for the users of all steps (umask(2)).
+pub fn set_umask() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+}
+
 /// Raises the limit of open files as far as that is allowed: each step takes three of them.
 ///
 /// # Errors

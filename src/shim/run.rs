@@ -44,6 +44,7 @@ pub fn run(sys: &mut impl Sys) -> u8 {
         parked: false,
         own_code: None,
         oom_before: None,
+        oom_before_is_old: false,
     };
     let End(code) = match shim.arrive() {
         Ok(()) => shim.serve(),
@@ -80,6 +81,8 @@ struct Shim<'a, S> {
     own_code: Option<u8>,
     /// The out-of-memory counter before the command was started.
     oom_before: Option<u64>,
+    /// An attempt has run since that was read.
+    oom_before_is_old: bool,
 }
 
 impl<S: Sys> Shim<'_, S> {
@@ -271,6 +274,10 @@ impl<S: Sys> Shim<'_, S> {
             Some(turn) if turn.attempt == Some(attempt) => turn,
             _ => return self.ended(Exit::NotStarted, false, Usage::default()),
         };
+        if self.oom_before_is_old {
+            // Only before a retry: on the way from one step to the next nobody has to wait for it.
+            (self.oom_before, self.oom_before_is_old) = (self.sys.oom_kills(), false);
+        }
         match self.sys.start(attempt) {
             Ok(()) => {
                 self.running = Some(Running::new(attempt, started_at, &turn));
@@ -312,11 +319,8 @@ impl<S: Sys> Shim<'_, S> {
         self.held = None;
         self.own_code = Some(if running.timed_out { exit::TIMED_OUT } else { exit.code() });
         self.ended(exit, running.timed_out, usage)?;
-        self.obey()?; // S8
-        if self.running.is_none() {
-            self.oom_before = self.sys.oom_kills();
-        }
-        Ok(())
+        self.oom_before_is_old = true;
+        self.obey() // S8
     }
 
     // --- signals ---

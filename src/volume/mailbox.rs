@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use podturn_turn::StepId;
 use podturn_wire::{REPORT_MAX, Report, TURN_MAX, Turn, WireError, names};
@@ -159,7 +159,6 @@ impl Mailboxes {
         let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o644);
         let mut file = File::from(openat(&self.steps, path.as_c_str(), flags, mode)?);
-        fchmod(&file, mode)?; // whatever the umask: the step's user has to read it
         file.write_all(bytes)?;
         if self.durability == Durability::Node {
             file.sync_data()?;
@@ -186,11 +185,14 @@ fn read_regular(fd: OwnedFd, buffer: &mut [u8]) -> Result<usize, Spoilt> {
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(Spoilt::NotAFile);
     }
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     let mut file = File::from(fd);
     let mut length = 0;
     while length < buffer.len() {
         match file.read(&mut buffer[length..]) {
             Ok(0) => return Ok(length),
+            // Nobody writes to a file after it was renamed in; who does all the same has a torn one.
+            Ok(read) if length + read == size => return Ok(size),
             Ok(read) => length += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Spoilt::Unreadable(error)),
