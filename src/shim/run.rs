@@ -272,7 +272,10 @@ impl<S: Sys> Shim<'_, S> {
         self.write()?; // begun; if that fails, nothing is started
         let turn = match self.read_turn() {
             Some(turn) if turn.attempt == Some(attempt) => turn,
-            _ => return self.ended(Exit::NotStarted, false, Usage::default()),
+            _ => {
+                let at = self.sys.now();
+                return self.ended(at, Exit::NotStarted, false, Usage::default());
+            }
         };
         if self.oom_before_is_old {
             // Only before a retry: on the way from one step to the next nobody has to wait for it.
@@ -292,12 +295,12 @@ impl<S: Sys> Shim<'_, S> {
         self.sys.say(words::not_started(stage, errno).as_str());
         let exit = Exit::StartError { stage, errno: errno.0 };
         self.own_code = Some(exit.code());
-        self.ended(exit, false, Usage::default())
+        let at = self.sys.now();
+        self.ended(at, exit, false, Usage::default())
     }
 
     /// S7.
-    fn ended(&mut self, exit: Exit, timed_out: bool, usage: Usage) -> Result<(), End> {
-        let at = self.sys.now();
+    fn ended(&mut self, at: u64, exit: Exit, timed_out: bool, usage: Usage) -> Result<(), End> {
         self.mailbox.report.ended = Some(Ended { at, exit, timed_out, usage });
         self.publish()
     }
@@ -306,6 +309,7 @@ impl<S: Sys> Shim<'_, S> {
     fn handle_child(&mut self) -> Result<(), End> {
         let Some((exit, usage)) = self.sys.reap().command else { return Ok(()) };
         let Some(running) = self.running.take() else { return Ok(()) };
+        let at = self.sys.now(); // what it left behind may take long to end, and is not its time
         let exit = match exit {
             Exit::Signal { number: signals::KILL, .. } => {
                 let oom = self.oom_before.is_some_and(|before| self.sys.oom_kills().is_some_and(|now| now > before));
@@ -318,7 +322,7 @@ impl<S: Sys> Shim<'_, S> {
         }
         self.held = None;
         self.own_code = Some(if running.timed_out { exit::TIMED_OUT } else { exit.code() });
-        self.ended(exit, running.timed_out, usage)?;
+        self.ended(at, exit, running.timed_out, usage)?;
         self.oom_before_is_old = true;
         self.obey() // S8
     }
