@@ -41,6 +41,8 @@ struct Record {
     /// Whose end is in the journal.
     told: BTreeSet<(InstanceId, u32)>,
     arrivals: BTreeSet<InstanceId>,
+    /// Whose process is in the journal. Who was dead before a coordinator could look has no tree that anybody could name.
+    known: BTreeSet<InstanceId>,
     /// Somebody outside stopped it, or it stood still for longer than anybody waits.
     was_stopped: bool,
     was_deaf: bool,
@@ -166,7 +168,12 @@ impl Pod {
 
     /// It starts a command.
     pub(crate) fn judge_start(&mut self, step: usize, shim: usize, attempt: u32) {
-        if !self.of_attempts(step).is_empty() {
+        let record = self.record(step);
+        // What nobody could name, nobody could wait for.
+        let could_be_seen =
+            |shim: usize| record.instance_of(shim).is_none_or(|instance| record.known.contains(&instance));
+        let is_beside = self.of_attempts(step).into_iter().any(|left| could_be_seen(self.processes[left].shim));
+        if is_beside {
             self.object(step, format!("attempt {attempt} starts beside what an earlier one has left"));
         }
         if let Some(missing) = self.missing_dependency(step) {
@@ -290,6 +297,7 @@ impl Pod {
                 self.record_mut(step).arrivals.insert(instance);
             }
             Kind::Ended { instance, attempt, .. } => drop(self.record_mut(step).told.insert((instance, attempt))),
+            Kind::Connected { instance, .. } => drop(self.record_mut(step).known.insert(instance)),
             Kind::Lost { instance, survivors, .. } => {
                 self.record_mut(step).survivors |= survivors;
                 self.judge_loss(step, instance, survivors);
@@ -311,7 +319,7 @@ impl Pod {
         let record = self.record(step);
         let Some(shim) = record.process_of(instance) else { return self.object(step, "lost, who never was") };
         let lives = self.exists(shim) || !self.descendants(shim).is_empty();
-        let is_seen = self.case.visible && !record.was_deaf;
+        let is_seen = self.case.visible && !record.was_deaf && record.known.contains(&instance);
         // A step that has ended is told no more, and a step without an attempt leaves nothing.
         if lives && !survivors && is_seen && !self.judge.state.phase(id(step)).is_end() {
             return self.object(step, "its shim counts as lost, and something of it lives");
