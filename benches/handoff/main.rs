@@ -101,7 +101,7 @@ fn print_idle(ground: &Ground) {
 fn print_sizes(ground: &Ground) {
     let pod = Pod::start(ground.memory.path(), "steps:\n  s0: {}\n", 1);
     let shim = pod.volume.join("steps/s0/in/podturn-shim");
-    let image = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/podturn.tar");
+    let image = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/podturn");
     let table = Table::begin(&["size", "bytes"]);
     for (name, path) in [("shim", shim), ("podturn", env!("CARGO_BIN_EXE_podturn").into()), ("image", image)] {
         let size = std::fs::metadata(&path).map(|metadata| metadata.len().to_string());
