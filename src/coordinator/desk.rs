@@ -432,21 +432,24 @@ impl<W: World> Coordinator<W> {
     /// being pulled) would find nobody, so they are waited for, but not longer than a step that is due.
     pub fn finished_for_good(&mut self) -> Option<Outcome> {
         let outcome = self.finished()?;
-        let is_awaited = |(index, seat): &(usize, &Seat)| {
-            !seat.told.has_arrived() && self.state.reason(StepId(*index as u32)) != Some(Reason::NeverArrived)
-        };
-        let awaited = self.seats.iter().enumerate().filter(is_awaited);
-        let awaited: Vec<StepId> = awaited.map(|(index, _)| StepId(index as u32)).collect();
-        if awaited.is_empty() {
-            return Some(outcome);
+        let absent = self.seats.iter().enumerate().filter(|(_, seat)| !seat.told.has_arrived());
+        let absent: Vec<StepId> = absent.map(|(index, _)| StepId(index as u32)).collect();
+        let is_awaited = |step: &StepId| self.state.reason(*step) != Some(Reason::NeverArrived);
+        if absent.iter().any(is_awaited) {
+            let now = self.world.now();
+            self.last_call().filter(|at| *at <= now)?;
         }
-        let now = self.world.now();
-        self.last_call().filter(|at| *at <= now)?;
-        for step in awaited {
+        for step in absent {
             self.read(step); // as before `NeverArrived` (rule C11): its ring may be unread
             self.rearm(step);
         }
         self.queue.is_empty().then_some(outcome)
+    }
+
+    /// Whether something was told that [`Coordinator::settle`] has not acted on yet.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// When [`Coordinator::finished_for_good`] stops waiting for containers that never came.

@@ -211,6 +211,9 @@ impl<'a> Server<'a> {
                 let state = self.publish();
                 return Ok(Finished { outcome, state, placement: self.placement });
             }
+            if self.coordinator.has_news() {
+                continue; // somebody has come at the last moment
+            }
             self.set_clock()?;
             self.wait(&mut terminate, &mut interrupt).await?;
         }

@@ -327,6 +327,9 @@ impl Pod {
         if self.exists(shim) && is_seen {
             return self.object(step, "its shim counts as lost, and lives");
         }
+        if self.judge.state.phase(id(step)).is_end() {
+            return; // it was judged before, and what it says now changes nothing
+        }
         let record = self.record(step);
         let is_unread = |deed: &&Deed| {
             deed.instance == instance && deed.reported.is_some() && !record.told.contains(&(instance, deed.attempt))
