@@ -11,7 +11,7 @@ use podturn_wire::names;
 use super::expand::expand;
 use super::pod::{Container, LocalPod, Mount, Program, Volume, VolumeKind};
 use crate::plan::diagnostic::quote;
-use crate::plan::yaml::{Node, Typed};
+use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{Checked, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, Span};
 
 /// The name of podturn's own containers, and of its volume: no step can have it in a pod that podturn wires.
@@ -111,7 +111,7 @@ impl Wiring<'_> {
             PODTURN.to_owned()
         };
         LocalPod {
-            name: self.manifest.name.clone(),
+            name: self.host_name(),
             grace_seconds: self.facts.termination_grace_period_seconds,
             volumes,
             init_containers,
@@ -211,6 +211,9 @@ impl Wiring<'_> {
             return None;
         }
         self.refuse_lifecycle(node);
+        if !is_init {
+            self.refuse_restarts(node);
+        }
         self.name_unhonoured(node, &CONTAINER_FIELDS, &format!("container {name}"));
         let whose = format!("the securityContext of container {name}");
         self.name_unhonoured_in(node, "securityContext", &["runAsUser", "runAsGroup"], &whose);
@@ -256,7 +259,7 @@ impl Wiring<'_> {
 
     fn environment(&mut self, node: &Node) -> Vec<(String, String)> {
         let mut env: Vec<(String, String)> =
-            vec![("PATH".to_owned(), PATH.to_owned()), ("HOSTNAME".to_owned(), self.manifest.name.clone())];
+            vec![("PATH".to_owned(), PATH.to_owned()), ("HOSTNAME".to_owned(), self.host_name())];
         if let Some(entry) = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "envFrom")) {
             self.reporter
                 .error(entry.key_span, "podturn run knows no ConfigMap and no Secret")
@@ -339,7 +342,26 @@ impl Wiring<'_> {
         }
     }
 
+    fn host_name(&self) -> String {
+        let own = self.manifest.spec.get("hostname").and_then(Node::as_str);
+        own.unwrap_or(&self.manifest.name).to_owned()
+    }
+
     // --- what cannot be ---
+
+    /// A container that is started again would never let its pod end here.
+    fn refuse_restarts(&mut self, node: &Node) {
+        let restarts = |entry: &&Entry| match entry.key.as_str() {
+            "restartPolicy" => entry.value.as_str() != Some("Never"),
+            "restartPolicyRules" => entry.value.items().is_some_and(|rules| !rules.is_empty()),
+            _ => false,
+        };
+        for entry in node.entries().into_iter().flatten().filter(restarts) {
+            self.reporter
+                .error(entry.key_span, format!("podturn run starts no container again, so it has no {}", entry.key))
+                .help("`retry` at the step tries its command again, in the same container");
+        }
+    }
 
     fn refuse_lifecycle(&mut self, node: &Node) {
         let entry = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "lifecycle"));
@@ -359,8 +381,10 @@ impl Wiring<'_> {
     fn name_unhonoured(&mut self, node: &Node, known: &[&str], whose: &str) {
         let others = node.entries().into_iter().flatten();
         let others: Vec<_> = others.filter(|entry| !known.contains(&entry.key.as_str())).collect();
-        let others: Vec<_> =
-            others.into_iter().filter(|entry| !matches!(entry.key.as_str(), "lifecycle" | "envFrom")).collect();
+        let others: Vec<_> = others
+            .into_iter()
+            .filter(|entry| !matches!(entry.key.as_str(), "lifecycle" | "envFrom" | "restartPolicyRules"))
+            .collect();
         if let Some(first) = others.first() {
             let names: Vec<&str> = others.iter().map(|entry| entry.key.as_str()).collect();
             self.reporter
