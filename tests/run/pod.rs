@@ -144,7 +144,10 @@ impl Place {
     pub(crate) fn command(&self, file: &Path, arguments: &[&str]) -> Command {
         let own = self.path("podturn");
         let mut command = Command::new(if own.exists() { own.as_path() } else { Path::new(PODTURN) });
-        command.arg("run").args(arguments).arg(file).env("TMPDIR", self.path("tmp")).env_remove("CLICOLOR_FORCE");
+        command.arg("run").args(arguments).arg(file).env("TMPDIR", self.path("tmp"));
+        for name in ["CLICOLOR_FORCE", "CI"] {
+            command.env_remove(name); // either would allow colours where the terminal does not
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
