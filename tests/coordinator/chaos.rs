@@ -202,10 +202,14 @@ fn is_over(pod: &Pod) -> bool {
 
 fn rounds(restarts: bool) {
     let first = std::env::var("PODTURN_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = first.map_or(1..=ROUNDS, |seed| seed..=seed);
+    // How many kills fit into a round hangs on the machine's speed: more rounds than `ROUNDS` where they were too few.
+    let seeds = first.map_or(1..=4 * ROUNDS, |seed| seed..=seed);
     let is_replay = first.is_some();
     let mut kills = 0;
     for seed in seeds {
+        if seed > ROUNDS && kills >= KILLS {
+            break;
+        }
         let (mut round, steps) = Round::new(seed, restarts);
         round.pod.coordinate();
         round.pod.start_all();
@@ -215,7 +219,7 @@ fn rounds(restarts: bool) {
         }
         kills += round.kills;
     }
-    println!("{kills} kills in {ROUNDS} rounds, all plans ended as they should (restarts: {restarts})");
+    println!("{kills} kills, all plans ended as they should (restarts: {restarts})");
     assert!(is_replay || kills >= KILLS, "only {kills} kills");
 }
 
