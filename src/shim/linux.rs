@@ -210,7 +210,7 @@ impl Sys for Linux {
     fn write_report(&mut self, report: &[u8]) -> Result<(), Errno> {
         let temporary = c".report.json.new";
         self.write_aside(report, temporary)?;
-        calls::rename_at(self.outbox, temporary, c"report.json")
+        calls::replace_at(self.outbox, temporary, c"report.json")
     }
 
     fn clear_outputs(&mut self) -> Result<(), Errno> {

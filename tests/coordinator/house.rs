@@ -66,14 +66,15 @@ fn a_shim_of_the_run_before_takes_no_part_in_the_next() {
 /// The shim replaces what its command left in the report's place.
 const UNHARMED: &str = "Succeeded Completed";
 
-/// Whatever a step makes of its `out/`, the others run as always. Where its shim cannot write there any more it ends with
-/// 125, and its death is told.
+/// Whatever a step makes of its `out/`, the others run as always. Where its shim cannot write there any more, here because
+/// of a directory under the name that reports are written under, it ends with 125, and its death is told.
 #[test]
 fn a_step_that_spoils_its_own_mailbox_harms_nobody_else() {
     let tricks = [
         ("link", UNHARMED, "rm -f $M/report.json; ln -s /etc/passwd $M/report.json"),
         ("fifo", UNHARMED, "rm -f $M/report.json; mkfifo $M/report.json"),
-        ("directory", "Failed ShimLost", "rm -f $M/report.json; mkdir -p $M/report.json/x"),
+        ("directory", UNHARMED, "rm -f $M/report.json; mkdir -p $M/report.json/x"),
+        ("occupied", "Failed ShimLost", "mkdir -p $M/.report.json.new/x"),
         ("huge", UNHARMED, "head -c 3000000 /dev/zero > $M/report.json"),
         ("torn", UNHARMED, "head -c 40 $M/report.json > $M/half; mv $M/half $M/report.json"),
         ("foreign", UNHARMED, "echo '{\"version\":1,\"run\":\"00000000000000ff\"}' > $M/report.json"),
@@ -145,6 +146,9 @@ fn a_volume_that_is_full_ends_the_run() {
         pod.wait_until("test's answer to its turn", || {
             fs::read_to_string(&answer).is_ok_and(|report| report.contains("\"turn\":1"))
         });
+        // The room of the report before is given back after the new one is there.
+        let aside = ["build", "test"].map(|step| pod.volume(&format!("steps/{step}/out/.report.json.new")));
+        pod.wait_until("the end of what was replaced", || aside.iter().all(|path| !path.exists()));
         let mut ballast = File::create(root.join("ballast")).expect("an inode is free");
         while ballast.write(&[1; 512]).is_ok() {}
         pod.open_gate("slow");

@@ -15,7 +15,6 @@ pub mod number {
     pub const IOCTL: usize = 29;
     pub const MKDIRAT: usize = 34;
     pub const UNLINKAT: usize = 35;
-    pub const RENAMEAT: usize = 38;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
     pub const GETDENTS64: usize = 61;
@@ -45,6 +44,7 @@ pub mod number {
     pub const EXECVE: usize = 221;
     pub const MMAP: usize = 222;
     pub const WAIT4: usize = 260;
+    pub const RENAMEAT2: usize = 276;
     pub const GETRANDOM: usize = 278;
 }
 

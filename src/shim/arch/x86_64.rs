@@ -40,10 +40,10 @@ pub mod number {
     pub const OPENAT: usize = 257;
     pub const MKDIRAT: usize = 258;
     pub const UNLINKAT: usize = 263;
-    pub const RENAMEAT: usize = 264;
     pub const READLINKAT: usize = 267;
     pub const PPOLL: usize = 271;
     pub const SIGNALFD4: usize = 289;
+    pub const RENAMEAT2: usize = 316;
     pub const GETRANDOM: usize = 318;
 }
 
