@@ -31,7 +31,7 @@ fn wait_for_death(pidfd: &Pidfd) {
 
 #[test]
 fn what_a_dead_shim_left_behind_is_found_by_its_session_and_ended() {
-    let (mut shim, pids) = leader("sleep 1000 & echo $!; sh -c 'sleep 1000 & echo $!; wait' & wait", 2);
+    let (mut shim, pids) = leader("sleep 1000 & echo $!; sh -c 'echo $$; sleep 1000 & echo $!; wait' & wait", 3);
     let who = examine(shim.id()).expect("it lives");
     assert_eq!(who.session, Some(shim.id()), "a session that is not ours");
     let left: Vec<Pidfd> = pids.iter().map(|pid| Pidfd::open(*pid).expect("it lives")).collect();
