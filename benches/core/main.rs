@@ -87,6 +87,10 @@ fn plan(size: usize, dependencies: fn(usize) -> Vec<usize>) -> Plan {
         stop_signal: 15,
         restarts: false,
         termination_log: String::new(),
+        service: false,
+        readiness: None,
+        when: None,
+        approval: None,
     };
     Plan {
         steps: (0..size).map(step).collect(),
@@ -97,6 +101,9 @@ fn plan(size: usize, dependencies: fn(usize) -> Vec<usize>) -> Plan {
         grace_period: 10_000,
         arrival_timeout: 600_000,
         coordinator_grace: 30_000,
+        pause_timeout: None,
+        long_running: false,
+        parameters: Vec::new(),
     }
 }
 

@@ -132,6 +132,9 @@ fn defaults(facts: &PodFacts) -> Plan {
         grace_period: DEFAULT_GRACE,
         arrival_timeout: DEFAULT_ARRIVAL,
         coordinator_grace: default_coordinator_grace(facts.placement),
+        pause_timeout: None,
+        long_running: false,
+        parameters: Vec::new(),
     }
 }
 
@@ -283,6 +286,10 @@ fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&Conta
         restarts: restarts.unwrap_or(facts.restart_policy == RestartPolicy::Always),
         // Longer than the wire allows: no line at all rather than a file at a cut path.
         termination_log: if log.len() <= podturn_wire::TERMINATION_LOG_MAX { log } else { "" }.to_owned(),
+        service: false,
+        readiness: None,
+        when: None,
+        approval: None,
     }
 }
 

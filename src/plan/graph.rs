@@ -143,8 +143,8 @@ fn contradictions(drafts: &[Draft], edges: &[Vec<Edge>], order: &[usize], report
             match edge.dependency.condition {
                 Condition::Failed => needs.failed[word] |= bit,
                 // A failure that is allowed counts as success: then both can hold.
-                Condition::Succeeded if !drafts[from].allow_failure => needs.succeeded[word] |= bit,
-                Condition::Succeeded | Condition::Started | Condition::Completed => {}
+                Condition::Succeeded | Condition::Ready if !drafts[from].allow_failure => needs.succeeded[word] |= bit,
+                Condition::Succeeded | Condition::Ready | Condition::Started | Condition::Completed => {}
             }
         }
         if let Some(column) = needs.conflict(step).filter(|_| !inherited) {

@@ -56,7 +56,10 @@ mod view;
 mod words;
 
 pub use event::{Event, Kind, Process, Request};
-pub use plan::{Backoff, Cause, Condition, Dependency, Millis, OnFailure, Plan, Pool, Retry, Step, StepId, Time, Use};
+pub use plan::{
+    Backoff, Cause, Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Retry, Step,
+    StepId, Time, Use,
+};
 pub use state::{Impossible, Outcome, Phase, Reason, State};
 pub use track::Attempt;
 pub use view::StepView;

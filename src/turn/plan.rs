@@ -45,6 +45,22 @@ pub struct Plan {
     pub arrival_timeout: Millis,
     /// How long a waiting shim outlives a lost coordinator.
     pub coordinator_grace: Millis,
+    /// How long a failure waits for a person under [`OnFailure::Pause`]; `None`: as long as the plan's `timeout` allows.
+    pub pause_timeout: Option<Millis>,
+    /// Whether the pod's containers restart for ever (`restartPolicy: Always`): a service that no dependent holds up is
+    /// then kept until the pod is deleted or the plan is cancelled.
+    pub long_running: bool,
+    /// The plan's parameters with their values for this run, in the plan's order.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A value that whoever makes the pod chooses, known before the first step runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Its name: that of the init container's environment variable.
+    pub name: String,
+    /// The variable's value, or the plan's default.
+    pub value: String,
 }
 
 /// A container that takes part in the plan.
@@ -74,6 +90,93 @@ pub struct Step {
     pub restarts: bool,
     /// Where the step's last line goes (`terminationMessagePath`); empty when the container's policy is not `File`.
     pub termination_log: String,
+    /// Long-running: it is ready by probe, and stopped once nobody needs it any more.
+    pub service: bool,
+    /// When a service counts as ready; `None`: as soon as it has begun.
+    pub readiness: Option<Readiness>,
+    /// A CEL expression that decides whether the step runs, asked once its dependencies are met.
+    pub when: Option<String>,
+    /// What a person is asked before the step's turn (may be empty); `None`: nobody is asked.
+    pub approval: Option<String>,
+}
+
+/// A probe and its thresholds, with Kubernetes' meanings and defaults
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe>).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// What is tried.
+    pub probe: Probe,
+    /// From the attempt's begin to the first try.
+    pub initial_delay_seconds: u32,
+    /// From one try to the next; at least 1.
+    pub period_seconds: u32,
+    /// How long one try may take; at least 1.
+    pub timeout_seconds: u32,
+    /// Successes in a row that make it ready; at least 1.
+    pub success_threshold: u32,
+    /// Failures in a row that are `NotReady` before the first success, and unset Ready after it; at least 1.
+    pub failure_threshold: u32,
+}
+
+/// What a readiness tries. `exec`, `file` and `log` are seen inside the step's own container, so its shim tries them; the
+/// network ones belong to the coordinator, which shares the pod's network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Probe {
+    /// A command that ends with code 0.
+    Exec {
+        /// The command and its arguments, without a shell.
+        command: Vec<String>,
+    },
+    /// An HTTP GET that is answered with a status from 200 to 399.
+    HttpGet {
+        /// The host to connect to; empty: the pod itself.
+        host: String,
+        /// The port's number.
+        port: u16,
+        /// The path with its query, with a leading `/`.
+        path: String,
+        /// TLS without a check of the certificate, as the kubelet does it.
+        https: bool,
+        /// Further headers, name and value.
+        headers: Vec<(String, String)>,
+    },
+    /// A connection that is accepted.
+    TcpSocket {
+        /// The host to connect to; empty: the pod itself.
+        host: String,
+        /// The port's number.
+        port: u16,
+    },
+    /// `grpc.health.v1.Health/Check` that is answered with `SERVING`.
+    Grpc {
+        /// The port's number.
+        port: u16,
+        /// The service that is asked for; empty: the whole server.
+        service: String,
+    },
+    /// A file that is there, and is not older than the attempt.
+    File {
+        /// Its absolute path in the step's container.
+        path: String,
+    },
+    /// A line of the command's stdout or stderr that contains this text.
+    Log {
+        /// The text, not empty.
+        contains: String,
+    },
+}
+
+impl Probe {
+    /// Whether the coordinator tries it, over the pod's network.
+    #[must_use]
+    pub const fn is_network(&self) -> bool {
+        match self {
+            Self::HttpGet { .. } | Self::TcpSocket { .. } | Self::Grpc { .. } => true,
+            Self::Exec { .. } | Self::File { .. } | Self::Log { .. } => false,
+        }
+    }
 }
 
 /// One thing a step waits for.
@@ -90,6 +193,9 @@ pub struct Dependency {
 pub enum Condition {
     /// Has begun an attempt. Lost when it ended without ever beginning.
     Started,
+    /// A service: it is ready at the moment its dependent gets its turn, or was Skipped; lost when it ended otherwise. A
+    /// task: the same as `Succeeded`.
+    Ready,
     /// Succeeded, was Skipped, or Failed with `allowFailure`. Lost when it Failed, was Omitted or Cancelled.
     Succeeded,
     /// Is Failed for good, `allowFailure` or not. Lost when it ended any other way.
@@ -123,8 +229,10 @@ pub enum OnFailure {
     Continue,
     /// Nothing new starts, except finally steps, steps that wait for a failure, and what depends on those.
     Drain,
-    /// As Drain, and running steps are stopped at once, with the same exceptions.
+    /// As Drain, and running tasks are stopped at once, with the same exceptions.
     Cancel,
+    /// Nothing new starts until a person has decided what becomes of the failed step.
+    Pause,
 }
 
 /// When an attempt that failed is followed by another one in the same container.
@@ -169,9 +277,9 @@ pub enum Cause {
     TimedOut,
     /// The shim died with the attempt begun.
     ShimLost,
-    /// A service ended by itself. (Services come later; the name is taken.)
+    /// A service ended by itself.
     EndedEarly,
-    /// A service did not become ready. (Services come later; the name is taken.)
+    /// A service did not become ready.
     NotReady,
     /// The step's container was stopped from outside, or its node rebooted.
     Interrupted,

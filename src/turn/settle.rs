@@ -54,12 +54,12 @@ impl State {
             (Condition::Started, _) if track.started_at.is_some() => return Fate::Old,
             (Condition::Started, _) => false,
             (Condition::Completed, _) => true,
-            (Condition::Succeeded, Phase::Succeeded) | (Condition::Failed, Phase::Failed) => true,
-            (Condition::Succeeded, Phase::Failed) => self.step(ended).allow_failure,
-            (Condition::Succeeded, Phase::Omitted | Phase::Cancelled) => false,
+            (Condition::Succeeded | Condition::Ready, Phase::Succeeded) | (Condition::Failed, Phase::Failed) => true,
+            (Condition::Succeeded | Condition::Ready, Phase::Failed) => self.step(ended).allow_failure,
+            (Condition::Succeeded | Condition::Ready, Phase::Omitted | Phase::Cancelled) => false,
             (Condition::Failed, Phase::Succeeded | Phase::Omitted | Phase::Cancelled) => false,
             (
-                Condition::Succeeded | Condition::Failed,
+                Condition::Succeeded | Condition::Ready | Condition::Failed,
                 Phase::Pending | Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping,
             ) => {
                 debug_assert!(false, "only ended steps are asked");

@@ -127,7 +127,7 @@ impl State {
         match dependency.condition {
             Condition::Failed => format!("it waits for {name} to fail, and {name} {}", became(phase)),
             Condition::Started => format!("{name} {} without ever beginning", became(phase)),
-            Condition::Succeeded | Condition::Completed => {
+            Condition::Succeeded | Condition::Ready | Condition::Completed => {
                 format!("{name} {} ({})", became(phase), self.in_short(dependency.step))
             }
         }

@@ -75,6 +75,10 @@ fn step(name: &str, restarts: bool, retries: u32) -> Step {
         stop_signal: 15,
         restarts,
         termination_log: String::new(),
+        service: false,
+        readiness: None,
+        when: None,
+        approval: None,
     }
 }
 
@@ -88,6 +92,9 @@ fn plan(steps: Vec<Step>) -> Plan {
         grace_period: 10_000,
         arrival_timeout: 120_000,
         coordinator_grace: 20_000,
+        pause_timeout: None,
+        long_running: false,
+        parameters: Vec::new(),
     }
 }
 

@@ -210,7 +210,7 @@ impl Pod {
             let is_over = self.judge.state.phase(dependency.step).is_end();
             match dependency.condition {
                 Condition::Started => newest.is_none(),
-                Condition::Succeeded => !(is_well || (is_over && plan.steps[other].allow_failure)),
+                Condition::Succeeded | Condition::Ready => !(is_well || (is_over && plan.steps[other].allow_failure)),
                 Condition::Failed => !is_over || (is_well && !self.may_fail_though_well(other)),
                 Condition::Completed => !is_over,
             }

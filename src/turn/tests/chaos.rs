@@ -52,6 +52,10 @@ fn a_step(place: u32) -> impl Strategy<Value = Step> {
             stop_signal: 15,
             restarts,
             termination_log: String::new(),
+            service: false,
+            readiness: None,
+            when: None,
+            approval: None,
         }
     })
 }
@@ -69,6 +73,9 @@ fn a_plan() -> impl Strategy<Value = Plan> {
             grace_period: 10,
             arrival_timeout: 50,
             coordinator_grace: 10,
+            pause_timeout: None,
+            long_running: false,
+            parameters: Vec::new(),
         },
     )
 }

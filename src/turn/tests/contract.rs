@@ -23,6 +23,10 @@ fn step(name: &str, after: &[u32]) -> Step {
         stop_signal: 15,
         restarts: false,
         termination_log: "/dev/termination-log".into(),
+        service: false,
+        readiness: None,
+        when: None,
+        approval: None,
     }
 }
 
@@ -36,6 +40,9 @@ fn plan(steps: Vec<Step>) -> Plan {
         grace_period: 10_000,
         arrival_timeout: 600_000,
         coordinator_grace: 900_000,
+        pause_timeout: None,
+        long_running: false,
+        parameters: Vec::new(),
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
         grace_period: 10_000,
         arrival_timeout,
         coordinator_grace: 30_000,
+        pause_timeout: None,
+        long_running: false,
+        parameters: Vec::new(),
     })
 }
 
@@ -149,6 +152,10 @@ fn steps(drafts: &[Draft], order: &[usize], pools: &[u32]) -> Vec<Step> {
             stop_signal: draft.stop_signal,
             restarts: draft.restarts,
             termination_log: String::new(),
+            service: false,
+            readiness: None,
+            when: None,
+            approval: None,
         };
         made.push((order[n], step));
     }

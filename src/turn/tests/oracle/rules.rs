@@ -178,7 +178,9 @@ impl Rules {
                 (&views[dependency.step.index()], self.plan.steps[dependency.step.index()].allow_failure);
             let met = match dependency.condition {
                 Condition::Started => on.started_at.is_some(),
-                Condition::Succeeded => on.phase == Phase::Succeeded || (on.phase == Phase::Failed && allowed),
+                Condition::Succeeded | Condition::Ready => {
+                    on.phase == Phase::Succeeded || (on.phase == Phase::Failed && allowed)
+                }
                 Condition::Failed => on.phase == Phase::Failed,
                 Condition::Completed => on.phase.is_end(),
             };

@@ -277,6 +277,9 @@ fn parse_plan(lines: &[&str]) -> Plan {
         grace_period: 10_000,
         arrival_timeout: 600_000,
         coordinator_grace: 900_000,
+        pause_timeout: None,
+        long_running: false,
+        parameters: Vec::new(),
     };
     for word in lines[0].split_whitespace().skip(1) {
         match word.split_once('=').unwrap_or((word, "")) {
@@ -320,6 +323,10 @@ fn parse_step(line: &str, names: &[&str], pools: &[Pool]) -> Step {
         stop_signal: 15,
         restarts: false,
         termination_log: String::new(),
+        service: false,
+        readiness: None,
+        when: None,
+        approval: None,
     };
     let codes = |list: &str| list.split(',').map(|code| code.parse().expect("a code")).collect();
     while let Some(word) = words.next() {

@@ -73,7 +73,7 @@ impl Judge {
         let end = self.end(on);
         match condition {
             Condition::Started => self.records[on].ever_begun,
-            Condition::Succeeded => {
+            Condition::Succeeded | Condition::Ready => {
                 end == Some(Phase::Succeeded) || (end == Some(Phase::Failed) && self.plan.steps[on].allow_failure)
             }
             Condition::Failed => end == Some(Phase::Failed),
