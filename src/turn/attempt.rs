@@ -9,7 +9,7 @@ use crate::{Backoff, Cause, Millis, Phase, Reason, State, StepId, Time};
 /// How an attempt counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judged {
-    Succeeded,
+    Succeeded(Reason),
     Cancelled(Reason),
     /// With the cause by which `retry` knows it; `None`: it is never retried.
     Failed(Reason, Option<Cause>),
@@ -18,8 +18,7 @@ enum Judged {
 impl Judged {
     const fn reason(self) -> Reason {
         match self {
-            Self::Succeeded => Reason::Completed,
-            Self::Cancelled(reason) | Self::Failed(reason, _) => reason,
+            Self::Succeeded(reason) | Self::Cancelled(reason) | Self::Failed(reason, _) => reason,
         }
     }
 
@@ -30,6 +29,8 @@ impl Judged {
             Verdict::TimedOut => Self::Failed(Reason::TimedOut, Some(Cause::TimedOut)),
             Verdict::Interrupted => Self::Failed(Reason::Interrupted, Some(Cause::Interrupted)),
             Verdict::ShimLost => Self::Failed(Reason::ShimLost, Some(Cause::ShimLost)),
+            Verdict::NotReady => Self::Failed(Reason::NotReady, Some(Cause::NotReady)),
+            Verdict::NotNeeded => Self::Succeeded(Reason::Stopped),
         }
     }
 }
@@ -43,6 +44,7 @@ impl State {
             track.open = true;
         }
         track.begun_at = None;
+        track.ready_at = None;
         track.verdict = None;
         track.reason = None;
         track.detail = Detail::None;
@@ -103,8 +105,12 @@ impl State {
         let verdict = self.track(step).verdict;
         let again = match verdict {
             None | Some(Verdict::ShimLost | Verdict::Interrupted) => can_come_back,
-            Some(Verdict::Cancelled(_) | Verdict::TimedOut) => false,
+            Some(Verdict::Cancelled(_) | Verdict::TimedOut | Verdict::NotReady | Verdict::NotNeeded) => false,
         };
+        if verdict == Some(Verdict::NotNeeded) && self.track(step).attempts.is_empty() {
+            self.end(step, Phase::Omitted, Reason::NotNeeded, Detail::None); // nothing of it happened
+            return;
+        }
         if !again {
             let judged = Judged::by(verdict.unwrap_or(otherwise));
             self.settle_attempt(step, judged, None, Some(detail), false);
@@ -137,13 +143,19 @@ impl State {
             Verdict::TimedOut => true,
             Verdict::Cancelled(Reason::PlanTimedOut) => self.halt.plan_timed_out.is_some_and(|at| ended.at <= at),
             Verdict::Cancelled(_) | Verdict::Interrupted | Verdict::ShimLost => false,
+            Verdict::NotReady | Verdict::NotNeeded => false,
         };
         if before_verdict && ended.exit != Exit::NotStarted { own } else { Judged::by(verdict) }
     }
 
     fn judge_exit(&self, step: StepId, exit: Exit) -> Judged {
         match exit {
-            Exit::Code(code) if self.step(step).success_exit_codes.contains(&code) => Judged::Succeeded,
+            Exit::Code(_) | Exit::Signal { .. } if self.step(step).service => {
+                Judged::Failed(Reason::EndedEarly, Some(Cause::EndedEarly))
+            }
+            Exit::Code(code) if self.step(step).success_exit_codes.contains(&code) => {
+                Judged::Succeeded(Reason::Completed)
+            }
             Exit::Code(_) => Judged::Failed(Reason::ExitCode, Some(Cause::ExitCode)),
             Exit::Signal { oom: true, .. } => Judged::Failed(Reason::OOMKilled, Some(Cause::OOMKilled)),
             Exit::Signal { oom: false, .. } => Judged::Failed(Reason::Signal, Some(Cause::Signal)),
@@ -182,9 +194,9 @@ impl State {
         track.verdict = None;
         match judged {
             Judged::Failed(reason, _) if again => self.back_off(step, reason, detail),
-            Judged::Succeeded => self.end(step, Phase::Succeeded, Reason::Completed, detail),
+            Judged::Succeeded(reason) => self.end(step, Phase::Succeeded, reason, detail),
             Judged::Cancelled(reason) => self.end(step, Phase::Cancelled, reason, detail),
-            Judged::Failed(reason, _) => self.end(step, Phase::Failed, reason, detail),
+            Judged::Failed(reason, _) => self.fail(step, reason, detail),
         }
         let track = self.track_mut(step);
         if track.phase.is_end() {
@@ -201,12 +213,26 @@ impl State {
             }
             _ => true,
         };
-        self.track(step).attempt <= retry.limit && retry.causes.contains(&cause) && code_fits && !self.is_halted(step)
+        if self.is_halted(step) || self.track(step).lost.is_some() {
+            return false;
+        }
+        let has_retry_left = self.track(step).attempt <= retry.limit && retry.causes.contains(&cause) && code_fits;
+        has_retry_left || self.comes_back(step, cause)
+    }
+
+    /// A service whose container was lost, and which the kubelet starts again, is simply due again.
+    fn comes_back(&self, step: StepId, cause: Cause) -> bool {
+        let plan = self.step(step);
+        plan.service && plan.restarts && matches!(cause, Cause::ShimLost | Cause::Interrupted)
     }
 
     fn back_off(&mut self, step: StepId, reason: Reason, detail: Detail) {
         let attempt = self.track(step).attempt;
-        let wait = backoff(&self.step(step).retry.backoff, attempt, hash(self.run.0, step, attempt));
+        let lost = matches!(reason, Reason::ShimLost | Reason::Interrupted);
+        let wait = match self.step(step).service && self.step(step).restarts && lost {
+            true => 0, // the kubelet has waited before it started the container again
+            false => backoff(&self.step(step).retry.backoff, attempt, hash(self.run.0, step, attempt)),
+        };
         let track = self.track_mut(step);
         track.reason = Some(reason);
         track.detail = detail;

@@ -73,6 +73,28 @@ pub enum Kind {
         /// When and how it ended.
         ended: Ended,
     },
+    /// What a readiness probe of the present attempt found: the shim's (in a report) or the coordinator's own.
+    Probed {
+        /// Whose.
+        step: StepId,
+        /// Of which instance.
+        instance: InstanceId,
+        /// The `seq` of the report that says so; 0: the coordinator tried it itself.
+        report: u64,
+        /// Which attempt.
+        attempt: u32,
+        /// When it was found.
+        probed_at: Time,
+        /// What.
+        readiness: Probed,
+    },
+    /// A step's `when` was evaluated: the answer to [`crate::State::question`].
+    Decided {
+        /// Whose.
+        step: StepId,
+        /// What came of it.
+        decision: Decision,
+    },
     /// A report shows a stop signal from outside the pod's process namespace that waits for an answer.
     StopSignal {
         /// Whose.
@@ -143,6 +165,8 @@ impl Kind {
             Self::Arrived { step, .. }
             | Self::Begun { step, .. }
             | Self::Ended { step, .. }
+            | Self::Probed { step, .. }
+            | Self::Decided { step, .. }
             | Self::StopSignal { step, .. }
             | Self::Lost { step, .. }
             | Self::Connected { step, .. }
@@ -151,6 +175,30 @@ impl Kind {
             Self::CoordinatorStarted { .. } | Self::Deadline | Self::Requested { .. } | Self::VolumeFull => None,
         }
     }
+}
+
+/// What a readiness probe says of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Probed {
+    /// `successThreshold` successes in a row.
+    Ready,
+    /// `failureThreshold` failures in a row after it had been ready.
+    Unready,
+    /// `failureThreshold` failures in a row before it was ready for the first time.
+    NotReady,
+}
+
+/// What came of a step's `when`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decision {
+    /// It is true.
+    Run,
+    /// It is false.
+    Skip,
+    /// It has no truth value, and why.
+    Error(String),
 }
 
 /// A process that no other one can be mistaken for, and what tells its offspring (proc_pid_stat(5), cgroups(7)).
@@ -167,11 +215,54 @@ pub struct Process {
     pub cgroup: Option<String>,
 }
 
-/// What can be asked for. Later verbs (pause, resume, retry, skip, approve, stop) are added here.
+/// What can be asked for. A request that is about an attempt names it: repeated, or come too late, it does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Request {
     /// End the plan: running steps are stopped, pending ones Cancelled, then finally steps run. A second one stops
     /// those too.
     Cancel,
+    /// No step gets a turn until `Resume` or `Cancel`; what runs goes on, and so do all timers.
+    Pause,
+    /// Ends a `Pause`.
+    Resume,
+    /// Run a Paused step again, in place.
+    Retry {
+        /// Which step.
+        step: StepId,
+        /// The attempt that failed.
+        attempt: u32,
+    },
+    /// Let a step that waits, or is Paused, count as Skipped.
+    Skip {
+        /// Which step.
+        step: StepId,
+        /// Its newest attempt; 0: none.
+        attempt: u32,
+    },
+    /// Let a step that needs an approval run.
+    Approve {
+        /// Which step.
+        step: StepId,
+    },
+    /// End this step: a task is Cancelled, a service has Succeeded.
+    Stop {
+        /// Which step.
+        step: StepId,
+        /// Its newest attempt; 0: none.
+        attempt: u32,
+    },
+}
+
+impl Request {
+    /// The step that it is about; `None`: the whole plan.
+    #[must_use]
+    pub const fn step(self) -> Option<StepId> {
+        match self {
+            Self::Cancel | Self::Pause | Self::Resume => None,
+            Self::Retry { step, .. } | Self::Skip { step, .. } | Self::Approve { step } | Self::Stop { step, .. } => {
+                Some(step)
+            }
+        }
+    }
 }

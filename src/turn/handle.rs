@@ -6,7 +6,7 @@ use podturn_wire::{Ended, Exit, InstanceId, Last};
 use crate::state::Phase;
 use crate::timers::{self, Owner, Timer};
 use crate::track::{Detail, Verdict};
-use crate::{Event, Impossible, Kind, Reason, Request, State, StepId, Time};
+use crate::{Decision, Event, Impossible, Kind, Probed, Reason, State, StepId, Time};
 
 impl State {
     /// Refuses what cannot follow, before anything is changed.
@@ -28,7 +28,11 @@ impl State {
                 event.seq, self.now, event.at
             ));
         }
-        let Some(step) = event.kind.step() else { return Ok(()) };
+        let step = match event.kind {
+            Kind::Requested { request } => request.step(),
+            _ => event.kind.step(),
+        };
+        let Some(step) = step else { return Ok(()) };
         if step.index() >= self.tracks.len() {
             return refuse(format!("event {}: the plan has no step number {}", event.seq, step.0));
         }
@@ -64,6 +68,12 @@ impl State {
                     self.handle_end(step, started_at, ended);
                 }
             }
+            Kind::Probed { step, instance, report, attempt, probed_at, readiness } => {
+                if self.takes_report(step, instance, report) && self.is_present(step, instance, attempt) {
+                    self.handle_probe(step, probed_at, readiness);
+                }
+            }
+            Kind::Decided { step, ref decision } => self.handle_decision(step, decision),
             Kind::StopSignal { step, instance, report, signal } => {
                 if self.takes_report(step, instance, report) {
                     self.handle_stop_signal(step, report, signal);
@@ -86,7 +96,7 @@ impl State {
                 }
             }
             Kind::Deadline => self.handle_deadline(),
-            Kind::Requested { request: Request::Cancel } => self.handle_cancel(),
+            Kind::Requested { request } => self.handle_request(request),
             Kind::VolumeFull => self.handle_full_volume(),
         }
     }
@@ -121,7 +131,10 @@ impl State {
                 self.timers.set(at, Owner::Plan);
             }
             self.main_may_be_over();
-            (0..self.tracks.len() as u32).map(StepId).for_each(|id| self.consider(id));
+            for id in (0..self.tracks.len() as u32).map(StepId) {
+                self.note_need(id);
+                self.consider(id);
+            }
         } else if rebooted {
             self.handle_reboot(before);
         }
@@ -201,6 +214,38 @@ impl State {
             if let Some(limit) = self.attempt_limit(step) {
                 self.set_timer(step, limit, Timer::Attempt);
             }
+            if self.step(step).service && self.step(step).readiness.is_none() {
+                self.become_ready(step, started_at);
+            }
+        }
+    }
+
+    fn handle_probe(&mut self, step: StepId, at: Time, readiness: Probed) {
+        match (readiness, self.track(step).phase) {
+            (Probed::Ready, Phase::Running) => self.become_ready(step, at),
+            (Probed::Unready, Phase::Ready) => self.set_phase(step, Phase::Running),
+            (Probed::NotReady, Phase::Running) if self.track(step).ready_at.is_none() => {
+                self.stop(step, Verdict::NotReady, Detail::None);
+            }
+            _ => {} // said before, or of an attempt that is on its way down
+        }
+    }
+
+    /// The answer to a question; to one that is asked no more it is none.
+    fn handle_decision(&mut self, step: StepId, decision: &Decision) {
+        if !self.questions.remove(&step) {
+            return;
+        }
+        match decision {
+            Decision::Run => {
+                self.track_mut(step).decided = true;
+                self.consider(step);
+            }
+            Decision::Skip => self.end(step, Phase::Skipped, Reason::WhenFalse, Detail::None),
+            Decision::Error(why) => {
+                self.track_mut(step).note.clone_from(why);
+                self.fail(step, Reason::WhenError, Detail::Note);
+            }
         }
     }
 
@@ -213,21 +258,22 @@ impl State {
     fn handle_stop_signal(&mut self, step: StepId, report: u64, signal: u8) {
         let finally = self.step(step).finally;
         match self.track(step).phase {
-            Phase::Pending | Phase::Backoff | Phase::Granted if finally => {
+            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Granted if finally => {
                 // It stays for its turn, and has to be told so: a shim that hears nothing leaves.
                 self.track_mut(step).stays_after = report;
                 self.touched.push(step);
             }
-            Phase::Pending | Phase::Backoff if self.track(step).leaving => {} // said before
-            Phase::Pending | Phase::Backoff => {
+            Phase::Pending | Phase::Awaiting | Phase::Backoff if self.track(step).leaving => {} // said before
+            Phase::Pending | Phase::Awaiting | Phase::Backoff => {
                 self.end(step, Phase::Failed, Reason::Interrupted, Detail::Signal(signal));
             }
-            Phase::Granted | Phase::Running => {
+            Phase::Paused => self.give_up(step), // nobody can look into it any more
+            Phase::Granted | Phase::Running | Phase::Ready => {
                 self.track_mut(step).leaving = true;
                 self.stop(step, Verdict::Interrupted, Detail::Signal(signal));
             }
             Phase::Stopping => self.track_mut(step).leaving = true,
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {
                 self.track_mut(step).leaving = true; // it parks no longer
                 self.touched.push(step);
             }
@@ -244,23 +290,27 @@ impl State {
         let comes_back = restarts && !(survivors && track.started_at.is_some());
         match track.phase {
             Phase::Pending | Phase::Backoff if comes_back => self.consider(step),
-            Phase::Pending | Phase::Backoff => self.end(step, Phase::Failed, Reason::ShimLost, detail),
-            Phase::Granted | Phase::Running | Phase::Stopping if track.begun_at.is_some() => {
+            Phase::Awaiting | Phase::Paused if comes_back => {}
+            Phase::Pending | Phase::Awaiting | Phase::Backoff => {
+                self.end(step, Phase::Failed, Reason::ShimLost, detail);
+            }
+            Phase::Paused => self.give_up(step),
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping if track.begun_at.is_some() => {
                 self.attempt_cut_off(step, Verdict::ShimLost, detail, comes_back);
             }
-            Phase::Granted | Phase::Running | Phase::Stopping => {
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping => {
                 self.attempt_not_begun(step, Verdict::ShimLost, detail, comes_back);
             }
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
         }
     }
 
     fn handle_deafness(&mut self, step: StepId) {
         match self.track(step).phase {
-            Phase::Granted | Phase::Running => self.stop(step, Verdict::ShimLost, Detail::Deaf),
-            Phase::Pending | Phase::Backoff => self.handle_loss(step, false),
+            Phase::Granted | Phase::Running | Phase::Ready => self.stop(step, Verdict::ShimLost, Detail::Deaf),
+            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused => self.handle_loss(step, false),
             Phase::Stopping => {} // the first verdict stands
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
         }
     }
 
@@ -280,7 +330,7 @@ impl State {
         let mut moment = None;
         while let Some(at) = self.timers.next().filter(|at| *at <= self.now) {
             if moment.replace(at).is_some_and(|before| before < at) {
-                self.settle_all_ends();
+                self.settle_ends_and_needs();
             }
             // Settling may have taken it away.
             let Some((at, owner)) = self.timers.pop_due(at) else { continue };
@@ -293,7 +343,8 @@ impl State {
             };
             let Some((_, timer)) = self.track_mut(step).timer.take() else { continue };
             match timer {
-                Timer::Arrival => self.end(step, Phase::Failed, Reason::NeverArrived, Detail::None),
+                Timer::Arrival => self.fail(step, Reason::NeverArrived, Detail::None),
+                Timer::Pause => self.give_up(step),
                 Timer::Backoff => self.consider(step),
                 Timer::Attempt => self.stop(step, Verdict::TimedOut, Detail::None),
             }
@@ -301,7 +352,8 @@ impl State {
     }
 
     /// The first one covers what is not finally; the second one the rest.
-    fn handle_cancel(&mut self) {
+    pub(crate) fn handle_cancel(&mut self) {
+        self.halt.paused = false;
         self.halt.cancels = self.halt.cancels.saturating_add(1);
         match self.halt.cancels {
             1 => self.stop_main(Reason::CancelRequested),
@@ -320,7 +372,10 @@ impl State {
 
     fn stop_main(&mut self, reason: Reason) {
         if self.count.open_main > 0 {
-            self.halt.main.get_or_insert(reason);
+            if self.halt.main.is_none() {
+                self.halt.main = Some(reason);
+                self.release_what_the_pod_holds();
+            }
             self.stop_all(false, reason);
         }
     }
@@ -334,14 +389,22 @@ impl State {
     fn stop_all(&mut self, finally: bool, reason: Reason) {
         for id in (0..self.tracks.len() as u32).map(StepId) {
             self.work += 1;
-            if self.step(id).finally != finally {
+            if self.graph.is_late(id) != finally {
                 continue;
             }
+            let service = self.step(id).service;
             match self.track(id).phase {
-                Phase::Pending | Phase::Backoff => self.end(id, Phase::Cancelled, reason, Detail::None),
-                Phase::Granted | Phase::Running => self.stop(id, Verdict::Cancelled(reason), Detail::None),
+                Phase::Paused => self.give_up(id),
+                Phase::Backoff if service => self.end(id, Phase::Succeeded, Reason::Stopped, Detail::None),
+                Phase::Pending | Phase::Awaiting | Phase::Backoff => {
+                    self.end(id, Phase::Cancelled, reason, Detail::None);
+                }
+                Phase::Granted | Phase::Running | Phase::Ready if service => {} // once nobody needs it
+                Phase::Granted | Phase::Running | Phase::Ready => {
+                    self.stop(id, Verdict::Cancelled(reason), Detail::None);
+                }
                 Phase::Stopping => {} // the first verdict stands
-                Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+                Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
             }
         }
     }

@@ -23,20 +23,15 @@
 //!
 //! # The files
 //! `plan.rs`, `event.rs` and `state.rs` say what the words mean. `handle.rs` has what each kind of event does, `attempt.rs`
-//! one attempt from grant to verdict, `settle.rs` what follows for the other steps, `graph.rs`, `slots.rs` and `timers.rs`
+//! one attempt from grant to verdict, `need.rs` who needs whom (services) and what waits for a person,
+//! `request.rs` the verbs, `settle.rs` what follows for the other steps, `graph.rs`, `slots.rs` and `timers.rs`
 //! the three structures that keep the cost of an event independent of the plan's size, `track.rs` what is remembered of
 //! a step, `view.rs` and `words.rs` what is told outside.
 //!
-//! # Where the later features go
-//! - **Services, `Ready`**: a phase `Ready` after `Running` (every match without wildcard then lists what to decide), a
-//!   kind of event for readiness, a third condition whose edge can become unmet again, and a counter 'dependents that
-//!   hold it up' beside `unmet`. Stopping those that nobody needs is the middle stage of `settle`, between ends and
-//!   turns. A service's units leave `slots.rs` once, at the start.
-//! - **`when`, approvals**: questions in `consider`, after `unmet` and before the line for a slot, in that order;
-//!   `Skipped` and `Awaiting` are phases, the value of an expression and an approval are kinds of events.
-//! - **`Pause`, `retry`, `skip`**: `Paused` is what `settle_attempt` makes of a failure instead of `end`; the requests are
-//!   variants of [`Request`] and lead back to `back_off` or on to `end`.
-//! - **Outputs, references**: values come with the event `Ended` and go out with the turn; the core only carries them.
+//! # Questions and answers
+//! Two things the core cannot know by itself. `question()` names a step whose `when` has to be evaluated: the caller
+//! journals the answer as `Decided`, and asks again until there is no question. `answer(request)` says what a person's
+//! request would do now: only what does something is journaled, as `Requested`.
 
 #![no_std]
 
@@ -46,7 +41,9 @@ mod attempt;
 mod event;
 mod graph;
 mod handle;
+mod need;
 mod plan;
+mod request;
 mod settle;
 mod slots;
 mod state;
@@ -55,11 +52,12 @@ mod track;
 mod view;
 mod words;
 
-pub use event::{Event, Kind, Process, Request};
+pub use event::{Decision, Event, Kind, Probed, Process, Request};
 pub use plan::{
     Backoff, Cause, Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Retry, Step,
     StepId, Time, Use,
 };
+pub use request::Answer;
 pub use state::{Impossible, Outcome, Phase, Reason, State};
 pub use track::Attempt;
 pub use view::StepView;

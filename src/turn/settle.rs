@@ -15,9 +15,9 @@ enum Fate {
 }
 
 impl State {
-    /// First all ends, then (for services, later) who is still needed, then turns.
+    /// First all ends, then who is still needed, then turns.
     pub(crate) fn settle(&mut self) {
-        self.settle_all_ends();
+        self.settle_ends_and_needs();
         self.give_turns();
         self.note_turns();
     }
@@ -50,17 +50,30 @@ impl State {
     /// The table of conditions (DESIGN of the plan, "Conditions"): an end leaves none undecided.
     fn fate(&self, ended: StepId, condition: Condition) -> Fate {
         let track = self.track(ended);
+        if condition == Condition::Ready && self.step(ended).service {
+            // Ready it was before, or never; after its end it is for none but those who count it as done.
+            return if track.phase == Phase::Skipped { Fate::Met } else { Fate::Lost };
+        }
         let met = match (condition, track.phase) {
             (Condition::Started, _) if track.started_at.is_some() => return Fate::Old,
             (Condition::Started, _) => false,
             (Condition::Completed, _) => true,
+            (Condition::Succeeded | Condition::Ready, Phase::Skipped) => true,
+            (Condition::Failed, Phase::Skipped) => false,
             (Condition::Succeeded | Condition::Ready, Phase::Succeeded) | (Condition::Failed, Phase::Failed) => true,
             (Condition::Succeeded | Condition::Ready, Phase::Failed) => self.step(ended).allow_failure,
             (Condition::Succeeded | Condition::Ready, Phase::Omitted | Phase::Cancelled) => false,
             (Condition::Failed, Phase::Succeeded | Phase::Omitted | Phase::Cancelled) => false,
             (
                 Condition::Succeeded | Condition::Ready | Condition::Failed,
-                Phase::Pending | Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping,
+                Phase::Pending
+                | Phase::Awaiting
+                | Phase::Granted
+                | Phase::Running
+                | Phase::Ready
+                | Phase::Backoff
+                | Phase::Paused
+                | Phase::Stopping,
             ) => {
                 debug_assert!(false, "only ended steps are asked");
                 return Fate::Old;
@@ -80,6 +93,24 @@ impl State {
         }
     }
 
+    /// A service has become ready, or is no longer: a condition that can be met more than once.
+    pub(crate) fn tell_readiness(&mut self, step: StepId, ready: bool) {
+        for index in 0..self.graph.dependents(step).len() {
+            self.work += 1;
+            let edge = self.graph.dependents(step)[index];
+            match (edge.condition, ready) {
+                (Condition::Ready, true) => self.meet(edge.step),
+                (Condition::Ready, false) => self.unmeet(edge.step),
+                _ => {}
+            }
+        }
+    }
+
+    fn unmeet(&mut self, dependent: StepId) {
+        self.track_mut(dependent).unmet += 1;
+        self.consider(dependent);
+    }
+
     fn meet(&mut self, dependent: StepId) {
         let track = self.track_mut(dependent);
         debug_assert!(track.unmet > 0, "no condition is met twice");
@@ -90,16 +121,18 @@ impl State {
     }
 
     fn lose(&mut self, dependent: StepId, ended: StepId, condition: Condition) {
+        let is_it = |d: &crate::Dependency| d.step == ended && d.condition == condition;
+        let place = self.step(dependent).depends_on.iter().position(is_it).unwrap_or(0);
         match self.track(dependent).phase {
-            Phase::Pending => {
-                let is_it = |d: &crate::Dependency| d.step == ended && d.condition == condition;
-                let place = self.step(dependent).depends_on.iter().position(is_it).unwrap_or(0);
+            Phase::Pending | Phase::Awaiting => {
                 self.end(dependent, Phase::Omitted, Reason::DependencyLost, Detail::Dependency(place));
             }
-            Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping => {
-                debug_assert!(false, "a step had its turn before its conditions were met");
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Backoff | Phase::Paused | Phase::Stopping => {
+                debug_assert!(condition == Condition::Ready, "a step had its turn before its conditions were met");
+                self.track_mut(dependent).lost.get_or_insert(place);
+                self.consider(dependent);
             }
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
         }
     }
 
@@ -132,15 +165,17 @@ impl State {
             }
             match self.track(id).phase {
                 Phase::Backoff => self.end_waiting(id),
-                Phase::Pending => waiting.push(id),
-                Phase::Granted | Phase::Running => self.stop_with_the_rest(id),
+                Phase::Pending | Phase::Awaiting => waiting.push(id),
+                Phase::Paused => {} // `Pause` does not drain
+                Phase::Granted | Phase::Running | Phase::Ready if self.step(id).service => {} // once nobody needs it
+                Phase::Granted | Phase::Running | Phase::Ready => self.stop_with_the_rest(id),
                 Phase::Stopping => {} // the first verdict stands
-                Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => {}
+                Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
             }
         }
         self.settle_ends();
         for id in waiting {
-            if self.track(id).phase == Phase::Pending {
+            if matches!(self.track(id).phase, Phase::Pending | Phase::Awaiting) {
                 self.end_waiting(id);
             }
         }
@@ -158,7 +193,7 @@ impl State {
     }
 
     pub(crate) fn halted_by(&self, step: StepId) -> Option<Reason> {
-        if self.step(step).finally { self.halt.finally } else { self.halt.main }
+        if self.graph.is_late(step) { self.halt.finally } else { self.halt.main }
     }
 
     /// Ends a step that waits although it is halted.
@@ -186,27 +221,31 @@ impl State {
         track.detail = detail;
         track.ended_at = Some(now);
         track.open = false;
+        self.questions.remove(&step);
         self.ends.push_back(step);
         self.count_end(step, phase);
+        self.release(step);
     }
 
     fn count_end(&mut self, step: StepId, phase: Phase) {
         let (finally, allowed) = (self.step(step).finally, self.step(step).allow_failure);
         self.count.open -= 1;
-        if !finally {
+        if !self.graph.is_late(step) {
             self.count.open_main -= 1;
         }
         match phase {
             Phase::Failed if !allowed => {
                 self.count.failed += 1;
-                if !finally && self.plan.on_failure != OnFailure::Continue && self.halt.drain.is_none() {
+                let drains = matches!(self.plan.on_failure, OnFailure::Drain | OnFailure::Cancel);
+                if !finally && drains && self.halt.drain.is_none() {
                     self.halt.drain = Some(step);
                     self.halt.drain_is_due = true;
                 }
             }
             Phase::Cancelled => self.count.cancelled += 1,
-            Phase::Failed | Phase::Succeeded | Phase::Omitted => {}
-            Phase::Pending | Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping => {}
+            Phase::Failed | Phase::Succeeded | Phase::Skipped | Phase::Omitted => {}
+            Phase::Pending | Phase::Awaiting | Phase::Granted | Phase::Running | Phase::Ready => {}
+            Phase::Backoff | Phase::Paused | Phase::Stopping => {}
         }
     }
 
@@ -214,7 +253,7 @@ impl State {
     pub(crate) fn set_phase(&mut self, step: StepId, phase: Phase) {
         let track = self.track_mut(step);
         debug_assert!(!track.phase.is_end(), "an end is final");
-        let (held, waited) = (track.holds_slot(), track.waits());
+        let (before, held, waited) = (track.phase, track.holds_slot(), track.waits());
         track.phase = phase;
         let (holds, waits) = (track.holds_slot(), track.waits());
         if held && !holds {
@@ -224,6 +263,11 @@ impl State {
             self.slots.set_waiting(step, false);
         }
         self.touched.push(step);
+        self.count.paused += usize::from(phase == Phase::Paused);
+        self.count.paused -= usize::from(before == Phase::Paused);
+        if (before == Phase::Ready) != (phase == Phase::Ready) {
+            self.tell_readiness(step, phase == Phase::Ready);
+        }
     }
 
     /// Looks at a waiting step again: does it stand in line for a slot, or has it to wait for its container?
@@ -231,22 +275,72 @@ impl State {
         self.work += 1;
         let now = self.now;
         let main_is_over = self.halt.main_is_over || !self.step(step).finally;
-        let track = self.track_mut(step);
-        if !track.waits() || track.unmet > 0 || !main_is_over {
+        let track = self.track(step);
+        if !track.waits() {
             return;
         }
+        if let Some(place) = track.lost {
+            self.end_lost(step, place);
+            return;
+        }
+        if self.step(step).service && track.holders == 0 {
+            self.note_need(step);
+            return;
+        }
+        if track.unmet > 0 || !main_is_over {
+            self.leave_line(step);
+            return;
+        }
+        if !self.is_answered(step) {
+            return;
+        }
+        let track = self.track_mut(step);
         track.due_at.get_or_insert(now);
         let timer = track.timer.map(|(_, timer)| timer);
         let here = track.has_container();
         match timer {
             Some(Timer::Arrival) if here => self.unset_timer(step),
             None if !here => self.set_timer(step, timers::after(now, self.plan.arrival_timeout), Timer::Arrival),
-            Some(Timer::Arrival | Timer::Backoff | Timer::Attempt) | None => {}
+            Some(Timer::Arrival | Timer::Backoff | Timer::Attempt | Timer::Pause) | None => {}
         }
         self.slots.set_waiting(step, here && timer != Some(Timer::Backoff));
     }
 
+    /// It was in a line, or waited for its container, and a service it needs is not ready any more.
+    fn leave_line(&mut self, step: StepId) {
+        self.slots.set_waiting(step, false);
+        if matches!(self.track(step).timer, Some((_, Timer::Arrival))) {
+            self.unset_timer(step);
+        }
+    }
+
+    /// It has no further turn to wait for: one that never had any is Omitted, and a failure is final.
+    fn end_lost(&mut self, step: StepId, place: usize) {
+        let last = self.track(step).attempts.last().map(|attempt| attempt.reason);
+        match last {
+            Some(reason) => self.end(step, Phase::Failed, reason, self.track(step).detail),
+            None => self.end(step, Phase::Omitted, Reason::DependencyLost, Detail::Dependency(place)),
+        }
+    }
+
+    /// The questions before a step's turn, in their order: `when`, then approval. Whether all are answered.
+    fn is_answered(&mut self, step: StepId) -> bool {
+        let (plan, track) = (self.step(step), self.track(step));
+        if plan.when.is_some() && !track.decided {
+            self.questions.insert(step);
+            return false;
+        }
+        if plan.approval.is_some() && !track.approved {
+            self.set_phase(step, Phase::Awaiting);
+            return false;
+        }
+        true
+    }
+
     fn give_turns(&mut self) {
+        if self.is_held() {
+            return;
+        }
         loop {
             let (step, looks) = self.slots.take_next();
             self.work += looks;

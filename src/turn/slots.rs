@@ -1,5 +1,8 @@
 //! `maxParallel` and pools: who may run now.
 //!
+//! A service takes no slot: the units of all services are put aside for the whole run, and a service that is due gets its
+//! turn at once.
+//!
 //! Steps that ask for the same units stand in one line, so that a step that does not fit costs one look however many
 //! stand behind it.
 
@@ -19,6 +22,10 @@ pub(crate) struct Slots {
     line_of: Vec<usize>,
     /// The first of every line that is not empty, so that plan order is the order of this set.
     heads: BTreeSet<(StepId, usize)>,
+    /// For each step, whether it is a service.
+    services: Vec<bool>,
+    /// Services that are due.
+    due: BTreeSet<StepId>,
 }
 
 /// The waiting steps that need just these units.
@@ -49,17 +56,32 @@ impl Slots {
                 })
             })
             .collect();
+        let mut free_units: Vec<u32> = plan.pools.iter().map(|pool| pool.capacity).collect();
+        for wanted in plan.steps.iter().filter(|step| step.service).flat_map(|step| &step.uses) {
+            let free = &mut free_units[wanted.pool as usize];
+            *free = free.saturating_sub(wanted.units);
+        }
         Self {
             free_attempts: plan.max_parallel,
-            free_units: plan.pools.iter().map(|pool| pool.capacity).collect(),
+            free_units,
             lines,
             line_of,
             heads: BTreeSet::new(),
+            services: plan.steps.iter().map(|step| step.service).collect(),
+            due: BTreeSet::new(),
         }
     }
 
     /// Puts a step in its line, or takes it out; the same twice does nothing.
     pub(crate) fn set_waiting(&mut self, step: StepId, waits: bool) {
+        if self.services[step.index()] {
+            if waits {
+                self.due.insert(step)
+            } else {
+                self.due.remove(&step)
+            };
+            return;
+        }
         let index = self.line_of[step.index()];
         let line = &mut self.lines[index].waiting;
         let head = line.first().copied();
@@ -77,6 +99,9 @@ impl Slots {
 
     /// The first waiting step that fits, which then holds its slot; and how many lines were looked at.
     pub(crate) fn take_next(&mut self) -> (Option<StepId>, u64) {
+        if let Some(service) = self.due.pop_first() {
+            return (Some(service), 1);
+        }
         if self.free_attempts == Some(0) {
             return (None, 0);
         }
@@ -98,6 +123,9 @@ impl Slots {
 
     /// Gives back what the step holds.
     pub(crate) fn give_back(&mut self, step: StepId) {
+        if self.services[step.index()] {
+            return;
+        }
         for (pool, units) in &self.lines[self.line_of[step.index()]].needs {
             self.free_units[*pool] += units;
         }
@@ -113,6 +141,6 @@ impl Slots {
 
     #[cfg(debug_assertions)]
     pub(crate) fn is_waiting(&self, step: StepId) -> bool {
-        self.lines[self.line_of[step.index()]].waiting.contains(&step)
+        self.due.contains(&step) || self.lines[self.line_of[step.index()]].waiting.contains(&step)
     }
 }

@@ -4,7 +4,7 @@
 //! an event is taken in. Does not belong here: what each event does (`handle.rs`), how an attempt is judged
 //! (`attempt.rs`), what follows from an end (`settle.rs`), what is told outside (`view.rs`, `words.rs`).
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use podturn_wire::RunId;
@@ -16,23 +16,31 @@ use crate::timers::{Owner, Timers};
 use crate::track::Track;
 use crate::{Event, Plan, StepId, Time};
 
-/// Where a step is. `Skipped`, `Ready`, `Awaiting` and `Paused` come with services, `when`, approvals and `Pause`.
+/// Where a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// Waits for its dependencies, its container, or a slot.
     Pending,
+    /// Waits for a person's approval.
+    Awaiting,
     /// Has its turn; its shim has not reported the attempt as begun.
     Granted,
     /// Its command runs.
     Running,
+    /// A service whose command runs and which is ready.
+    Ready,
     /// Waits for its next attempt.
     Backoff,
+    /// Failed, and waits for a person to retry it, to skip it, or to give up.
+    Paused,
     /// On the way down: its attempt has been told to stop, or is being waited for.
     Stopping,
     /// Ended well.
     Succeeded,
     /// Ended badly.
     Failed,
+    /// Did not have to run: its `when` was false, or a person skipped it.
+    Skipped,
     /// Never ran: a dependency can no longer be met, or nothing needs it.
     Omitted,
     /// Ended by a request, a time limit of the plan, or `onFailure: Cancel`.
@@ -44,8 +52,9 @@ impl Phase {
     #[must_use]
     pub const fn is_end(self) -> bool {
         match self {
-            Self::Succeeded | Self::Failed | Self::Omitted | Self::Cancelled => true,
-            Self::Pending | Self::Granted | Self::Running | Self::Backoff | Self::Stopping => false,
+            Self::Succeeded | Self::Failed | Self::Skipped | Self::Omitted | Self::Cancelled => true,
+            Self::Pending | Self::Awaiting | Self::Granted | Self::Running | Self::Ready => false,
+            Self::Backoff | Self::Paused | Self::Stopping => false,
         }
     }
 }
@@ -66,6 +75,8 @@ pub enum Outcome {
 pub enum Reason {
     /// Succeeded: its command ended with a code that counts as success.
     Completed,
+    /// Succeeded: a service that nobody needed any more, or that a person stopped.
+    Stopped,
     /// Its command ended with a code that does not count as success.
     ExitCode,
     /// A signal ended its command.
@@ -76,14 +87,28 @@ pub enum Reason {
     TimedOut,
     /// Its shim died.
     ShimLost,
+    /// A service ended by itself while it was needed.
+    EndedEarly,
+    /// A service did not become ready.
+    NotReady,
     /// Its turn was due and its container did not come.
     NeverArrived,
     /// Its command could not be started.
     StartError,
     /// Its container was stopped from outside, or its node rebooted.
     Interrupted,
+    /// Its `when` was false.
+    WhenFalse,
+    /// Its `when` could not be evaluated.
+    WhenError,
+    /// A person skipped it.
+    SkipRequested,
+    /// A person stopped it.
+    StopRequested,
     /// A dependency can no longer be met.
     DependencyLost,
+    /// A service whose dependents all ended before it began.
+    NotNeeded,
     /// A failure made the plan drain.
     Draining,
     /// `onFailure: Cancel` stopped it.
@@ -131,6 +156,10 @@ pub struct State {
     pub(crate) plan_deadline: Option<Time>,
     /// Ends whose dependents have not been told yet.
     pub(crate) ends: VecDeque<StepId>,
+    /// Services that may not be needed any more.
+    pub(crate) unneeded: Vec<StepId>,
+    /// Steps whose `when` waits for its value.
+    pub(crate) questions: BTreeSet<StepId>,
     /// Steps whose desired turn may have changed in this event.
     pub(crate) touched: Vec<StepId>,
     /// Changed turns that were not given out yet, grants first.
@@ -153,6 +182,8 @@ pub(crate) struct Halt {
     pub(crate) drain_is_due: bool,
     /// Every step that is not finally has ended.
     pub(crate) main_is_over: bool,
+    /// A person holds all turns back.
+    pub(crate) paused: bool,
     /// How often somebody asked to cancel.
     pub(crate) cancels: u32,
     /// The plan's time ran out.
@@ -164,7 +195,7 @@ pub(crate) struct Halt {
 /// What is asked of all steps at once, kept as counters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
-    /// Steps that are not finally and have not ended.
+    /// Steps that are neither finally nor services of finally steps, and have not ended.
     pub(crate) open_main: usize,
     /// Steps that have not ended.
     pub(crate) open: usize,
@@ -172,6 +203,8 @@ pub(crate) struct Count {
     pub(crate) failed: usize,
     /// Steps that ended Cancelled.
     pub(crate) cancelled: usize,
+    /// Steps that are Paused: while there is one, nothing gets a turn.
+    pub(crate) paused: usize,
 }
 
 impl State {
@@ -179,10 +212,12 @@ impl State {
     #[must_use]
     pub fn new(plan: Plan, run: RunId) -> Self {
         let conditions = |step: &crate::Step| u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX);
-        let tracks: Vec<Track> = plan.steps.iter().map(|step| Track::new(conditions(step))).collect();
-        let open_main = plan.steps.iter().filter(|step| !step.finally).count();
+        let graph = Graph::new(&plan);
+        let track = |(id, step)| Track::new(conditions(step), graph.holders(&plan, id));
+        let tracks: Vec<Track> = graph::steps(&plan).map(track).collect();
+        let open_main = graph::steps(&plan).filter(|(id, _)| !graph.is_late(*id)).count();
         Self {
-            graph: Graph::new(&plan),
+            graph,
             slots: Slots::new(&plan),
             count: Count { open_main, open: tracks.len(), ..Count::default() },
             tracks,
@@ -193,6 +228,8 @@ impl State {
             halt: Halt::default(),
             plan_deadline: None,
             ends: VecDeque::new(),
+            unneeded: Vec::new(),
+            questions: BTreeSet::new(),
             touched: Vec::new(),
             granted: VecDeque::new(),
             changed: VecDeque::new(),
@@ -255,6 +292,13 @@ impl State {
     #[must_use]
     pub fn attempt(&self, step: StepId) -> u32 {
         self.track(step).attempt
+    }
+
+    /// The first step in plan order whose `when` waits for its value: a `Kind::Decided` answers it. Asked for as long as
+    /// it is not answered, so also after a replay.
+    #[must_use]
+    pub fn question(&self) -> Option<StepId> {
+        self.questions.first().copied()
     }
 
     /// Whether an attempt of the step is under way: it was granted, and is not judged (cheap).
@@ -340,19 +384,23 @@ impl State {
     /// What has to hold after every event, whatever it was.
     #[cfg(debug_assertions)]
     fn assert_invariants(&self) {
-        assert!(self.ends.is_empty() && self.touched.is_empty() && !self.halt.drain_is_due, "settled to a fixed point");
+        let settled = self.ends.is_empty() && self.unneeded.is_empty() && self.touched.is_empty();
+        assert!(settled && !self.halt.drain_is_due, "settled to a fixed point");
         let mut used = alloc::vec![0u32; self.plan.pools.len()];
         let mut attempts = 0u32;
         for (id, step) in graph::steps(&self.plan) {
             let track = self.track(id);
-            if track.holds_slot() {
-                attempts += 1;
+            if step.service || track.holds_slot() {
                 step.uses.iter().for_each(|wanted| used[wanted.pool as usize] += wanted.units);
+            }
+            if track.holds_slot() {
+                attempts += u32::from(!step.service);
                 assert!(track.open && track.arrived, "{}: an attempt has a container", step.name);
             }
             if track.phase.is_end() {
                 assert!(track.timer.is_none() && !track.open, "{}: an end is an end", step.name);
             }
+            assert!(step.service || track.phase != Phase::Ready, "{}: a task is never Ready", step.name);
             assert!(!self.slots.is_waiting(id) || track.waits(), "{}: only who waits stands in a line", step.name);
         }
         assert!(self.plan.max_parallel.is_none_or(|limit| attempts <= limit), "maxParallel");

@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     /// Set when an attempt was begun, the step's `timeout` after its begin. Then: it is told to stop. The shim keeps the
     /// same limit; this one is for a shim that does not.
     Attempt,
+    /// Set when a step is Paused, `pauseTimeout` later. Then: Failed.
+    Pause,
 }
 
 /// Who a timer belongs to. At the same moment a step's own timer goes first: its reason says more than the plan's.

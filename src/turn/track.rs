@@ -1,5 +1,6 @@
 //! What the core remembers of one step.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use podturn_wire::{Ended, InstanceId};
 
@@ -16,6 +17,18 @@ pub(crate) struct Track {
     pub(crate) detail: Detail,
     /// Conditions that are not met yet.
     pub(crate) unmet: u32,
+    /// A dependency that was lost after the step had its turn: no further turn follows. Its place in `dependsOn`.
+    pub(crate) lost: Option<usize>,
+    /// A service: how many that have not ended hold it up.
+    pub(crate) holders: u32,
+    /// Its `when` was true.
+    pub(crate) decided: bool,
+    /// A person approved it.
+    pub(crate) approved: bool,
+    /// When the present attempt became ready for the first time.
+    pub(crate) ready_at: Option<Time>,
+    /// What `detail` needs in words.
+    pub(crate) note: String,
     pub(crate) due_at: Option<Time>,
     pub(crate) ended_at: Option<Time>,
     /// When its first attempt was begun: `Some` meets `Started`.
@@ -64,6 +77,10 @@ pub(crate) enum Verdict {
     Interrupted,
     /// Its shim does not answer.
     ShimLost,
+    /// A service that did not become ready.
+    NotReady,
+    /// A service that nobody needs any more, or that a person stopped: whatever its end is, it has Succeeded.
+    NotNeeded,
 }
 
 impl Verdict {
@@ -73,6 +90,8 @@ impl Verdict {
             Self::TimedOut => Reason::TimedOut,
             Self::Interrupted => Reason::Interrupted,
             Self::ShimLost => Reason::ShimLost,
+            Self::NotReady => Reason::NotReady,
+            Self::NotNeeded => Reason::Stopped,
         }
     }
 }
@@ -94,6 +113,8 @@ pub(crate) enum Detail {
     Signal(u8),
     /// The node rebooted.
     Reboot,
+    /// What the track notes.
+    Note,
 }
 
 /// What a turn asks for. Everything else in a turn follows from the plan, or from an end that does not change.
@@ -136,12 +157,18 @@ pub struct Attempt {
 }
 
 impl Track {
-    pub(crate) fn new(conditions: u32) -> Self {
+    pub(crate) fn new(conditions: u32, holders: u32) -> Self {
         Self {
             phase: Phase::Pending,
             reason: None,
             detail: Detail::None,
             unmet: conditions,
+            lost: None,
+            holders,
+            decided: false,
+            approved: false,
+            ready_at: None,
+            note: String::new(),
             due_at: None,
             ended_at: None,
             started_at: None,
@@ -171,17 +198,18 @@ impl Track {
     pub(crate) const fn waits(&self) -> bool {
         match self.phase {
             Phase::Pending | Phase::Backoff => true,
-            Phase::Granted | Phase::Running | Phase::Stopping => false,
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => false,
+            Phase::Awaiting | Phase::Paused => false, // for a person first
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping => false,
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => false,
         }
     }
 
     /// Whether it holds a slot.
     pub(crate) const fn holds_slot(&self) -> bool {
         match self.phase {
-            Phase::Granted | Phase::Running | Phase::Stopping => true,
-            Phase::Pending | Phase::Backoff => false,
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => false,
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping => true,
+            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused => false,
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => false,
         }
     }
 
@@ -193,13 +221,13 @@ impl Track {
     /// What its turn should ask for. Without any instance there is nobody to ask.
     pub(crate) fn wanted(&self) -> Desired {
         let attempt = match self.phase {
-            Phase::Granted | Phase::Running => Some(self.attempt),
-            Phase::Pending | Phase::Backoff | Phase::Stopping => None,
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => None,
+            Phase::Granted | Phase::Running | Phase::Ready => Some(self.attempt),
+            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused | Phase::Stopping => None,
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => None,
         };
         let rest = match self.instance {
             Some(_) if self.phase.is_end() => Rest::Over { leaving: self.leaving },
-            Some(_) if self.leaving && self.waits() => Rest::Leave,
+            Some(_) if self.leaving && (self.waits() || self.phase == Phase::Awaiting) => Rest::Leave,
             _ => Rest::Stay,
         };
         Desired { instance: self.instance, attempt, rest, stays_after: self.stays_after }

@@ -30,6 +30,8 @@ pub struct StepView {
     pub started_at: Option<Time>,
     /// When it ended.
     pub ended_at: Option<Time>,
+    /// When the newest attempt became ready for the first time.
+    pub ready_at: Option<Time>,
     /// The last attempt's end.
     pub last_end: Option<Ended>,
     /// The code that its container ends with, once it has ended.
@@ -106,6 +108,7 @@ impl State {
             arrived: track.arrived,
             due_at: track.due_at,
             started_at: track.started_at,
+            ready_at: track.ready_at,
             ended_at: track.ended_at,
             last_end: track.last_end(),
             container_exit_code: self.container_exit_code(step),
@@ -125,13 +128,14 @@ impl State {
         let track = self.track(step);
         let own = track.last_end().map_or(exit::OK, |ended| ended.exit.code());
         match (track.phase, track.reason) {
-            (Phase::Succeeded | Phase::Omitted, _) => Some(exit::OK),
+            (Phase::Succeeded | Phase::Skipped | Phase::Omitted, _) => Some(exit::OK),
             (Phase::Cancelled, _) => Some(exit::CANCELLED),
             (Phase::Failed, _) if self.step(step).allow_failure => Some(exit::OK),
             (Phase::Failed, Some(Reason::TimedOut)) => Some(exit::TIMED_OUT),
             (Phase::Failed, _) if own == exit::OK => Some(exit::FAILED),
             (Phase::Failed, _) => Some(own),
-            (Phase::Pending | Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping, _) => None,
+            (Phase::Pending | Phase::Awaiting | Phase::Granted | Phase::Running | Phase::Ready, _) => None,
+            (Phase::Backoff | Phase::Paused | Phase::Stopping, _) => None,
         }
     }
 

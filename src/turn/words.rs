@@ -27,8 +27,15 @@ impl State {
             Phase::Pending => self.waits_for(step),
             Phase::Granted => format!("Granted: attempt {} may begin", track.attempt),
             Phase::Running => format!("Running: attempt {}", track.attempt),
-            Phase::Backoff | Phase::Stopping => format!("{phase:?}"),
-            Phase::Succeeded | Phase::Failed | Phase::Omitted | Phase::Cancelled => format!("{phase:?}"),
+            Phase::Ready => format!("Ready: attempt {}", track.attempt),
+            Phase::Awaiting => match self.step(step).approval.as_deref() {
+                None | Some("") => "Awaiting: a person has to approve it".to_string(),
+                Some(message) => format!("Awaiting: a person has to approve it: {message}"),
+            },
+            Phase::Backoff | Phase::Paused | Phase::Stopping => format!("{phase:?}"),
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {
+                format!("{phase:?}")
+            }
         }
     }
 
@@ -42,7 +49,7 @@ impl State {
         } else if !track.has_container() {
             "Pending: its container is not there yet".to_string()
         } else {
-            "Pending: waits for a slot".to_string()
+            "Pending: waits for a slot".to_string() // or for a person, when all turns are held back
         }
     }
 
@@ -67,6 +74,23 @@ impl State {
                 Some(limit) => format!("attempt {} ran longer than its timeout of {}", track.attempt, duration(limit)),
                 None => format!("attempt {} ran longer than it may", track.attempt),
             },
+            Reason::Stopped if self.halt.cancels > 0 || self.track(step).holders > 0 => "it was stopped".to_string(),
+            Reason::Stopped => "nobody needs it any more, so it was stopped".to_string(),
+            Reason::EndedEarly => match exit {
+                Some(Exit::Code(code)) => {
+                    format!("it ended by itself with code {code} while it was needed{}", self.on_attempt(step))
+                }
+                Some(Exit::Signal { number, .. }) => {
+                    format!("{} ended it while it was needed{}", signal(number), self.on_attempt(step))
+                }
+                _ => "it ended by itself while it was needed".to_string(),
+            },
+            Reason::NotReady => format!("it did not become ready{}", self.on_attempt(step)),
+            Reason::WhenFalse => "its `when` is false".to_string(),
+            Reason::WhenError => format!("its `when` has no value: {}", track.note),
+            Reason::SkipRequested => "a person skipped it".to_string(),
+            Reason::StopRequested => "a person stopped it".to_string(),
+            Reason::NotNeeded => "all that need it ended before it began".to_string(),
             Reason::ShimLost => self.shim_lost(step),
             Reason::NeverArrived => {
                 format!("its container was not there within {}", duration(self.plan.arrival_timeout))
@@ -155,9 +179,10 @@ impl State {
 /// The phase as a predicate: `build was Omitted`.
 fn became(phase: Phase) -> String {
     match phase {
-        Phase::Omitted | Phase::Cancelled => format!("was {phase:?}"),
+        Phase::Skipped | Phase::Omitted | Phase::Cancelled => format!("was {phase:?}"),
         Phase::Succeeded | Phase::Failed => format!("{phase:?}"),
-        Phase::Pending | Phase::Granted | Phase::Running | Phase::Backoff | Phase::Stopping => format!("is {phase:?}"),
+        Phase::Pending | Phase::Awaiting | Phase::Granted | Phase::Running | Phase::Ready => format!("is {phase:?}"),
+        Phase::Backoff | Phase::Paused | Phase::Stopping => format!("is {phase:?}"),
     }
 }
 

@@ -263,6 +263,19 @@ enum Kind {
         /// When and how it ended.
         ended: Ended,
     },
+    /// What a readiness probe of an attempt found.
+    Probed {
+        step: Step,
+        instance: Id,
+        /// The `seq` of the report that says so; 0: the coordinator tried it itself.
+        report: u64,
+        attempt: Attempt,
+        /// When.
+        probed_at: Time,
+        readiness: Readiness,
+    },
+    /// A step's `when` was evaluated.
+    Decided { step: Step, decision: Decided },
     /// A report shows a stop signal from outside the pod's process namespace.
     StopSignal {
         step: Step,
@@ -316,6 +329,42 @@ struct Step(u32);
 enum Request {
     /// End the plan.
     Cancel,
+    /// Give no turn until `resume`.
+    Pause,
+    /// End a pause.
+    Resume,
+    /// Run a Paused step again.
+    Retry { step: Step, attempt: u32 },
+    /// Count a step that waits, or is Paused, as Skipped.
+    Skip { step: Step, attempt: u32 },
+    /// Let a step that needs an approval run.
+    Approve { step: Step },
+    /// End one step.
+    Stop { step: Step, attempt: u32 },
+}
+
+/// What a readiness probe says of an attempt.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+enum Readiness {
+    /// It is ready.
+    Ready,
+    /// It is not ready any more.
+    Unready,
+    /// It did not become ready in time.
+    NotReady,
+}
+
+/// What came of a step's `when`.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+enum Decided {
+    /// It is true.
+    Run,
+    /// It is false.
+    Skip,
+    /// It has no value, and why.
+    Error(String),
 }
 
 /// The newest attempt of an earlier instance.
@@ -370,7 +419,7 @@ enum Exit {
 
 #[cfg(test)]
 mod tests {
-    use podturn_turn::{Event, Kind, Process, Request, StepId};
+    use podturn_turn::{Decision, Event, Kind, Probed, Process, Request, StepId};
     use podturn_wire as wire;
     use podturn_wire::{InstanceId, RunId};
     use serde_json::{Value, json};
@@ -491,7 +540,11 @@ mod tests {
                 let ended = end(wire::Exit::Signal { number: 9, oom: false });
                 Kind::Ended { step, instance, report, attempt, started_at, ended }
             }
-            Some(Kind::Ended { .. }) => Kind::StopSignal { step, instance, report, signal: 15 },
+            Some(Kind::Ended { .. }) => {
+                Kind::Probed { step, instance, report, attempt, probed_at: 7, readiness: Probed::Unready }
+            }
+            Some(Kind::Probed { .. }) => Kind::Decided { step, decision: Decision::Error("no such key".to_owned()) },
+            Some(Kind::Decided { .. }) => Kind::StopSignal { step, instance, report, signal: 15 },
             Some(Kind::StopSignal { .. }) => Kind::Lost { step, instance, survivors: true },
             Some(Kind::Lost { .. }) => {
                 let process = Process { pid: 7, start_ticks: 8, session: Some(9), cgroup: Some("/x".to_owned()) };
@@ -518,6 +571,17 @@ mod tests {
             started_at: 3,
             ended: end(exit),
         }));
+        let (step, attempt) = (StepId(4), 0);
+        let requests = [
+            Request::Pause,
+            Request::Resume,
+            Request::Retry { step, attempt },
+            Request::Skip { step, attempt },
+            Request::Approve { step },
+            Request::Stop { step, attempt },
+        ];
+        kinds.extend(requests.map(|request| Kind::Requested { request }));
+        kinds.extend([Decision::Run, Decision::Skip].map(|decision| Kind::Decided { step, decision }));
         for kind in kinds {
             let event = Event { seq: 1, at: 2, kind };
             let mut value = serde_json::to_value(&event).expect("an event is JSON");

@@ -52,8 +52,11 @@ stories![
     failures,
     finally,
     interruptions,
+    person,
+    questions,
     reboots,
     retries,
+    services,
     slots,
     timeouts
 ];

@@ -12,6 +12,8 @@
 //! ```
 //! Events: `start`, `reboot`, `arrive STEP..`, `begin STEP..`, `exit STEP CODE`, `killed STEP SIGNAL`, `oom STEP`,
 //! `not-found STEP`, `not-started STEP`, `not-begun STEP`, `stop-signal STEP`, `lost STEP`, `deaf STEP`, `cancel`,
+//! `ready STEP`, `unready STEP`, `not-ready STEP` (readiness), `true STEP`, `false STEP`, `no-value STEP` (its `when`),
+//! `pause`, `resume`, `retry STEP`, `skip STEP`, `approve STEP`, `stop STEP` (a person's requests),
 //! `full`, `deadline` (time goes to the next timer). `last=1:0` is what a new instance remembers (`1:?`: begun, no end; `1:-`: not started),
 //! `instance=1` or `attempt=1` speak of an older one, `at=5s` is the stamp of an end, `timed-out` and `survivors` are
 //! what they say. `all` arrives every step. `>! ` is an event that has to be refused.
@@ -20,8 +22,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, Event, Kind, Millis, OnFailure, Outcome, Phase, Plan, Pool, Request, Retry,
-    State, Step, StepId, Time, Use,
+    Answer, Backoff, Cause, Condition, Decision, Dependency, Event, Kind, Millis, OnFailure, Outcome, Phase, Plan,
+    Pool, Probe, Probed, Readiness, Request, Retry, State, Step, StepId, Time, Use,
 };
 use podturn_wire::{Ended, Exit, InstanceId, Last, RunId, StartStage, Then, Turn, Usage};
 
@@ -67,6 +69,7 @@ struct Story {
     reports: u64,
     timer: Option<Time>,
     outcome: Option<Outcome>,
+    question: Option<StepId>,
 }
 
 impl Story {
@@ -80,6 +83,7 @@ impl Story {
             reports: 0,
             timer: None,
             outcome: None,
+            question: None,
         }
     }
 
@@ -95,6 +99,13 @@ impl Story {
         for kind in self.kinds(words[0], &words[1..]) {
             let event = Event { seq: self.journal.len() as u64 + 1, at: self.now, kind };
             let before = self.snapshot();
+            if let Kind::Requested { request } = event.kind {
+                effects.push(match self.state.answer(request) {
+                    Answer::Does(what) => format!("answer: {what}"),
+                    Answer::Done(what) => format!("answer: nothing to do: {what}"),
+                    Answer::No(why) => format!("answer: no: {why}"),
+                });
+            }
             match (self.state.next(&event), refused) {
                 (Ok(()), false) => {
                     self.journal.push(event);
@@ -127,6 +138,10 @@ impl Story {
                 let why = view.reason.map_or(String::new(), |reason| format!(" ({reason:?}: {because})"));
                 effects.push(format!("{} {was:?} -> {is:?}{why}", self.name(step)));
             }
+        }
+        if self.question != self.state.question() {
+            self.question = self.state.question();
+            effects.extend(self.question.map(|step| format!("asks for the `when` of {}", self.name(step))));
         }
         let timer = self.state.next_deadline();
         if timer != self.timer {
@@ -188,6 +203,8 @@ impl Story {
                 vec![Kind::CoordinatorStarted { rebooted: true }]
             }
             "cancel" => vec![Kind::Requested { request: Request::Cancel }],
+            "pause" => vec![Kind::Requested { request: Request::Pause }],
+            "resume" => vec![Kind::Requested { request: Request::Resume }],
             "full" => vec![Kind::VolumeFull],
             "deadline" => {
                 self.now = self.now.max(self.state.next_deadline().expect("a timer is set"));
@@ -241,6 +258,16 @@ impl Story {
             "stop-signal" => Kind::StopSignal { step, instance, report, signal: 15 },
             "lost" => Kind::Lost { step, instance, survivors: options.contains(&"survivors") },
             "deaf" => Kind::Deaf { step, instance },
+            "ready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::Ready },
+            "unready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::Unready },
+            "not-ready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::NotReady },
+            "true" => Kind::Decided { step, decision: Decision::Run },
+            "false" => Kind::Decided { step, decision: Decision::Skip },
+            "no-value" => Kind::Decided { step, decision: Decision::Error("no such key: branch".into()) },
+            "retry" => Kind::Requested { request: Request::Retry { step, attempt } },
+            "skip" => Kind::Requested { request: Request::Skip { step, attempt } },
+            "approve" => Kind::Requested { request: Request::Approve { step } },
+            "stop" => Kind::Requested { request: Request::Stop { step, attempt } },
             _ => panic!("no event `{verb}`"),
         }
     }
@@ -292,6 +319,9 @@ fn parse_plan(lines: &[&str]) -> Plan {
             ("arrival", limit) => plan.arrival_timeout = millis(limit),
             ("onFailure", "Continue") => plan.on_failure = OnFailure::Continue,
             ("onFailure", "Drain") => plan.on_failure = OnFailure::Drain,
+            ("pauseTimeout", limit) => plan.pause_timeout = Some(millis(limit)),
+            ("longRunning", _) => plan.long_running = true,
+            ("onFailure", "Pause") => plan.on_failure = OnFailure::Pause,
             ("onFailure", "Cancel") => plan.on_failure = OnFailure::Cancel,
             (word, _) => panic!("no plan option `{word}`"),
         }
@@ -343,6 +373,10 @@ fn parse_step(line: &str, names: &[&str], pools: &[Pool]) -> Step {
             ("timeout", limit) => step.timeout = Some(millis(limit)),
             ("allowFailure", _) => step.allow_failure = true,
             ("finally", _) => step.finally = true,
+            ("service", _) => step.service = true,
+            ("readiness", _) => step.readiness = Some(readiness()),
+            ("when", _) => step.when = Some("steps.a.outputs.branch == 'main'".into()),
+            ("approval", message) => step.approval = Some(message.replace('-', " ")),
             ("restarts", _) => step.restarts = true,
             ("uses", list) => step.uses = list.split(',').map(|part| parse_use(part, pools)).collect(),
             (word, _) => panic!("no step option `{word}`"),
@@ -356,12 +390,25 @@ fn parse_dependency(text: &str, names: &[&str]) -> Dependency {
     let place = names.iter().position(|known| *known == name).unwrap_or_else(|| panic!("no step `{name}`"));
     let condition = match condition {
         "Started" => Condition::Started,
+        "Ready" => Condition::Ready,
         "Succeeded" => Condition::Succeeded,
         "Failed" => Condition::Failed,
         "Completed" => Condition::Completed,
         other => panic!("no condition `{other}`"),
     };
     Dependency { step: StepId(u32::try_from(place).expect("a small plan")), condition }
+}
+
+/// What is probed, and how often, is nothing to the core.
+fn readiness() -> Readiness {
+    Readiness {
+        probe: Probe::File { path: "/ready".into() },
+        initial_delay_seconds: 0,
+        period_seconds: 10,
+        timeout_seconds: 1,
+        success_threshold: 1,
+        failure_threshold: 3,
+    }
 }
 
 fn parse_use(text: &str, pools: &[Pool]) -> Use {

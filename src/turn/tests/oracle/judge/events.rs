@@ -9,6 +9,16 @@ use crate::world::MS;
 impl Judge {
     pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
         match event.kind.clone() {
+            Kind::Probed { .. } | Kind::Decided { .. } => unreachable!("not among these plans' events"),
+            Kind::Requested {
+                request:
+                    Request::Pause
+                    | Request::Resume
+                    | Request::Retry { .. }
+                    | Request::Skip { .. }
+                    | Request::Approve { .. }
+                    | Request::Stop { .. },
+            } => unreachable!("not among these plans' events"),
             Kind::CoordinatorStarted { rebooted } => self.coordinator_started(event, rebooted)?,
             Kind::Arrived { step, instance, last, .. } => self.arrived(step.index(), instance, last)?,
             Kind::Begun { step, instance, attempt, started_at, .. } => {
