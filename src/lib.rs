@@ -3,6 +3,7 @@
 //! Dependencies between the rooms point downwards only; `tests/architecture.rs` holds that.
 
 pub mod cli;
+pub mod control;
 pub mod coordinator;
 pub mod local;
 pub mod plan;

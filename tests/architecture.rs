@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("volume", &[]),
     ("process", &[]),
     ("coordinator", &["volume", "process"]),
-    ("control", &["coordinator"]),
+    ("control", &["coordinator", "volume"]),
     ("inject", &["plan"]),
     ("view", &["plan", "volume"]),
     ("local", &["plan", "inject", "coordinator", "volume", "process"]),

@@ -1,13 +1,17 @@
 //! `podturn coordinate`: the long-running program of the sidecar.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use podturn_turn::Outcome;
 use podturn_wire::exit;
+use tokio::sync::mpsc::Receiver;
 use tracing_subscriber::EnvFilter;
 
 use super::{podturn_failed, volume_error};
+use crate::control;
+use crate::coordinator::asked::Asked;
 use crate::coordinator::{Finished, ServeError, serve};
 use crate::process;
 use crate::view;
@@ -46,12 +50,23 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let served = match runtime {
-        Ok(runtime) => runtime.block_on(serve(&volume)),
+        Ok(runtime) => runtime.block_on(serve(&volume, open_control)),
         Err(error) => Err(ServeError::System(error)),
     };
     match served {
         Ok(finished) => tell(&finished, arguments.quiet),
         Err(error) => podturn_failed(&error),
+    }
+}
+
+/// Without the socket nobody can say anything to the run, and it goes on all the same.
+fn open_control(volume: &Volume) -> (Box<dyn Any>, Option<Receiver<Asked>>) {
+    match control::listen(volume) {
+        Ok((control, questions)) => (Box::new(control), Some(questions)),
+        Err(error) => {
+            tracing::warn!("the control socket cannot be opened: {error}");
+            (Box::new(()), None)
+        }
     }
 }
 

@@ -6,9 +6,12 @@ mod container;
 mod coordinate;
 mod init;
 mod input;
+mod place;
 mod run;
 mod schema;
 mod screen;
+mod status;
+mod verbs;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -16,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use podturn_wire::exit;
 
+use crate::coordinator::asked::Verb;
 use crate::volume::VolumeError;
 
 /// Runs the containers of one Kubernetes pod in the order of a DAG.
@@ -36,6 +40,24 @@ enum Command {
     Init(init::Arguments),
     /// The coordinator: hand out the turns until the plan has ended
     Coordinate(coordinate::Arguments),
+    /// Show how a run stands
+    Status(status::Arguments),
+    /// Show why a step is where it is, down to the cause
+    Why(status::WhyArguments),
+    /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
+    Cancel(verbs::PlanArguments),
+    /// Give no turn until `resume`; what runs goes on, and so do all time limits
+    Pause(verbs::PlanArguments),
+    /// End a pause
+    Resume(verbs::PlanArguments),
+    /// Run a Paused step again, in place
+    Retry(verbs::StepArguments),
+    /// Count a step that waits, or is Paused, as Skipped: done, for all that depends on it
+    Skip(verbs::StepArguments),
+    /// Let a step that needs an approval run
+    Approve(verbs::StepArguments),
+    /// End one step: a task is Cancelled, a service has Succeeded
+    Stop(verbs::StepArguments),
     /// Print the JSON Schema of what podturn reads or writes
     Schema(schema::Arguments),
     #[command(hide = true)]
@@ -53,6 +75,15 @@ pub fn main() -> ExitCode {
         Command::Container(arguments) => container::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Coordinate(arguments) => coordinate::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Why(arguments) => status::why(&arguments),
+        Command::Cancel(arguments) => verbs::plan(Verb::Cancel, &arguments),
+        Command::Pause(arguments) => verbs::plan(Verb::Pause, &arguments),
+        Command::Resume(arguments) => verbs::plan(Verb::Resume, &arguments),
+        Command::Retry(arguments) => verbs::step(Verb::Retry, &arguments),
+        Command::Skip(arguments) => verbs::step(Verb::Skip, &arguments),
+        Command::Approve(arguments) => verbs::step(Verb::Approve, &arguments),
+        Command::Stop(arguments) => verbs::step(Verb::Stop, &arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

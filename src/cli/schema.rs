@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use crate::control::control_schema;
 use crate::plan::{plan_reference, plan_schema, pod_schema};
 use crate::volume::published::state_schema;
 use crate::volume::schema::{journal_schema, report_schema, turn_schema};
@@ -38,6 +39,8 @@ enum Document {
     State,
     /// One line of journal.jsonl: an event the coordinator acted on
     Journal,
+    /// The control API: the bodies of a request and its answer
+    Control,
 }
 
 /// Prints the schema on stdout.
@@ -57,6 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::Report => report_schema(),
         Document::State => state_schema(),
         Document::Journal => journal_schema(),
+        Document::Control => control_schema(),
     };
     anstream::println!("{:#}", schema.to_value());
     ExitCode::SUCCESS

@@ -90,6 +90,13 @@ impl<W: World> Coordinator<W> {
         &self.state
     }
 
+    /// The processes of the shims that are known by the kernel's word.
+    pub fn shims(&self) -> impl Iterator<Item = u32> {
+        let ids = (0..self.seats.len() as u32).map(StepId);
+        let known = ids.zip(&self.seats).filter_map(|(step, seat)| seat.told.process(self.state.instance(step)?));
+        known.map(|process| process.pid)
+    }
+
     /// The world, for whoever drives it.
     pub fn world(&mut self) -> &mut W {
         &mut self.world

@@ -5,8 +5,9 @@
 //!
 //! `world.rs` is the interface to everything outside, `desk.rs` the loop's body, `start.rs` recovery, `deaths.rs` how an
 //! end is told from a silence, `told.rs` what is new in a report, `seat.rs` what is kept of a step, `ground.rs` the real
-//! world, and `serve.rs` the loop.
+//! world, and `serve.rs` the loop, `asked.rs` what people ask for.
 
+pub mod asked;
 mod deaths;
 mod desk;
 mod ground;
@@ -17,5 +18,5 @@ mod told;
 mod world;
 
 pub use desk::{Coordinator, Failure};
-pub use serve::{Finished, ServeError, serve};
+pub use serve::{Finished, OpenControl, ServeError, serve};
 pub use world::{Link, World, WriteError};

@@ -12,7 +12,9 @@ use podturn_turn::{Outcome, Request, StepId, Time};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
+use super::asked::{self, Asked, Told};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
 use super::world::{Link, World};
@@ -26,6 +28,9 @@ const PUBLISH_PAUSE: Time = 50_000_000;
 const PUBLISH_LATEST: Time = 1_000_000_000;
 /// How many ready descriptors are taken at once.
 const BATCH: usize = 32;
+
+/// Opens the control socket: what is to be kept as long as it should be open, and where its questions come out.
+pub type OpenControl = fn(&Volume) -> (Box<dyn std::any::Any>, Option<mpsc::Receiver<Asked>>);
 
 /// How a coordinator ended.
 #[derive(Debug)]
@@ -96,7 +101,7 @@ impl From<nix::Error> for ServeError {
 ///
 /// # Errors
 /// A [`ServeError`] after which another coordinator may take over.
-pub async fn serve(volume: &Volume) -> Result<Finished, ServeError> {
+pub async fn serve(volume: &Volume, open: OpenControl) -> Result<Finished, ServeError> {
     let _lock = volume.lock().map_err(|locked| match locked {
         Locked::Held => ServeError::Locked,
         Locked::Failed(error) => ServeError::Volume(error),
@@ -104,6 +109,9 @@ pub async fn serve(volume: &Volume) -> Result<Finished, ServeError> {
     let mut run = volume.read_run()?.ok_or(ServeError::NotLaidOut)?;
     process::raise_open_files()?;
     let mut server = Server::open(volume, &mut run)?;
+    // Not before the lock is held: the socket of a coordinator that lives must not be taken away.
+    let (_control, questions) = open(volume);
+    server.questions = questions;
     server.work().await
 }
 
@@ -149,6 +157,10 @@ struct Server<'a> {
     clock_at: Option<Time>,
     publisher: Publisher,
     told_to_end: bool,
+    /// What people ask; `None`: nobody can.
+    questions: Option<mpsc::Receiver<Asked>>,
+    /// Requests that are told as events, and are answered once those are in the journal.
+    answers: Vec<(oneshot::Sender<Told>, Told)>,
 }
 
 /// When the state has to be published.
@@ -196,6 +208,8 @@ impl<'a> Server<'a> {
             clock_at: None,
             publisher: Publisher::default(),
             told_to_end: false,
+            questions: None,
+            answers: Vec::new(),
         })
     }
 
@@ -206,6 +220,7 @@ impl<'a> Server<'a> {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(std::io::Error::from)?;
         loop {
             self.coordinator.settle()?;
+            self.answer_all();
             self.publish_if_due();
             if let Some(outcome) = self.finished() {
                 let state = self.publish();
@@ -241,6 +256,7 @@ impl<'a> Server<'a> {
                 drop(ready);
                 self.handle_all(&events[..count])
             }
+            Some(asked) = next_question(&mut self.questions) => { self.handle_question(asked); Ok(()) }
             _ = terminate.recv() => { self.handle_signal(); Ok(()) }
             _ = interrupt.recv() => { self.handle_signal(); Ok(()) }
         }
@@ -252,6 +268,41 @@ impl<'a> Server<'a> {
             self.coordinator.requested(Request::Cancel);
         }
         self.told_to_end = true;
+    }
+
+    fn handle_question(&mut self, asked: Asked) {
+        let asker = match asked {
+            Asked::State(asker, _) | Asked::Request(asker, ..) => asker,
+        };
+        let may = asked::may_ask(asker, self.coordinator.shims());
+        match (asked, may) {
+            (Asked::State(_, answer), Err(told)) => drop(answer.send(Err(told))),
+            (Asked::Request(_, _, answer), Err(told)) => drop(answer.send(told)),
+            (Asked::State(_, answer), Ok(())) => {
+                let state = published::State::of(self.coordinator.state(), wall_clock());
+                drop(answer.send(Ok(state)));
+            }
+            (Asked::Request(_, ask, answer), Ok(())) => match asked::understand(&ask, self.coordinator.state()) {
+                Err(told) => drop(answer.send(told)),
+                Ok(request) => self.handle_request(request, answer),
+            },
+        }
+    }
+
+    fn handle_request(&mut self, request: Request, answer: oneshot::Sender<Told>) {
+        let told = Told::from(self.coordinator.state().answer(request));
+        if told.result == asked::Verdict::Done {
+            self.coordinator.requested(request);
+            self.answers.push((answer, told)); // once it is in the journal
+        } else {
+            drop(answer.send(told));
+        }
+    }
+
+    fn answer_all(&mut self) {
+        for (answer, told) in self.answers.drain(..) {
+            drop(answer.send(told)); // whoever asked may be gone
+        }
     }
 
     /// Time comes last: a report that waits wins over a deadline.
@@ -347,14 +398,25 @@ impl<'a> Server<'a> {
     }
 
     fn publish(&mut self) -> published::State {
-        let clock = published::WallClock { boottime: process::now(), realtime: process::realtime() };
-        let state = published::State::of(self.coordinator.state(), clock);
+        let state = published::State::of(self.coordinator.state(), wall_clock());
         if let Err(error) = self.volume.publish(&state) {
             tracing::warn!("the state is not published: {error}");
         }
         self.publisher.seen = Some(state.seq);
         self.publisher.changes = None;
         state
+    }
+}
+
+fn wall_clock() -> published::WallClock {
+    published::WallClock { boottime: process::now(), realtime: process::realtime() }
+}
+
+/// The next question, if any can come.
+async fn next_question(questions: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
+    match questions {
+        Some(questions) => questions.recv().await,
+        None => None,
     }
 }
 

@@ -60,4 +60,4 @@ pub use plan::{
 pub use request::Answer;
 pub use state::{Impossible, Outcome, Phase, Reason, State};
 pub use track::Attempt;
-pub use view::StepView;
+pub use view::{StepView, Waits};

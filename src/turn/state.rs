@@ -294,6 +294,12 @@ impl State {
         self.track(step).attempt
     }
 
+    /// The newest life of the step's shim (cheap).
+    #[must_use]
+    pub fn instance(&self, step: StepId) -> Option<podturn_wire::InstanceId> {
+        self.track(step).instance
+    }
+
     /// The first step in plan order whose `when` waits for its value: a `Kind::Decided` answers it. Asked for as long as
     /// it is not answered, so also after a replay.
     #[must_use]

@@ -7,7 +7,7 @@ use podturn_wire::{Ended, InstanceId, Text, Then, Turn, exit};
 
 use crate::timers::Timer;
 use crate::track::{Attempt, Rest};
-use crate::{Phase, Reason, State, StepId, Time, words};
+use crate::{Condition, Dependency, Phase, Reason, State, StepId, Time, words};
 
 /// What can be told of a step. Everything a view shows comes from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,68 @@ pub struct StepView {
     pub history: Vec<Attempt>,
 }
 
+/// What a step that has not got its turn waits for: the first of these that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Dependencies that are not met yet; how many.
+    Dependencies(u32),
+    /// A finally step: every other step to end.
+    Others,
+    /// The value of its `when`.
+    When,
+    /// A person's approval.
+    Approval,
+    /// A person who decides what becomes of its failure.
+    Decision,
+    /// Its container.
+    Container,
+    /// The end of its backoff.
+    Backoff,
+    /// All turns are held back: a person has paused the plan, or a failed step waits for one.
+    Hold,
+    /// A place under `maxParallel`, or units of a pool.
+    Slot,
+}
+
 impl State {
+    /// What the step waits for; `None`: it does not wait for a turn.
+    #[must_use]
+    pub fn waits_for(&self, step: StepId) -> Option<Waits> {
+        let track = self.track(step);
+        match track.phase {
+            Phase::Awaiting => Some(Waits::Approval),
+            Phase::Paused => Some(Waits::Decision),
+            Phase::Pending | Phase::Backoff => Some(match track.timer {
+                _ if track.unmet > 0 => Waits::Dependencies(track.unmet),
+                _ if self.step(step).finally && !self.halt.main_is_over => Waits::Others,
+                _ if self.questions.contains(&step) => Waits::When,
+                Some((_, Timer::Backoff)) => Waits::Backoff,
+                _ if !track.has_container() => Waits::Container,
+                _ if self.is_held() => Waits::Hold,
+                _ => Waits::Slot,
+            }),
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping => None,
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => None,
+        }
+    }
+
+    /// Whether the condition is met now.
+    #[must_use]
+    pub fn is_met(&self, dependency: Dependency) -> bool {
+        let on = self.track(dependency.step);
+        let service = self.step(dependency.step).service;
+        match dependency.condition {
+            Condition::Started => on.started_at.is_some(),
+            Condition::Ready if service => matches!(on.phase, Phase::Ready | Phase::Skipped),
+            Condition::Ready | Condition::Succeeded => match on.phase {
+                Phase::Succeeded | Phase::Skipped => true,
+                phase => phase == Phase::Failed && self.step(dependency.step).allow_failure,
+            },
+            Condition::Failed => on.phase == Phase::Failed,
+            Condition::Completed => on.phase.is_end(),
+        }
+    }
+
     /// A step whose desired turn changed since it was last asked for here; grants first. Each is given out once.
     pub fn poll_turn(&mut self) -> Option<StepId> {
         loop {

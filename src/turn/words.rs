@@ -8,6 +8,7 @@ use alloc::string::{String, ToString};
 use podturn_wire::{Exit, StartStage};
 
 use crate::track::Detail;
+use crate::view::Waits;
 use crate::{Condition, Millis, Phase, Reason, State, StepId};
 
 /// What a shim says that ends so that its container comes back.
@@ -24,7 +25,7 @@ impl State {
             (_, None) => {}
         }
         match phase {
-            Phase::Pending => self.waits_for(step),
+            Phase::Pending => self.wait(step),
             Phase::Granted => format!("Granted: attempt {} may begin", track.attempt),
             Phase::Running => format!("Running: attempt {}", track.attempt),
             Phase::Ready => format!("Ready: attempt {}", track.attempt),
@@ -39,17 +40,19 @@ impl State {
         }
     }
 
-    fn waits_for(&self, step: StepId) -> String {
-        let track = self.track(step);
-        if track.unmet > 0 {
-            let (noun, count) = (if track.unmet == 1 { "condition" } else { "conditions" }, track.unmet);
-            format!("Pending: {count} {noun} of its dependencies not met yet")
-        } else if track.due_at.is_none() {
-            "Pending: waits for every other step to end".to_string()
-        } else if !track.has_container() {
-            "Pending: its container is not there yet".to_string()
-        } else {
-            "Pending: waits for a slot".to_string() // or for a person, when all turns are held back
+    fn wait(&self, step: StepId) -> String {
+        match self.waits_for(step) {
+            Some(Waits::Dependencies(1)) => "Pending: 1 condition of its dependencies not met yet".to_string(),
+            Some(Waits::Dependencies(count)) => {
+                format!("Pending: {count} conditions of its dependencies not met yet")
+            }
+            Some(Waits::Others) => "Pending: waits for every other step to end".to_string(),
+            Some(Waits::When) => "Pending: its `when` is being evaluated".to_string(),
+            Some(Waits::Container) => "Pending: its container is not there yet".to_string(),
+            Some(Waits::Hold) => "Pending: all turns are held back".to_string(),
+            Some(Waits::Slot | Waits::Backoff | Waits::Approval | Waits::Decision) | None => {
+                "Pending: waits for a slot".to_string()
+            }
         }
     }
 

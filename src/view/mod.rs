@@ -1,7 +1,9 @@
 //! What people see of a run: pure renderings of a published state.
 //!
-//! Belongs here: text from data. Does not belong here: reading files, printing, colours that depend on a terminal.
+//! Belongs here: text from data. Does not belong here: reading files, printing, colours that depend on a terminal. The one thing that is not rendering is the present time.
 
 mod table;
+mod why;
 
 pub use table::{sentences, table};
+pub use why::{now, why};

@@ -58,13 +58,13 @@ pub fn sentences(state: &State) -> String {
     text
 }
 
-fn between(from: &str, to: &str) -> Option<u64> {
+pub(super) fn between(from: &str, to: &str) -> Option<u64> {
     let (from, to): (Timestamp, Timestamp) = (from.parse().ok()?, to.parse().ok()?);
     u64::try_from(to.as_millisecond() - from.as_millisecond()).ok()
 }
 
 /// Milliseconds as people read them: three figures are enough.
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
         1_000..10_000 => format!("{}.{:02}s", ms / 1_000, ms % 1_000 / 10),

@@ -8,6 +8,7 @@ mod journal;
 mod layout;
 mod lock;
 mod mailbox;
+pub mod news;
 pub mod published;
 mod removal;
 mod run;

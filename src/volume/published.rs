@@ -2,8 +2,10 @@
 //!
 //! Belongs here: what is shown, and its JSON form (schema `state`). Times are wall-clock times here and nowhere else.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use podturn_turn::{Attempt, Condition, Outcome, Phase, Reason, State as Core, StepId, StepView, Time};
+use podturn_turn::{Attempt, Condition, Outcome, Phase, Reason, State as Core, StepId, StepView, Time, Waits};
 use podturn_wire::{Ended, Exit, VERSION};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,9 @@ pub struct State {
     pub ended_at: Option<String>,
     /// The steps, in the plan's order.
     pub steps: Vec<Step>,
+    /// How many tasks may run at once; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
     /// The pools, in the plan's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<Pool>,
@@ -65,7 +70,8 @@ pub struct State {
 pub struct Step {
     /// Its name, which is its container's.
     pub name: String,
-    /// Pending, Granted, Running, Backoff, Stopping, Succeeded, Failed, Omitted or Cancelled.
+    /// Pending, Awaiting, Granted, Running, Ready, Backoff, Paused, Stopping, Succeeded, Failed, Skipped, Omitted or
+    /// Cancelled.
     pub phase: String,
     /// Why, in one CamelCase word; absent while there is nothing to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,9 +79,25 @@ pub struct Step {
     /// The same as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// What it waits for before its turn: Dependencies, Others (every other step to end), When, Approval, Decision (a
+    /// person's, about its failure), Container, Backoff, Hold (all turns are held back) or Slot; absent: for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// What it waits or waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
+    /// It is a service.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub service: bool,
+    /// Its `when`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// What a person is asked before its turn; may be empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+    /// Units of pools that it holds while it runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uses: BTreeMap<String, u32>,
     /// It is a finally step.
     #[serde(default, skip_serializing_if = "is_false")]
     pub finally: bool,
@@ -97,6 +119,9 @@ pub struct Step {
     /// When its first attempt was begun (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
+    /// When its newest attempt became ready for the first time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<String>,
     /// When it ended (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
@@ -123,8 +148,11 @@ pub struct Step {
 pub struct Dependency {
     /// On whom.
     pub step: String,
-    /// Started, Succeeded, Failed or Completed.
+    /// Started, Ready, Succeeded, Failed or Completed.
     pub condition: String,
+    /// Whether it is met now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub met: bool,
 }
 
 /// One attempt that is over.
@@ -191,6 +219,7 @@ impl State {
             started_at: core.first_start().map(|at| clock.show(at)),
             ended_at: core.outcome().and_then(|_| ends.max()).map(|at| clock.show(at)),
             steps,
+            max_parallel: plan.max_parallel,
             pools: pools.collect(),
         }
     }
@@ -203,13 +232,20 @@ impl Step {
         let depends_on = step.depends_on.iter().map(|dependency| Dependency {
             step: plan.steps[dependency.step.index()].name.clone(),
             condition: condition_word(dependency.condition),
+            met: core.is_met(*dependency),
         });
+        let uses = step.uses.iter().map(|wanted| (plan.pools[wanted.pool as usize].name.clone(), wanted.units));
         let show = |at: Option<Time>| at.map(|at| clock.show(at));
         Self {
             name: step.name.clone(),
             phase: phase_word(view.phase),
             reason: view.reason.map(reason_word),
+            waits_for: core.waits_for(id).map(waits_word),
             depends_on: depends_on.collect(),
+            service: step.service,
+            when: step.when.clone(),
+            approval: step.approval.clone(),
+            uses: uses.collect(),
             finally: step.finally,
             allow_failure: step.allow_failure,
             arrived: view.arrived,
@@ -218,6 +254,7 @@ impl Step {
             attempt: view.attempts,
             due_at: show(view.due_at),
             started_at: show(view.started_at),
+            ready_at: show(view.ready_at),
             ended_at: show(view.ended_at),
             duration_ms: duration(&view),
             next_attempt_at: show(view.next_attempt_at),
@@ -261,6 +298,13 @@ fn exit_code(ended: Ended) -> Option<u8> {
 // The words are the names of the variants: the same as in the journal and in messages.
 fn phase_word(phase: Phase) -> String {
     format!("{phase:?}")
+}
+
+fn waits_word(waits: Waits) -> String {
+    match waits {
+        Waits::Dependencies(_) => "Dependencies".to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 fn reason_word(reason: Reason) -> String {

@@ -8,6 +8,8 @@ pub const JOURNAL: &str = "journal.jsonl";
 pub const STATE: &str = "state.json";
 /// Held by the one coordinator.
 pub const LOCK: &str = "coordinator.lock";
+/// The coordinator's control API: a Unix socket that speaks HTTP. Not visible to steps.
+pub const CONTROL: &str = "control.sock";
 /// The directory of all mailboxes.
 pub const STEPS: &str = "steps";
 /// The half of a mailbox that the step can only read.

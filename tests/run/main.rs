@@ -6,6 +6,7 @@ mod cancel;
 mod ends;
 mod honoured;
 mod output;
+mod person;
 mod pod;
 mod pods;
 mod refused;

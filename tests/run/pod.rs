@@ -142,9 +142,23 @@ impl Place {
 
     /// `podturn run`, not started.
     pub(crate) fn command(&self, file: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.podturn(&["run"]);
+        command.args(arguments).arg(file);
+        command
+    }
+
+    /// Another `podturn`, by the same user on the same machine: a second terminal. Its exit code, stdout and stderr.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.podturn(arguments).output().expect("podturn is executable");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it says UTF-8");
+        (output.status.code().expect("it exits"), text(output.stdout), text(output.stderr))
+    }
+
+    /// A command of podturn, not started.
+    fn podturn(&self, arguments: &[&str]) -> Command {
         let own = self.path("podturn");
         let mut command = Command::new(if own.exists() { own.as_path() } else { Path::new(PODTURN) });
-        command.arg("run").args(arguments).arg(file).env("TMPDIR", self.path("tmp"));
+        command.args(arguments).env("TMPDIR", self.path("tmp")).env_remove("PODTURN_VOLUME");
         for name in ["CLICOLOR_FORCE", "CI"] {
             command.env_remove(name); // either would allow colours where the terminal does not
         }

@@ -1,0 +1,94 @@
+//! Which run a command is about: the volume of this pod, a copy of one, or that of a `podturn run` on this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use podturn_wire::names;
+
+use super::input::BAD_INPUT;
+use super::podturn_failed;
+use crate::control;
+use crate::volume::published::State;
+
+/// Where the run is.
+#[derive(clap::Args)]
+pub(super) struct Place {
+    /// The shared volume, or a copy of it. Default: /podturn, else the one `podturn run` of yours on this machine
+    #[arg(long, value_name = "DIR", env = "PODTURN_VOLUME")]
+    volume: Option<PathBuf>,
+}
+
+impl Place {
+    /// The directory; or why there is none, said already.
+    pub(super) fn find(&self) -> Result<PathBuf, ExitCode> {
+        if let Some(volume) = &self.volume {
+            return Ok(volume.clone());
+        }
+        let mount = Path::new(names::MOUNT);
+        if mount.join(names::RUN).exists() {
+            return Ok(mount.to_owned());
+        }
+        let mut local = runs();
+        match local.len() {
+            1 => Ok(local.remove(0)),
+            0 => {
+                anstream::eprintln!(
+                    "error: there is no run here: {} has none, and no `podturn run` is under way",
+                    mount.display()
+                );
+                anstream::eprintln!("  help: --volume DIR names the shared volume, or a copy of it");
+                Err(ExitCode::from(BAD_INPUT))
+            }
+            _ => {
+                anstream::eprintln!("error: more than one `podturn run` is under way");
+                local.iter().for_each(|run| anstream::eprintln!("  help: --volume {}", run.display()));
+                Err(ExitCode::from(BAD_INPUT))
+            }
+        }
+    }
+
+    /// The published state.
+    pub(super) fn state(&self) -> Result<(PathBuf, State), ExitCode> {
+        let volume = self.find()?;
+        let state = read(&volume)?;
+        Ok((volume, state))
+    }
+}
+
+/// How the run on a volume stands: by the coordinator's word, or where none is there by what it has published; or says why
+/// that cannot be told.
+pub(super) fn read(volume: &Path) -> Result<State, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    match runtime.map(|runtime| runtime.block_on(control::state(volume))) {
+        Ok(Ok(state)) => Ok(state),
+        Ok(Err(_)) | Err(_) => read_file(volume),
+    }
+}
+
+fn read_file(volume: &Path) -> Result<State, ExitCode> {
+    let path = volume.join(names::STATE);
+    let bytes = fs::read(&path).map_err(|error| {
+        anstream::eprintln!("error: cannot read {}: {error}", path.display());
+        anstream::eprintln!("  help: --volume names a volume on which a coordinator has begun, or a copy of it");
+        ExitCode::from(BAD_INPUT)
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        podturn_failed(&std::io::Error::other(format!("{} is no state of podturn: {error}", path.display())))
+    })
+}
+
+/// The volumes of the `podturn run`s on this machine that this user may look into. Such a volume is mounted where only the run's
+/// own processes see it, so the way leads through one of them (`/proc/PID/root`, proc(5)).
+fn runs() -> Vec<PathBuf> {
+    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let seen_from_inside = |run: PathBuf| {
+        let pid = run.file_name()?.to_str()?.strip_prefix("podturn-run-")?.split('-').next()?.to_owned();
+        Some(Path::new("/proc").join(pid).join("root").join(run.strip_prefix("/").ok()?))
+    };
+    list(&std::env::temp_dir())
+        .filter_map(seen_from_inside)
+        .flat_map(|run| list(&run.join("volumes")).collect::<Vec<_>>())
+        .filter(|volume| volume.join(names::RUN).exists())
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! `podturn status`: how a run stands; `podturn why`: why a step is where it is.
+
+use std::process::ExitCode;
+
+use super::place::{self, Place};
+use super::{input, podturn_failed};
+use crate::view;
+use crate::volume::news::Changes;
+use crate::volume::published::State;
+
+/// Arguments of `podturn status`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+It reads state.json, so it works on a live run, after its end, and on a copy of the volume.
+
+Examples:
+  kubectl exec POD -c podturn -- podturn status
+  podturn status                                      beside a `podturn run` in another terminal
+  podturn status --volume ./copy --json | jq .outcome
+
+Exit codes: 0 shown, 2 there is no run, 125 podturn itself failed.")]
+pub(super) struct Arguments {
+    /// Print the state as JSON
+    #[arg(long)]
+    json: bool,
+    /// Show every new state, until the plan has ended
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Shows how the run stands.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let volume = match arguments.place.find() {
+        Ok(volume) => volume,
+        Err(code) => return code,
+    };
+    // Before the first look, so that nothing is missed between the two.
+    let changes = arguments.follow.then(|| Changes::of(&volume)).transpose();
+    let changes = match changes {
+        Ok(changes) => changes,
+        Err(error) => return podturn_failed(&error),
+    };
+    let mut shown = None;
+    loop {
+        let state = match place::read(&volume) {
+            Ok(state) => state,
+            Err(code) => return code,
+        };
+        if shown != Some(state.seq) {
+            shown = Some(state.seq);
+            show(&state, arguments);
+        }
+        let Some(changes) = changes.as_ref().filter(|_| state.outcome.is_none()) else { return ExitCode::SUCCESS };
+        if let Err(error) = changes.wait() {
+            return podturn_failed(&error);
+        }
+    }
+}
+
+fn show(state: &State, arguments: &Arguments) {
+    if arguments.json && arguments.follow {
+        anstream::println!("{}", serde_json::to_string(state).unwrap_or_default()); // one line each
+    } else if arguments.json {
+        anstream::println!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
+    } else {
+        anstream::print!("{}{}", view::table(state), view::sentences(state));
+    }
+    if arguments.follow && !arguments.json && state.outcome.is_none() {
+        anstream::println!();
+    }
+}
+
+/// Arguments of `podturn why`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+The whole chain of what the step waits for, down to the cause; of a step that has ended, why it ended so.
+
+Example:
+  podturn why publish
+
+Exit codes: 0 shown, 2 there is no run or no such step, 125 podturn itself failed.")]
+pub(super) struct WhyArguments {
+    /// The step
+    step: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Shows why the step is where it is.
+pub(super) fn why(arguments: &WhyArguments) -> ExitCode {
+    let (_, state) = match arguments.place.state() {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    let Some(text) = view::why(&state, &arguments.step, &view::now()) else {
+        let names: Vec<&str> = state.steps.iter().map(|step| step.name.as_str()).collect();
+        anstream::eprintln!("error: the plan has no step {}; it has {}", arguments.step, names.join(", "));
+        return ExitCode::from(input::BAD_INPUT);
+    };
+    anstream::print!("{text}");
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,81 @@
+//! The verbs: what a person tells the coordinator of a live run.
+
+use std::process::ExitCode;
+
+use podturn_wire::exit;
+
+use super::place::Place;
+use super::{input, podturn_failed};
+use crate::control::{self, AskError};
+use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
+
+/// Arguments of a verb that is about the whole plan.
+#[derive(clap::Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Arguments of a verb that is about one step.
+#[derive(clap::Args)]
+pub(super) struct StepArguments {
+    /// The step
+    step: String,
+    /// The attempt that is meant; with it the same request twice does nothing twice. Default: the newest one
+    #[arg(long, value_name = "NUMBER")]
+    attempt: Option<u32>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Asks, and says what came of it.
+pub(super) fn plan(verb: Verb, arguments: &PlanArguments) -> ExitCode {
+    tell(&arguments.place, &Ask { verb, step: None, attempt: None })
+}
+
+/// Asks, and says what came of it.
+pub(super) fn step(verb: Verb, arguments: &StepArguments) -> ExitCode {
+    tell(&arguments.place, &Ask { verb, step: Some(arguments.step.clone()), attempt: arguments.attempt })
+}
+
+fn tell(place: &Place, ask: &Ask) -> ExitCode {
+    let volume = match place.find() {
+        Ok(volume) => volume,
+        Err(code) => return code,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let told = match runtime {
+        Ok(runtime) => runtime.block_on(control::ask(&volume, ask)),
+        Err(error) => return podturn_failed(&error),
+    };
+    match told {
+        Ok(told) => show(&told),
+        Err(error @ AskError::Connect(..)) => {
+            let code = podturn_failed(&error);
+            anstream::eprintln!("  help: is the run still under way? `podturn status` shows how it stands");
+            code
+        }
+        Err(error) => podturn_failed(&error),
+    }
+}
+
+fn show(told: &Told) -> ExitCode {
+    match told.result {
+        Verdict::Done => {
+            anstream::println!("{}", told.message);
+            ExitCode::SUCCESS
+        }
+        Verdict::Already => {
+            anstream::println!("nothing to do: {}", told.message);
+            ExitCode::SUCCESS
+        }
+        Verdict::Refused => {
+            anstream::eprintln!("no: {}", told.message);
+            ExitCode::from(exit::FAILED)
+        }
+        Verdict::NoSuchStep | Verdict::Bad | Verdict::Forbidden => {
+            anstream::eprintln!("error: {}", told.message);
+            ExitCode::from(input::BAD_INPUT)
+        }
+    }
+}

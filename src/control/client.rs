@@ -1,0 +1,73 @@
+//! The client: one request, one answer.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use podturn_wire::names;
+use tokio::net::UnixStream;
+
+use super::{REQUESTS, STATE};
+use crate::coordinator::asked::{Ask, Told};
+use crate::volume::published::State;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody listens there.
+    Connect(PathBuf, io::Error),
+    /// The connection ended, or what came is no answer.
+    Broken(String),
+}
+
+impl std::fmt::Display for AskError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(path, error) => write!(f, "no coordinator answers at {}: {error}", path.display()),
+            Self::Broken(why) => write!(f, "the coordinator did not answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// Asks the coordinator of the run on this volume for something.
+///
+/// # Errors
+/// [`AskError`]: whether the request was done is then not known; the same request, with its attempt, may be sent again.
+pub async fn ask(volume: &Path, ask: &Ask) -> Result<Told, AskError> {
+    let body = serde_json::to_vec(ask).map_err(|error| AskError::Broken(error.to_string()))?;
+    let (_, bytes) = exchange(volume, Request::post(REQUESTS), body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| AskError::Broken(error.to_string()))
+}
+
+/// Asks the coordinator how the run stands now.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn state(volume: &Path) -> Result<State, AskError> {
+    let (status, bytes) = exchange(volume, Request::get(STATE), Vec::new()).await?;
+    if status != StatusCode::OK {
+        let told: Result<Told, _> = serde_json::from_slice(&bytes);
+        return Err(AskError::Broken(told.map_or_else(|error| error.to_string(), |told| told.message)));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| AskError::Broken(error.to_string()))
+}
+
+async fn exchange(volume: &Path, request: Builder, body: Vec<u8>) -> Result<(StatusCode, Bytes), AskError> {
+    let path = volume.join(names::CONTROL);
+    let stream = UnixStream::connect(&path).await.map_err(|error| AskError::Connect(path, error))?;
+    let broken = |error: hyper::Error| AskError::Broken(error.to_string());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection);
+    let request = request.header(HOST, "podturn").header(CONTENT_TYPE, "application/json");
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| AskError::Broken(error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status();
+    Ok((status, response.into_body().collect().await.map_err(broken)?.to_bytes()))
+}

@@ -1,0 +1,61 @@
+//! News of a run: that its published state was replaced. For views, which are few: inotify(7) has few instances a user.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+/// Files that come to a directory by being renamed.
+#[derive(Debug)]
+pub struct Changes(Inotify);
+
+impl AsRawFd for Changes {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl Changes {
+    /// Begins to watch a volume.
+    ///
+    /// # Errors
+    /// When inotify is refused.
+    pub fn of(volume: &Path) -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        inotify.add_watch(volume, AddWatchFlags::IN_MOVED_TO)?;
+        Ok(Self(inotify))
+    }
+
+    /// Takes all that has come; whether there was anything.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take(&self) -> io::Result<bool> {
+        let mut has_come = false;
+        loop {
+            match self.0.read_events() {
+                Ok(_) => has_come = true,
+                Err(Errno::EAGAIN) => return Ok(has_come),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Blocks until something has come, and takes it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn wait(&self) -> io::Result<()> {
+        while !self.take()? {
+            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
