@@ -133,7 +133,10 @@ fn run(plan: &Plan) -> (Duration, u32) {
     };
     tell(Kind::CoordinatorStarted { rebooted: false }, &mut running);
     for step in (0..plan.steps.len()).map(id) {
-        tell(Kind::Arrived { step, instance: instance(step), report: 1, last: None }, &mut running);
+        tell(
+            Kind::Arrived { step, instance: instance(step), report: 1, last: None, references: Vec::new() },
+            &mut running,
+        );
     }
     let mut outcome = None;
     while let Some(step) = running.pop() {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use podturn_turn::{Event, Impossible, Kind, Outcome, Phase, Reason, Request, State, StepId, Time};
-use podturn_wire::{Packet, Report};
+use podturn_wire::{Exit, Last, Packet, Report};
 
 use super::seat::{Line, Seat, Unanswered};
 use super::world::{Link, World, WriteError};
@@ -212,12 +212,31 @@ impl<W: World> Coordinator<W> {
         self.take_answer(step, &report);
         let attempt = self.state.attempt(step);
         for kind in self.seats[step.index()].told.news(step, &report, attempt) {
+            self.take_outputs(step, &kind);
             match kind {
                 Kind::StopSignal { .. } => self.acks.push(step),
                 Kind::Arrived { .. } => self.handle_newcomer(step, &report),
                 _ => {}
             }
             self.tell(kind);
+        }
+    }
+
+    /// Before the end of an attempt that may have succeeded: what it left.
+    fn take_outputs(&mut self, step: StepId, kind: &Kind) {
+        let (attempt, ended) = match *kind {
+            Kind::Ended { attempt, ended, .. } => (attempt, ended),
+            Kind::Arrived { last: Some(Last { attempt, ended: Some(ended), .. }), .. } => (attempt, ended),
+            _ => return,
+        };
+        let plan = &self.state.plan().steps[step.index()];
+        let is_success = matches!(ended.exit, Exit::Code(code) if plan.success_exit_codes.contains(&code));
+        if !is_success || plan.service || attempt != self.state.attempt(step) {
+            return;
+        }
+        let outputs = self.world.read_outputs(step);
+        if !outputs.is_empty() {
+            self.tell(Kind::Outputs { step, attempt, outputs });
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use podturn_turn::{Event, Process, StepId, Time};
+use podturn_turn::{Event, Outputs, Process, StepId, Time};
 use podturn_wire::{Report, Turn};
 
 use super::world::{Link, World, WriteError};
@@ -130,6 +130,14 @@ impl World for Ground {
                 None
             }
         }
+    }
+
+    fn read_outputs(&mut self, step: StepId) -> Outputs {
+        let outputs = self.mailboxes.read_outputs(step);
+        for (key, why) in &outputs.refused {
+            tracing::warn!(step = self.name(step), output = key, "not taken as an output: {why}");
+        }
+        outputs
     }
 
     fn read_turn(&mut self, step: StepId) -> Option<Turn> {

@@ -64,7 +64,7 @@ impl Told {
         let instance = report.instance;
         let arrives = self.is_arrival(report);
         if arrives {
-            news.push(Kind::Arrived { step, instance, report: report.seq, last: report.last });
+            news.push(Kind::Arrived { step, instance, report: report.seq, last: report.last, references: Vec::new() });
         } else if self.present() != Some(instance) {
             return news;
         }

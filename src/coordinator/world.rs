@@ -4,7 +4,7 @@
 //! that a simulation can let the other side act, or kill the coordinator, between any two of them. No call waits; nothing
 //! here decides anything.
 
-use podturn_turn::{Event, Process, StepId, Time};
+use podturn_turn::{Event, Outputs, Process, StepId, Time};
 use podturn_wire::{Report, Turn};
 
 /// A connection to a bell, as its owner numbers them. A number is used again only after [`World::hang_up`].
@@ -36,6 +36,9 @@ pub trait World {
 
     /// The report of the step, if a whole one is there. It is hostile input.
     fn read_report(&mut self, step: StepId) -> Option<Report>;
+
+    /// What the step's command left in its outputs directory. It is hostile input.
+    fn read_outputs(&mut self, step: StepId) -> Outputs;
 
     /// The turn that lies in the step's mailbox, if a whole one does.
     fn read_turn(&mut self, step: StepId) -> Option<Turn>;

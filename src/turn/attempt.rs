@@ -186,6 +186,10 @@ impl State {
         });
         track.open = false;
         track.begun_at = None;
+        let fresh = core::mem::take(&mut track.fresh);
+        if let Judged::Succeeded(Reason::Completed) = judged {
+            track.outputs = fresh;
+        }
         // What was said when the attempt was told to stop is said of its end too, unless there is more to say.
         let detail = match (detail, track.verdict) {
             (Some(Detail::None) | None, Some(verdict)) if verdict.reason() == judged.reason() => track.detail,

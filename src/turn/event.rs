@@ -2,7 +2,9 @@
 //!
 //! The JSON form of an [`Event`] is one line of the journal. Whoever adds a kind adds it to `docs/protocol.md` too.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use podturn_wire::{Ended, InstanceId, Last};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,9 @@ pub enum Kind {
         report: u64,
         /// The newest attempt of an earlier instance.
         last: Option<Last>,
+        /// The `$(...)` references in the command line and environment of its container, without the brackets.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        references: Vec<String>,
     },
     /// A report shows an attempt as begun.
     Begun {
@@ -87,6 +92,17 @@ pub enum Kind {
         probed_at: Time,
         /// What.
         readiness: Probed,
+    },
+    /// What the command of an attempt left behind for others; told before the end of that attempt, and only if there is
+    /// something.
+    Outputs {
+        /// Whose.
+        step: StepId,
+        /// Which attempt.
+        attempt: u32,
+        /// What.
+        #[serde(flatten)]
+        outputs: Outputs,
     },
     /// A step's `when` was evaluated: the answer to [`crate::State::question`].
     Decided {
@@ -167,6 +183,7 @@ impl Kind {
             | Self::Ended { step, .. }
             | Self::Probed { step, .. }
             | Self::Decided { step, .. }
+            | Self::Outputs { step, .. }
             | Self::StopSignal { step, .. }
             | Self::Lost { step, .. }
             | Self::Connected { step, .. }
@@ -187,6 +204,25 @@ pub enum Probed {
     Unready,
     /// `failureThreshold` failures in a row before it was ready for the first time.
     NotReady,
+}
+
+/// Files that a command left in its outputs directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outputs {
+    /// By key. One newline at the end is not part of a value.
+    pub values: BTreeMap<String, String>,
+    /// What cannot be an output, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, String>,
+}
+
+impl Outputs {
+    /// Whether there is nothing, good or bad.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.refused.is_empty()
+    }
 }
 
 /// What came of a step's `when`.

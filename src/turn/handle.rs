@@ -1,6 +1,7 @@
 //! What each kind of event does. Every `handle_*` takes one kind in; what follows for others is `settle.rs`.
 
 use alloc::format;
+use alloc::string::String;
 use podturn_wire::{Ended, Exit, InstanceId, Last};
 
 use crate::state::Phase;
@@ -57,7 +58,9 @@ impl State {
     pub(crate) fn handle(&mut self, kind: &Kind, before: Time) {
         match *kind {
             Kind::CoordinatorStarted { rebooted } => self.handle_start(rebooted, before),
-            Kind::Arrived { step, instance, report, last } => self.handle_arrival(step, instance, report, last),
+            Kind::Arrived { step, instance, report, last, ref references } => {
+                self.handle_arrival(step, instance, report, last, references);
+            }
             Kind::Begun { step, instance, report, attempt, started_at } => {
                 if self.takes_report(step, instance, report) && self.is_present(step, instance, attempt) {
                     self.handle_begun(step, started_at);
@@ -71,6 +74,11 @@ impl State {
             Kind::Probed { step, instance, report, attempt, probed_at, readiness } => {
                 if self.takes_report(step, instance, report) && self.is_present(step, instance, attempt) {
                     self.handle_probe(step, probed_at, readiness);
+                }
+            }
+            Kind::Outputs { step, attempt, ref outputs } => {
+                if self.track(step).attempt == attempt && self.track(step).open {
+                    self.track_mut(step).fresh = outputs.clone();
                 }
             }
             Kind::Decided { step, ref decision } => self.handle_decision(step, decision),
@@ -168,7 +176,14 @@ impl State {
     }
 
     /// Rule C4: the old instance is dead, and its attempt is settled by what the new one remembers.
-    fn handle_arrival(&mut self, step: StepId, instance: InstanceId, report: u64, last: Option<Last>) {
+    fn handle_arrival(
+        &mut self,
+        step: StepId,
+        instance: InstanceId,
+        report: u64,
+        last: Option<Last>,
+        references: &[String],
+    ) {
         let track = self.track_mut(step);
         if track.instance == Some(instance) {
             return; // given up as lost or deaf: it does not come back, its container may
@@ -177,6 +192,7 @@ impl State {
         track.arrived = true;
         track.leaving = false;
         track.stays_after = 0;
+        track.references = references.to_vec();
         track.ack = report;
         self.touched.push(step);
         let track = self.track(step);

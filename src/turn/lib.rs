@@ -24,7 +24,7 @@
 //! # The files
 //! `plan.rs`, `event.rs` and `state.rs` say what the words mean. `handle.rs` has what each kind of event does, `attempt.rs`
 //! one attempt from grant to verdict, `need.rs` who needs whom (services) and what waits for a person,
-//! `request.rs` the verbs, `settle.rs` what follows for the other steps, `graph.rs`, `slots.rs` and `timers.rs`
+//! `reference.rs` values of `$(...)`, `request.rs` the verbs, `settle.rs` what follows for the other steps, `graph.rs`, `slots.rs` and `timers.rs`
 //! the three structures that keep the cost of an event independent of the plan's size, `track.rs` what is remembered of
 //! a step, `view.rs` and `words.rs` what is told outside.
 //!
@@ -43,6 +43,7 @@ mod graph;
 mod handle;
 mod need;
 mod plan;
+mod reference;
 mod request;
 mod settle;
 mod slots;
@@ -52,7 +53,7 @@ mod track;
 mod view;
 mod words;
 
-pub use event::{Decision, Event, Kind, Probed, Process, Request};
+pub use event::{Decision, Event, Kind, Outputs, Probed, Process, Request};
 pub use plan::{
     Backoff, Cause, Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Retry, Step,
     StepId, Time, Use,

@@ -236,13 +236,17 @@ impl State {
         match phase {
             Phase::Failed if !allowed => {
                 self.count.failed += 1;
+                self.count.failed_main += usize::from(!finally);
                 let drains = matches!(self.plan.on_failure, OnFailure::Drain | OnFailure::Cancel);
                 if !finally && drains && self.halt.drain.is_none() {
                     self.halt.drain = Some(step);
                     self.halt.drain_is_due = true;
                 }
             }
-            Phase::Cancelled => self.count.cancelled += 1,
+            Phase::Cancelled => {
+                self.count.cancelled += 1;
+                self.count.cancelled_main += usize::from(!finally);
+            }
             Phase::Failed | Phase::Succeeded | Phase::Skipped | Phase::Omitted => {}
             Phase::Pending | Phase::Awaiting | Phase::Granted | Phase::Running | Phase::Ready => {}
             Phase::Backoff | Phase::Paused | Phase::Stopping => {}
@@ -294,8 +298,13 @@ impl State {
         if !self.is_answered(step) {
             return;
         }
-        let track = self.track_mut(step);
-        track.due_at.get_or_insert(now);
+        self.track_mut(step).due_at.get_or_insert(now);
+        if let Err(why) = self.replacements(step) {
+            self.track_mut(step).note = why;
+            self.fail(step, Reason::StartError, Detail::Note);
+            return;
+        }
+        let track = self.track(step);
         let timer = track.timer.map(|(_, timer)| timer);
         let here = track.has_container();
         match timer {

@@ -203,6 +203,10 @@ pub(crate) struct Count {
     pub(crate) failed: usize,
     /// Steps that ended Cancelled.
     pub(crate) cancelled: usize,
+    /// Failures that are not allowed, without those of finally steps.
+    pub(crate) failed_main: usize,
+    /// Steps that ended Cancelled, without finally steps.
+    pub(crate) cancelled_main: usize,
     /// Steps that are Paused: while there is one, nothing gets a turn.
     pub(crate) paused: usize,
 }
@@ -261,12 +265,16 @@ impl State {
         if self.count.open > 0 {
             return None;
         }
-        if self.count.failed > 0 || self.halt.plan_timed_out.is_some() || self.halt.volume_full {
-            Some(Outcome::Failed)
-        } else if self.count.cancelled > 0 {
-            Some(Outcome::Cancelled)
+        Some(self.outcome_by(self.count.failed, self.count.cancelled))
+    }
+
+    pub(crate) const fn outcome_by(&self, failed: usize, cancelled: usize) -> Outcome {
+        if failed > 0 || self.halt.plan_timed_out.is_some() || self.halt.volume_full {
+            Outcome::Failed
+        } else if cancelled > 0 {
+            Outcome::Cancelled
         } else {
-            Some(Outcome::Succeeded)
+            Outcome::Succeeded
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use podturn_wire::{Ended, InstanceId};
 
 use crate::timers::Timer;
-use crate::{Phase, Reason, StepId, Time};
+use crate::{Outputs, Phase, Reason, StepId, Time};
 
 /// The changing half of a step; the unchanging one is [`crate::Step`].
 #[derive(Clone, Debug)]
@@ -27,6 +27,12 @@ pub(crate) struct Track {
     pub(crate) approved: bool,
     /// When the present attempt became ready for the first time.
     pub(crate) ready_at: Option<Time>,
+    /// What the present attempt left; it counts if that succeeds.
+    pub(crate) fresh: Outputs,
+    /// What its attempt left that succeeded.
+    pub(crate) outputs: Outputs,
+    /// The references of its newest instance.
+    pub(crate) references: Vec<String>,
     /// What `detail` needs in words.
     pub(crate) note: String,
     pub(crate) due_at: Option<Time>,
@@ -168,6 +174,9 @@ impl Track {
             decided: false,
             approved: false,
             ready_at: None,
+            fresh: Outputs::default(),
+            outputs: Outputs::default(),
+            references: Vec::new(),
             note: String::new(),
             due_at: None,
             ended_at: None,

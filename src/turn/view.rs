@@ -7,7 +7,7 @@ use podturn_wire::{Ended, InstanceId, Text, Then, Turn, exit};
 
 use crate::timers::Timer;
 use crate::track::{Attempt, Rest};
-use crate::{Condition, Dependency, Phase, Reason, State, StepId, Time, words};
+use crate::{Condition, Dependency, Outputs, Phase, Reason, State, StepId, Time, words};
 
 /// What can be told of a step. Everything a view shows comes from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct StepView {
     pub ended_at: Option<Time>,
     /// When the newest attempt became ready for the first time.
     pub ready_at: Option<Time>,
+    /// What its command left for others.
+    pub outputs: Outputs,
     /// The last attempt's end.
     pub last_end: Option<Ended>,
     /// The code that its container ends with, once it has ended.
@@ -170,6 +172,7 @@ impl State {
             due_at: track.due_at,
             started_at: track.started_at,
             ready_at: track.ready_at,
+            outputs: track.outputs.clone(),
             ended_at: track.ended_at,
             last_end: track.last_end(),
             container_exit_code: self.container_exit_code(step),

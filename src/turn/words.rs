@@ -98,6 +98,7 @@ impl State {
             Reason::NeverArrived => {
                 format!("its container was not there within {}", duration(self.plan.arrival_timeout))
             }
+            Reason::StartError if track.detail == Detail::Note => track.note.clone(),
             Reason::StartError => match exit {
                 Some(Exit::StartError { stage, errno }) => start_error(stage, errno),
                 _ => "its command was not started".to_string(),

@@ -14,10 +14,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat, openat2, renameat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use podturn_turn::StepId;
+use podturn_turn::{Outputs, StepId};
 use podturn_wire::{REPORT_MAX, Report, TURN_MAX, Turn, WireError, names};
 
-use super::{Durability, Volume, VolumeError};
+use super::{Durability, Volume, VolumeError, outputs};
 
 /// Every mailbox of a run, by step.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ struct Paths {
     /// Where a turn is written before it is renamed in: no step can reach it.
     aside: CString,
     inside: CString,
+    outputs: CString,
 }
 
 /// Why a report is none: what the step put there instead.
@@ -93,6 +94,7 @@ impl Paths {
             turn: path(format!("{step}/{}/{}", names::IN, names::TURN))?,
             aside: path(format!("{step}/.{}.new", names::TURN))?,
             inside: path(format!("{step}/{}", names::IN))?,
+            outputs: path(format!("{step}/{}/{}", names::OUT, names::OUTPUTS))?,
         })
     }
 }
@@ -116,6 +118,20 @@ impl Mailboxes {
         let mut buffer = [0; REPORT_MAX + 1];
         let length = read_regular(file, &mut buffer)?;
         Report::parse(&buffer[..length]).map(Some).map_err(Spoilt::Content)
+    }
+
+    /// What the step's command left in its outputs directory.
+    #[must_use]
+    pub fn read_outputs(&self, step: StepId) -> Outputs {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        match self.open_with(&self.paths[step.index()].outputs, flags) {
+            Ok(directory) => outputs::read(directory),
+            Err(Errno::ENOENT) => Outputs::default(),
+            Err(errno) => Outputs {
+                refused: [(String::new(), format!("the directory cannot be opened: {}", errno.desc()))].into(),
+                ..Outputs::default()
+            },
+        }
     }
 
     /// The turn that lies in the step's mailbox; `None`: there is none.
@@ -180,7 +196,11 @@ impl Mailboxes {
     }
 
     fn open_beneath(&self, path: &CString) -> Result<OwnedFd, Errno> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        self.open_with(path, OFlag::O_RDONLY)
+    }
+
+    fn open_with(&self, path: &CString, flags: OFlag) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
         let how = OpenHow::new().flags(flags).resolve(resolve);
         match openat2(&self.steps, path.as_c_str(), how) {

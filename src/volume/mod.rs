@@ -9,6 +9,7 @@ mod layout;
 mod lock;
 mod mailbox;
 pub mod news;
+mod outputs;
 pub mod published;
 mod removal;
 mod run;
@@ -24,6 +25,7 @@ pub use journal::Journal;
 pub use layout::lay_out;
 pub use lock::{Lock, Locked};
 pub use mailbox::{Mailboxes, Spoilt};
+pub use outputs::{OUTPUT_MAX, OUTPUTS_MAX};
 pub use run::{Durability, Placement, Run};
 pub use shim::SHIM;
 

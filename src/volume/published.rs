@@ -137,6 +137,12 @@ pub struct Step {
     /// The exit code that its container ends with, once the step has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_exit_code: Option<u8>,
+    /// What its command left for others, by key; once it has succeeded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
+    /// What lay there and cannot be an output, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_refused: BTreeMap<String, String>,
     /// Every attempt that is over, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
@@ -262,6 +268,8 @@ impl Step {
             container_exit_code: view.container_exit_code,
             attempts: view.history.iter().map(|attempt| AttemptView::of(attempt, clock)).collect(),
             message: view.message,
+            outputs: view.outputs.values,
+            outputs_refused: view.outputs.refused,
         }
     }
 }

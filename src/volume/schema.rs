@@ -7,6 +7,8 @@
 
 #![expect(dead_code, reason = "only their schema is used")]
 
+use std::collections::BTreeMap;
+
 use schemars::{JsonSchema, Schema, schema_for};
 
 /// The JSON Schema of `turn.json`.
@@ -240,6 +242,9 @@ enum Kind {
         report: u64,
         /// The newest attempt of an earlier instance.
         last: Option<Last>,
+        /// The `$(...)` references in the command line and environment of its container, without the brackets.
+        #[schemars(default)]
+        references: Vec<String>,
     },
     /// A report shows an attempt as begun.
     Begun {
@@ -273,6 +278,16 @@ enum Kind {
         /// When.
         probed_at: Time,
         readiness: Readiness,
+    },
+    /// What the command of an attempt left behind for others.
+    Outputs {
+        step: Step,
+        attempt: Attempt,
+        /// By key.
+        values: BTreeMap<String, String>,
+        /// What cannot be an output, and why.
+        #[schemars(default)]
+        refused: BTreeMap<String, String>,
     },
     /// A step's `when` was evaluated.
     Decided { step: Step, decision: Decided },
@@ -419,7 +434,7 @@ enum Exit {
 
 #[cfg(test)]
 mod tests {
-    use podturn_turn::{Decision, Event, Kind, Probed, Process, Request, StepId};
+    use podturn_turn::{Decision, Event, Kind, Outputs, Probed, Process, Request, StepId};
     use podturn_wire as wire;
     use podturn_wire::{InstanceId, RunId};
     use serde_json::{Value, json};
@@ -533,7 +548,7 @@ mod tests {
             None => Kind::CoordinatorStarted { rebooted: false },
             Some(Kind::CoordinatorStarted { .. }) => {
                 let last = Some(wire::Last { attempt, started_at, ended: Some(end(wire::Exit::Code(1))) });
-                Kind::Arrived { step, instance, report, last }
+                Kind::Arrived { step, instance, report, last, references: vec!["steps.a.phase".to_owned()] }
             }
             Some(Kind::Arrived { .. }) => Kind::Begun { step, instance, report, attempt, started_at },
             Some(Kind::Begun { .. }) => {
@@ -544,7 +559,11 @@ mod tests {
                 Kind::Probed { step, instance, report, attempt, probed_at: 7, readiness: Probed::Unready }
             }
             Some(Kind::Probed { .. }) => Kind::Decided { step, decision: Decision::Error("no such key".to_owned()) },
-            Some(Kind::Decided { .. }) => Kind::StopSignal { step, instance, report, signal: 15 },
+            Some(Kind::Decided { .. }) => {
+                let both = || [("key".to_owned(), "value".to_owned())].into();
+                Kind::Outputs { step, attempt, outputs: Outputs { values: both(), refused: both() } }
+            }
+            Some(Kind::Outputs { .. }) => Kind::StopSignal { step, instance, report, signal: 15 },
             Some(Kind::StopSignal { .. }) => Kind::Lost { step, instance, survivors: true },
             Some(Kind::Lost { .. }) => {
                 let process = Process { pid: 7, start_ticks: 8, session: Some(9), cgroup: Some("/x".to_owned()) };

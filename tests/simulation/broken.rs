@@ -272,6 +272,10 @@ impl<W: World> World for Broken<W> {
         report
     }
 
+    fn read_outputs(&mut self, step: StepId) -> podturn_turn::Outputs {
+        self.inner.read_outputs(step)
+    }
+
     fn read_turn(&mut self, step: StepId) -> Option<Turn> {
         self.inner.read_turn(step)
     }

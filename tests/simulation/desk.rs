@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use corosensei::Yielder;
 use podturn::coordinator::{Coordinator, Failure, Link, World, WriteError};
-use podturn_turn::{Event, Outcome, Process, Request, StepId, Time};
+use podturn_turn::{Event, Outcome, Outputs, Process, Request, StepId, Time};
 use podturn_wire::{Packet, Report, Turn};
 
 use crate::play::Pause;
@@ -45,6 +45,10 @@ impl World for Desk<'_> {
 
     fn read_report(&mut self, step: StepId) -> Option<Report> {
         self.act(|| format!("reads the report of s{}", step.0)).report(step.index())
+    }
+
+    fn read_outputs(&mut self, _: StepId) -> Outputs {
+        Outputs::default()
     }
 
     fn read_turn(&mut self, step: StepId) -> Option<Turn> {

@@ -16,7 +16,7 @@ const REALTIME: u64 = 1_767_323_045_000_000_000;
 /// One failed attempt of `build`, which makes `test` Omitted, and `report` run.
 fn story() -> Vec<Kind> {
     let instance = InstanceId(9);
-    let arrived = |step| Kind::Arrived { step, instance, report: 1, last: None };
+    let arrived = |step| Kind::Arrived { step, instance, report: 1, last: None, references: Vec::new() };
     let ended = |step, exit| {
         let usage = Usage { cpu: 12, max_rss: 3400 };
         let ended = Ended { at: BOOTTIME + 1_500_000_000, exit, timed_out: false, usage };

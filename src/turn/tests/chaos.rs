@@ -109,7 +109,7 @@ fn a_kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         1 => proptest::bool::weighted(0.3).prop_map(|rebooted| Kind::CoordinatorStarted { rebooted }),
         8 => (step(), instance(), last)
-            .prop_map(|(step, instance, last)| Kind::Arrived { step, instance, report: 1, last }),
+            .prop_map(|(step, instance, last)| Kind::Arrived { step, instance, report: 1, last, references: Vec::new() }),
         8 => (step(), instance(), attempt())
             .prop_map(|(step, instance, attempt)| Kind::Begun { step, instance, report: 2, attempt, started_at: 1 }),
         10 => (step(), instance(), attempt(), an_end()).prop_map(|(step, instance, attempt, ended)| Kind::Ended {

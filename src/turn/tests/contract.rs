@@ -67,7 +67,7 @@ impl Run {
 
     fn arrive(&mut self, step: u32, report: u64) {
         let (step, instance) = (StepId(step), InstanceId(u64::from(step)));
-        self.take(0, Kind::Arrived { step, instance, report, last: None });
+        self.take(0, Kind::Arrived { step, instance, report, last: None, references: Vec::new() });
     }
 
     fn exit(&mut self, step: u32, report: u64, code: u8) {

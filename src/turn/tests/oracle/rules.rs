@@ -64,7 +64,7 @@ impl Rules {
     /// Keeps what the shims have said so far.
     fn listen(&mut self, event: &Event) {
         match &event.kind {
-            Kind::Arrived { step, instance, report, last } => {
+            Kind::Arrived { step, instance, report, last, .. } => {
                 self.reports.insert(*instance, *report);
                 let granted = &mut self.granted[step.index()];
                 granted.1 |= last.is_some_and(|last| last.attempt == granted.0);

@@ -66,7 +66,9 @@ impl fmt::Display for Tally {
 
 fn event_name(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Probed { .. } | Kind::Decided { .. } => unreachable!("not among these plans' events"),
+        Kind::Probed { .. } | Kind::Decided { .. } | Kind::Outputs { .. } => {
+            unreachable!("not among these plans' events")
+        }
         Kind::CoordinatorStarted { rebooted: false } => "CoordinatorStarted",
         Kind::CoordinatorStarted { rebooted: true } => "CoordinatorStarted, rebooted",
         Kind::Arrived { last: None, .. } => "Arrived",

@@ -13,6 +13,7 @@
 //! Events: `start`, `reboot`, `arrive STEP..`, `begin STEP..`, `exit STEP CODE`, `killed STEP SIGNAL`, `oom STEP`,
 //! `not-found STEP`, `not-started STEP`, `not-begun STEP`, `stop-signal STEP`, `lost STEP`, `deaf STEP`, `cancel`,
 //! `ready STEP`, `unready STEP`, `not-ready STEP` (readiness), `true STEP`, `false STEP`, `no-value STEP` (its `when`),
+//! `outputs STEP KEY=VALUE..`, and `refers=REFERENCE,..` at `arrive`,
 //! `pause`, `resume`, `retry STEP`, `skip STEP`, `approve STEP`, `stop STEP` (a person's requests),
 //! `full`, `deadline` (time goes to the next timer). `last=1:0` is what a new instance remembers (`1:?`: begun, no end; `1:-`: not started),
 //! `instance=1` or `attempt=1` speak of an older one, `at=5s` is the stamp of an end, `timed-out` and `survivors` are
@@ -22,8 +23,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use podturn_turn::{
-    Answer, Backoff, Cause, Condition, Decision, Dependency, Event, Kind, Millis, OnFailure, Outcome, Phase, Plan,
-    Pool, Probe, Probed, Readiness, Request, Retry, State, Step, StepId, Time, Use,
+    Answer, Backoff, Cause, Condition, Decision, Dependency, Event, Kind, Millis, OnFailure, Outcome, Outputs, Phase,
+    Plan, Pool, Probe, Probed, Readiness, Request, Retry, State, Step, StepId, Time, Use,
 };
 use podturn_wire::{Ended, Exit, InstanceId, Last, RunId, StartStage, Then, Turn, Usage};
 
@@ -231,7 +232,9 @@ impl Story {
             let life = self.instances.entry(step).or_default();
             *life = option("instance").map_or(*life + 1, |number| number.parse().expect("a number"));
             let instance = instance_id(step, *life);
-            return Kind::Arrived { step, instance, report, last: option("last").map(|last| self.last(last)) };
+            let last = option("last").map(|last| self.last(last));
+            let references = option("refers").into_iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
+            return Kind::Arrived { step, instance, report, last, references };
         }
         let life = option("instance").map(|number| number.parse().expect("a number"));
         let instance = instance_id(step, life.unwrap_or_else(|| self.instances.get(&step).copied().unwrap_or(0)));
@@ -261,6 +264,11 @@ impl Story {
             "ready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::Ready },
             "unready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::Unready },
             "not-ready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::NotReady },
+            "outputs" => {
+                let pairs = options.iter().filter_map(|word| word.split_once('='));
+                let values = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                Kind::Outputs { step, attempt: view.attempts, outputs: Outputs { values, ..Outputs::default() } }
+            }
             "true" => Kind::Decided { step, decision: Decision::Run },
             "false" => Kind::Decided { step, decision: Decision::Skip },
             "no-value" => Kind::Decided { step, decision: Decision::Error("no such key: branch".into()) },

@@ -9,7 +9,9 @@ use crate::world::MS;
 impl Judge {
     pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
         match event.kind.clone() {
-            Kind::Probed { .. } | Kind::Decided { .. } => unreachable!("not among these plans' events"),
+            Kind::Probed { .. } | Kind::Decided { .. } | Kind::Outputs { .. } => {
+                unreachable!("not among these plans' events")
+            }
             Kind::Requested {
                 request:
                     Request::Pause

@@ -147,10 +147,10 @@ impl World {
         if self.tape.chance(2) {
             // The new one is noticed before the end of the old one's connection.
             let late = std::mem::take(&mut place.mail);
-            place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last });
+            place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last, references: Vec::new() });
             place.mail.extend(late);
         } else {
-            place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last });
+            place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last, references: Vec::new() });
         }
         place.container =
             Container::Up(Shim { instance, reports: 1, read: None, begun: 0, about_to_start: false, command: None });
