@@ -10,3 +10,4 @@ pub mod plan;
 pub mod process;
 pub mod view;
 pub mod volume;
+pub mod when;

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 /// What each room may reach, directly. `wire` and `turn` are crates below all of these.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("plan", &[]),
+    ("when", &[]),
+    ("plan", &["when"]),
     ("volume", &[]),
     ("process", &[]),
-    ("coordinator", &["volume", "process"]),
+    ("coordinator", &["when", "volume", "process"]),
     ("control", &["coordinator", "volume"]),
     ("inject", &["plan"]),
     ("view", &["plan", "volume"]),

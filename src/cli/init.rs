@@ -68,6 +68,12 @@ fn load(arguments: &Arguments) -> Result<(Checked, PodFacts), Diagnostics> {
         Some(json) => PodFacts::parse(&json)?,
         None => PodFacts::default(),
     };
+    let mut facts = facts;
+    for (name, value) in
+        env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+    {
+        facts.parameters.entry(name).or_insert(value); // the plan takes those that it names
+    }
     let source = match &arguments.plan {
         Some(path) => input::read(path).map(|input::Text { name, text }| Source::file(name, text))?,
         None => match variable(PODTURN_PLAN)? {

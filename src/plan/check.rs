@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::{Dependency, Millis, OnFailure, Plan, Pool, Step, StepId, Use};
+use podturn_turn::{Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Step, StepId, Use};
 use podturn_wire::names::is_container_name;
 
 use super::diagnostic::{Diagnostics, Reporter, quote};
@@ -14,10 +14,12 @@ use super::facts::{
     ContainerFacts, Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
 use super::fields::{Fields, Record, integer, unique, word, wrong};
-use super::graph;
+use super::readiness::string;
+use super::retry::for_ever;
 use super::source::{Source, Span};
-use super::steps::{Draft, chain, listed, pause_comes_later, step};
+use super::steps::{Draft, chain, listed, step};
 use super::yaml::{self, Node, Value};
+use super::{ends, graph, names};
 
 /// The most steps of a plan. A pod of the API server's size limit holds fewer containers.
 pub(super) const STEPS_MAX: usize = 10_000;
@@ -29,8 +31,12 @@ pub(super) const DEFAULT_GRACE: Millis = 10_000;
 pub(super) const DEFAULT_ARRIVAL: Millis = 10 * 60_000;
 
 /// What `onFailure` may be.
-pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
-    [("Continue", OnFailure::Continue), ("Drain", OnFailure::Drain), ("Cancel", OnFailure::Cancel)];
+pub(super) const ON_FAILURE: [(&str, OnFailure); 4] = [
+    ("Continue", OnFailure::Continue),
+    ("Drain", OnFailure::Drain),
+    ("Cancel", OnFailure::Cancel),
+    ("Pause", OnFailure::Pause),
+];
 
 pub(super) const PLAN: Fields = Fields {
     what: "a plan",
@@ -43,8 +49,10 @@ pub(super) const PLAN: Fields = Fields {
         "gracePeriod",
         "arrivalTimeout",
         "coordinatorGrace",
+        "pauseTimeout",
+        "parameters",
     ],
-    later: &["parameters", "pauseTimeout"],
+    later: &[],
 };
 
 /// A plan without errors.
@@ -95,7 +103,7 @@ fn read(documents: &[Node], source: &Source, facts: &PodFacts, reporter: &mut Re
         Value::Scalar(scalar) if scalar.text.trim() == "sequential" => sequential(root, facts, reporter)?,
         Value::Mapping(_) => {
             let record = PLAN.read(root, reporter)?;
-            options(&record, &mut plan, reporter);
+            options(&record, &mut plan, facts, reporter);
             if !record.has("steps") {
                 reporter.error(start, "a plan needs steps").help("add `steps:` with a map or a list of containers");
                 return None;
@@ -133,7 +141,7 @@ fn defaults(facts: &PodFacts) -> Plan {
         arrival_timeout: DEFAULT_ARRIVAL,
         coordinator_grace: default_coordinator_grace(facts.placement),
         pause_timeout: None,
-        long_running: false,
+        long_running: facts.restart_policy == RestartPolicy::Always,
         parameters: Vec::new(),
     }
 }
@@ -146,7 +154,7 @@ pub(super) fn default_coordinator_grace(placement: Placement) -> Millis {
     }
 }
 
-fn options(record: &Record<'_>, plan: &mut Plan, reporter: &mut Reporter) {
+fn options(record: &Record<'_>, plan: &mut Plan, facts: &PodFacts, reporter: &mut Reporter) {
     if let Some(node) = record.get("maxParallel", reporter) {
         plan.max_parallel = integer(node, "maxParallel", 1..=u32::MAX, reporter);
     }
@@ -156,7 +164,7 @@ fn options(record: &Record<'_>, plan: &mut Plan, reporter: &mut Reporter) {
     if let Some(node) = record.get("timeout", reporter) {
         plan.timeout = duration(node, "timeout", false, reporter);
     }
-    if let Some(node) = record.get("onFailure", reporter).filter(|node| !pause_comes_later(node, reporter)) {
+    if let Some(node) = record.get("onFailure", reporter) {
         plan.on_failure = word(node, "onFailure", &ON_FAILURE, reporter).unwrap_or(plan.on_failure);
     }
     let durations = [
@@ -169,6 +177,61 @@ fn options(record: &Record<'_>, plan: &mut Plan, reporter: &mut Reporter) {
             *field = duration(node, key, zero, reporter).unwrap_or(*field);
         }
     }
+    if let Some(node) = record.get("pauseTimeout", reporter) {
+        plan.pause_timeout = duration(node, "pauseTimeout", false, reporter);
+    }
+    if let Some(node) = record.get("parameters", reporter) {
+        plan.parameters = parameters(node, facts, reporter);
+    }
+    pause(record, plan, reporter);
+}
+
+/// A failure must not wait for a person for ever.
+fn pause(record: &Record<'_>, plan: &Plan, reporter: &mut Reporter) {
+    match plan.on_failure {
+        OnFailure::Pause if !record.has("timeout") && !record.has("pauseTimeout") => {
+            reporter
+                .error(
+                    record.key_span("onFailure"),
+                    "with `onFailure: Pause` a failure could wait for a person for ever",
+                )
+                .help("add `pauseTimeout: 2h`, or a `timeout` for the plan");
+        }
+        OnFailure::Pause => {}
+        OnFailure::Continue | OnFailure::Drain | OnFailure::Cancel if record.has("pauseTimeout") => {
+            reporter
+                .error(record.key_span("pauseTimeout"), "nothing waits for a person here")
+                .help("pauseTimeout goes with `onFailure: Pause`");
+        }
+        OnFailure::Continue | OnFailure::Drain | OnFailure::Cancel => {}
+    }
+}
+
+/// Names and their defaults; a value in the pod's facts comes before a default.
+fn parameters(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Vec<Parameter> {
+    let Some(entries) = node.entries() else {
+        wrong(node, "parameters", reporter).help("it is a map: write { NAME: DEFAULT }");
+        return Vec::new();
+    };
+    let mut parameters = Vec::with_capacity(entries.len());
+    for entry in unique(entries, reporter) {
+        let name = &entry.key;
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !name.starts_with(|first: char| first.is_ascii_digit());
+        if !is_name || name.is_empty() {
+            reporter
+                .error(entry.key_span, format!("{} cannot be the name of a parameter", quote(name)))
+                .help("it is the name of an environment variable: letters, digits and underscores");
+            continue;
+        }
+        let default = match entry.value.is_null() {
+            true => Some(String::new()),
+            false => string(&entry.value, "a parameter's default", reporter),
+        };
+        let given = facts.parameters.get(name).cloned();
+        parameters.extend(given.or(default).map(|value| Parameter { name: name.clone(), value }));
+    }
+    parameters
 }
 
 fn warn_of_grace(record: &Record<'_>, plan: &Plan, facts: &PodFacts, reporter: &mut Reporter) {
@@ -198,7 +261,9 @@ fn pools(node: &Node, reporter: &mut Reporter) -> Vec<Pool> {
 
 fn drafts(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Option<Vec<Draft>> {
     let drafts: Vec<Draft> = match &node.value {
-        Value::Mapping(entries) => unique(entries, reporter).into_iter().map(|entry| step(entry, reporter)).collect(),
+        Value::Mapping(entries) => {
+            unique(entries, reporter).into_iter().map(|entry| step(entry, facts, reporter)).collect()
+        }
         Value::Sequence(items) => {
             let mut drafts = listed(items, reporter);
             if drafts.len() == items.len() {
@@ -244,12 +309,18 @@ fn resolve(drafts: Vec<Draft>, plan: &mut Plan, facts: &PodFacts, reporter: &mut
         }
     }
     let is_unambiguous = ids.len() == drafts.len();
-    names(&drafts, facts, reporter);
+    container_names(&drafts, facts, reporter);
     let edges: Vec<Vec<Edge>> = drafts.iter().map(|draft| edges(draft, &drafts, &ids, reporter)).collect();
     let pools: HashMap<&str, u32> = plan.pools.iter().map(|pool| pool.name.as_str()).zip(0..).collect();
     let uses: Vec<Vec<Use>> = drafts.iter().map(|draft| uses(draft, &plan.pools, &pools, reporter)).collect();
     if is_unambiguous {
-        graph::check(&drafts, &edges, reporter);
+        let is_acyclic = graph::check(&drafts, &edges, reporter);
+        if is_acyclic {
+            let known = names::Known { drafts: &drafts, ids: &ids, edges: &edges, parameters: &plan.parameters };
+            names::check(&known, reporter);
+            ends::check(&drafts, &edges, plan.long_running, reporter);
+        }
+        ends::check_pools(&drafts, &uses, &plan.pools, reporter);
     }
     let containers: HashMap<&str, &ContainerFacts> =
         facts.containers.iter().map(|container| (container.name.as_str(), container)).collect();
@@ -273,10 +344,11 @@ fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&Conta
         }
         Some(_) => "",
     };
+    let is_kept = draft.service && !draft.has_retry && facts.restart_policy == RestartPolicy::Always;
     Step {
         name: draft.name,
         depends_on: edges.iter().map(|edge| edge.dependency).collect(),
-        retry: draft.retry,
+        retry: if is_kept { for_ever() } else { draft.retry },
         success_exit_codes: draft.success_exit_codes,
         timeout: draft.timeout,
         allow_failure: draft.allow_failure,
@@ -286,10 +358,10 @@ fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&Conta
         restarts: restarts.unwrap_or(facts.restart_policy == RestartPolicy::Always),
         // Longer than the wire allows: no line at all rather than a file at a cut path.
         termination_log: if log.len() <= podturn_wire::TERMINATION_LOG_MAX { log } else { "" }.to_owned(),
-        service: false,
-        readiness: None,
-        when: None,
-        approval: None,
+        service: draft.service,
+        readiness: draft.readiness,
+        when: draft.when.map(|(expression, _)| expression),
+        approval: draft.approval,
     }
 }
 
@@ -299,7 +371,7 @@ pub(super) struct Edge {
     pub span: Span,
 }
 
-fn names(drafts: &[Draft], facts: &PodFacts, reporter: &mut Reporter) {
+fn container_names(drafts: &[Draft], facts: &PodFacts, reporter: &mut Reporter) {
     let containers: std::collections::HashSet<&str> =
         facts.containers.iter().map(|container| container.name.as_str()).collect();
     for draft in drafts {
@@ -367,10 +439,13 @@ fn edges(draft: &Draft, drafts: &[Draft], ids: &HashMap<&str, StepId>, reporter:
             ));
             continue;
         }
-        edges.push(Edge {
-            dependency: Dependency { step: *id, condition: dependency.condition },
-            span: dependency.span,
-        });
+        let service = drafts[id.index()].service;
+        let condition = match dependency.condition {
+            None | Some(Condition::Ready) if service => Condition::Ready,
+            None | Some(Condition::Ready) => Condition::Succeeded, // a task is never ready but by succeeding
+            Some(condition) => condition,
+        };
+        edges.push(Edge { dependency: Dependency { step: *id, condition }, span: dependency.span });
     }
     edges
 }

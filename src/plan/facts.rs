@@ -3,6 +3,8 @@
 //! Belongs here: the data and its JSON form (schema `pod`). Does not belong here: reading a manifest (`manifest` does),
 //! and what follows from a fact for the plan (`check` does).
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,10 @@ pub struct PodFacts {
     pub containers: Vec<ContainerFacts>,
     /// The names of the pod's init containers, which are over before the first turn.
     pub init_containers: Vec<String>,
+    /// Values of the plan's parameters, by name. What is not here comes from the init container's environment variable of
+    /// that name, or else has the plan's default.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// What podturn has to know of a container.
@@ -44,6 +50,19 @@ pub struct ContainerFacts {
     /// Where the kubelet takes its last message from. Default: `File`.
     #[serde(default)]
     pub termination_message_policy: TerminationMessagePolicy,
+    /// Its named `ports`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortFacts>,
+}
+
+/// A port of a container that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortFacts {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub container_port: u16,
 }
 
 /// The default of `terminationMessagePath` (Kubernetes API, Container v1 core).
@@ -95,6 +114,7 @@ impl Default for PodFacts {
             termination_grace_period_seconds: 30,
             containers: Vec::new(),
             init_containers: Vec::new(),
+            parameters: BTreeMap::new(),
         }
     }
 }

@@ -11,11 +11,13 @@ use super::steps::Draft;
 /// How many steps of a circle are printed before the rest is only counted.
 const PRINTED: usize = 12;
 
-/// Reports circles, and where there is none, conditions that cannot hold together.
-pub(super) fn check(drafts: &[Draft], edges: &[Vec<Edge>], reporter: &mut Reporter) {
-    if let Some(order) = order(drafts, edges, reporter) {
-        contradictions(drafts, edges, &order, reporter);
+/// Reports circles, and where there is none, conditions that cannot hold together. Whether there is no circle.
+pub(super) fn check(drafts: &[Draft], edges: &[Vec<Edge>], reporter: &mut Reporter) -> bool {
+    let order = order(drafts, edges, reporter);
+    if let Some(order) = &order {
+        contradictions(drafts, edges, order, reporter);
     }
+    order.is_some()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,8 +90,6 @@ fn report_circle(drafts: &[Draft], circle: &[usize], edge: &Edge, reporter: &mut
 
 /// For each step, which steps must have Failed and which must have Succeeded before it can run. Only steps that somebody
 /// wants to see fail are looked at, so this costs nothing in most plans.
-///
-/// When steps can be Skipped (`when`), a met `Succeeded` no longer shows that the step ran, and passes nothing on.
 struct Needs {
     words: usize,
     failed: Vec<u64>,
@@ -137,13 +137,19 @@ fn contradictions(drafts: &[Draft], edges: &[Vec<Edge>], order: &[usize], report
                 continue;
             }
             inherited |= needs.conflict(from).is_some();
-            needs.inherit(step, from);
+            // What can be Skipped did not have to run: that it counts as a success shows nothing of what it waited for.
+            if edge.dependency.condition != Condition::Succeeded || drafts[from].when.is_none() {
+                needs.inherit(step, from);
+            }
             let Some(column) = column[from] else { continue };
             let (word, bit) = (step * needs.words + column / 64, 1 << (column % 64));
             match edge.dependency.condition {
                 Condition::Failed => needs.failed[word] |= bit,
                 // A failure that is allowed counts as success: then both can hold.
-                Condition::Succeeded | Condition::Ready if !drafts[from].allow_failure => needs.succeeded[word] |= bit,
+                Condition::Succeeded if !drafts[from].allow_failure && drafts[from].when.is_none() => {
+                    needs.succeeded[word] |= bit;
+                }
+                // Ready it may have been, and Failed later.
                 Condition::Succeeded | Condition::Ready | Condition::Started | Condition::Completed => {}
             }
         }

@@ -8,7 +8,7 @@ use super::PODTURN_PLAN;
 use super::check::check;
 use super::diagnostic::{Diagnostic, Diagnostics, Reporter, quote};
 use super::facts::{
-    ContainerFacts, Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
+    ContainerFacts, Placement, PodFacts, PortFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
 use super::fields::unique;
 use super::source::{Source, SourceFile, Span};
@@ -219,6 +219,7 @@ fn facts(spec: &Node, reporter: &mut Reporter) -> PodFacts {
         termination_grace_period_seconds: grace,
         containers: containers.iter().map(|(name, node)| container(name, node, restart_policy)).collect(),
         init_containers: named(spec, "initContainers", reporter).into_iter().map(|(name, _)| name).collect(),
+        parameters: std::collections::BTreeMap::new(),
     }
 }
 
@@ -289,5 +290,13 @@ fn container(name: &str, node: &Node, pod: RestartPolicy) -> ContainerFacts {
             Some("FallbackToLogsOnError") => TerminationMessagePolicy::FallbackToLogsOnError,
             _ => TerminationMessagePolicy::File,
         },
+        ports: node.get("ports").and_then(Node::items).into_iter().flatten().filter_map(port).collect(),
     }
+}
+
+/// A port with a name. What else is wrong with it is the API server's to say.
+fn port(node: &Node) -> Option<PortFacts> {
+    let name = node.get("name")?.as_str()?.to_owned();
+    let Some(Typed::Integer(number)) = node.get("containerPort")?.typed() else { return None };
+    Some(PortFacts { name, container_port: u16::try_from(number).ok()? })
 }

@@ -37,6 +37,13 @@ pub(super) fn no_retry() -> Retry {
     Retry { limit: 0, backoff: DEFAULT_BACKOFF, causes: Cause::ALL.to_vec(), exit_codes: Vec::new() }
 }
 
+/// How a service is tried again in a pod whose containers restart: as the kubelet does it, for ever.
+/// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>)
+pub(super) fn for_ever() -> Retry {
+    let backoff = Backoff { duration: 10_000, factor_milli: 2000, cap: Some(300_000), jitter_milli: 0 };
+    Retry { limit: u32::MAX, backoff, ..no_retry() }
+}
+
 /// Reads `retry`; the codes that count as success can never be a reason for it.
 pub(super) fn retry(node: &Node, successes: &[u8], reporter: &mut Reporter) -> Retry {
     let mut retry = no_retry();

@@ -45,6 +45,7 @@ pub fn pod_schema() -> Schema {
 /// A plan: the annotation `podturn.dev/plan` of a pod, or the variable `PODTURN_PLAN` of its init container. YAML or JSON.
 #[derive(JsonSchema)]
 #[schemars(untagged, rename = "PlanDocument", title = "podturn plan")]
+#[expect(clippy::large_enum_variant, reason = "only its schema is used")]
 enum PlanDocument {
     /// All containers of the pod, one after another, in the order of its list.
     Sequential(Sequential),
@@ -86,6 +87,12 @@ struct Plan {
     /// How long a waiting shim outlives a lost coordinator. By default `15m` where the coordinator is a sidecar, which the
     /// kubelet starts again, and `30s` where it is an ordinary container.
     coordinator_grace: Option<Duration>,
+    /// How long a failure waits for a person with `onFailure: Pause`; then it is final.
+    pause_timeout: Option<Duration>,
+    /// Names and their defaults. A value comes from the init container's environment variable of that name; it is
+    /// `params.NAME` in `when` and `$(params.NAME)` in a container's `command`, `args` and `env`.
+    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }))]
+    parameters: Option<BTreeMap<String, Option<String>>>,
 }
 
 /// The steps of a plan.
@@ -126,6 +133,17 @@ struct Step {
     /// What has to be met before its turn. The same step only once.
     #[schemars(extend("default" = []))]
     depends_on: Option<Vec<Dependency>>,
+    /// A CEL expression over `steps.NAME.phase`, `.exitCode`, `.outputs.KEY` and `params.NAME`, asked once its dependencies
+    /// are met. False: the step is Skipped, which counts as done. A name with a dash is written `steps['unit-test']`; outputs
+    /// are strings (`double(...)` converts); what a step did not leave is tested with `has()`.
+    when: Option<String>,
+    /// Long-running: ready by probe, and stopped once nobody needs it any more. While it is needed every end of it is a failure,
+    /// `EndedEarly`. In a pod whose containers restart (`restartPolicy: Always`) a service that nothing depends on runs until
+    /// the pod is deleted, and one without `retry` is tried again for ever, after 10 s, 20 s, ... 5 minutes, as the kubelet does.
+    #[schemars(extend("default" = false))]
+    service: Option<bool>,
+    /// When a service is ready. Without it: as soon as it has begun.
+    readiness: Option<Readiness>,
     /// When an attempt that failed is followed by another one. Without it, never.
     retry: Option<Retry>,
     /// Exit codes that count as success.
@@ -140,6 +158,8 @@ struct Step {
     /// only finally steps may depend on it.
     #[schemars(extend("default" = false))]
     finally: Option<bool>,
+    /// Wait for `podturn approve STEP` before the turn: `true`, or what the person who approves is asked.
+    approval: Option<Approval>,
     /// Units of pools that an attempt holds while it runs.
     #[schemars(extend("default" = {}))]
     uses: Option<BTreeMap<String, Units>>,
@@ -152,7 +172,7 @@ struct Step {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Dependency {
-    /// `build`: the step with this name has Succeeded.
+    /// `build`: the task with this name has Succeeded, or the service is Ready.
     Name(ContainerName),
     /// `build: Failed`
     Short(ShortDependency),
@@ -171,8 +191,7 @@ struct ShortDependency(BTreeMap<String, Condition>);
 struct LongDependency {
     /// On whom.
     step: ContainerName,
-    /// For what.
-    #[schemars(extend("default" = "Succeeded"))]
+    /// For what. By default Ready for a service, Succeeded for a task.
     condition: Option<Condition>,
 }
 
@@ -181,13 +200,14 @@ struct LongDependency {
 enum Condition {
     /// It has begun an attempt. Lost when it ended without ever beginning.
     Started,
-    /// It Succeeded, or Failed with `allowFailure`. Lost when it Failed, was Omitted or Cancelled.
+    /// It Succeeded, was Skipped, or Failed with `allowFailure`. Lost when it Failed, was Omitted or Cancelled.
     Succeeded,
     /// It is Failed for good, `allowFailure` or not. Lost when it ended any other way.
     Failed,
     /// It has ended, in whatever way. Never lost.
     Completed,
-    /// For a task the same as `Succeeded`.
+    /// A service: it is ready at the moment its dependent gets its turn, or was Skipped. Lost when it ended otherwise. For a
+    /// task the same as `Succeeded`.
     Ready,
 }
 
@@ -239,9 +259,9 @@ enum Cause {
     TimedOut,
     /// The shim died with the attempt begun.
     ShimLost,
-    /// A service ended by itself. Services come in a later version; the name is taken.
+    /// A service ended by itself while it was needed.
     EndedEarly,
-    /// A service did not become ready. Services come in a later version; the name is taken.
+    /// A service did not become ready.
     NotReady,
     /// The step's container was stopped from outside, or its node rebooted.
     Interrupted,
@@ -254,8 +274,156 @@ enum OnFailure {
     Continue,
     /// Nothing new starts but finally steps and those that wait for a failure (condition `Failed`) or for such a step.
     Drain,
-    /// As Drain, and running steps are stopped at once, with the same exceptions.
+    /// As Drain, and running tasks are stopped at once, with the same exceptions.
     Cancel,
+    /// Nothing new starts until a person has looked at the failed step and said `podturn retry`, `skip` or `cancel`. Needs
+    /// `pauseTimeout` or `timeout`.
+    Pause,
+}
+
+/// A probe, with Kubernetes' names and meanings, and its thresholds. Just one of exec, httpGet, tcpSocket, grpc, file and log.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Readiness {
+    /// A command in the step's container that ends with code 0.
+    exec: Option<Exec>,
+    /// An HTTP GET that is answered with a status from 200 to 399.
+    http_get: Option<HttpGet>,
+    /// A connection that is accepted.
+    tcp_socket: Option<TcpSocket>,
+    /// `grpc.health.v1.Health/Check`, answered with SERVING.
+    grpc: Option<Grpc>,
+    /// A file in the step's container that is not older than the attempt.
+    file: Option<FileProbe>,
+    /// A line of stdout or stderr.
+    log: Option<LogProbe>,
+    /// From the begin of the attempt to the first try.
+    #[schemars(range(max = 86_400), extend("default" = 0))]
+    initial_delay_seconds: Option<u32>,
+    /// From one try to the next.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 10))]
+    period_seconds: Option<u32>,
+    /// How long one try may take.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 1))]
+    timeout_seconds: Option<u32>,
+    /// Successes in a row that make it ready.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 1))]
+    success_threshold: Option<u32>,
+    /// Failures in a row: before it was ready for the first time the attempt has failed, `NotReady`; later it is not ready any
+    /// more.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 3))]
+    failure_threshold: Option<u32>,
+}
+
+/// A command.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Exec {
+    /// The program and its arguments, without a shell.
+    #[schemars(length(min = 1))]
+    command: Vec<String>,
+}
+
+/// An HTTP GET.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct HttpGet {
+    /// Of the URL.
+    #[schemars(extend("default" = "/"))]
+    path: Option<String>,
+    /// Number or name of a port of the container.
+    port: Port,
+    /// Default: the pod itself.
+    host: Option<String>,
+    /// HTTPS does not check the certificate.
+    #[schemars(extend("default" = "HTTP"))]
+    scheme: Option<Scheme>,
+    /// Further headers.
+    http_headers: Option<Vec<Header>>,
+}
+
+/// How an HTTP GET connects.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "UPPERCASE")]
+enum Scheme {
+    /// In plain.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// A header of a request.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Header {
+    /// Its name.
+    #[schemars(length(min = 1))]
+    name: String,
+    /// Its value.
+    value: Option<String>,
+}
+
+/// A TCP connection.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct TcpSocket {
+    /// Number or name of a port of the container.
+    port: Port,
+    /// Default: the pod itself.
+    host: Option<String>,
+}
+
+/// A gRPC health check.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Grpc {
+    /// Number or name of a port of the container.
+    port: Port,
+    /// The service to ask for. Default: the whole server.
+    service: Option<String>,
+}
+
+/// A file.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct FileProbe {
+    /// Absolute, in the step's container.
+    #[schemars(extend("pattern" = "^/"))]
+    path: String,
+}
+
+/// A line of output.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct LogProbe {
+    /// Text that the line contains.
+    #[schemars(length(min = 1))]
+    contains: String,
+}
+
+/// A port.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Port {
+    /// Its number.
+    Number(PortNumber),
+    /// Its name in the container's `ports`.
+    Name(String),
+}
+
+/// The number of a port.
+#[derive(JsonSchema)]
+#[schemars(extend("minimum" = 1, "maximum" = 65_535))]
+struct PortNumber(u32);
+
+/// What stands before a turn.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Approval {
+    /// Whether a person is asked.
+    Asked(bool),
+    /// What the person is asked.
+    Message(String),
 }
 
 /// Whole numbers with units, the larger ones first: `500ms`, `90s`, `15m`, `1h30m`. A number without a unit is an error.
@@ -293,7 +461,7 @@ struct SignalNumber(u8);
 mod tests {
     use serde_json::Value;
 
-    use super::super::{check, retry, steps};
+    use super::super::{check, readiness, retry, steps};
     use super::plan_schema;
 
     fn members(definition: &str, member: &str) -> Vec<String> {
@@ -320,6 +488,14 @@ mod tests {
             ("LongDependency", steps::DEPENDENCY.known),
             ("Retry", retry::RETRY.known),
             ("Backoff", retry::BACKOFF.known),
+            ("Readiness", readiness::READINESS.known),
+            ("Exec", readiness::EXEC.known),
+            ("HttpGet", readiness::HTTP_GET.known),
+            ("Header", readiness::HEADER.known),
+            ("TcpSocket", readiness::TCP_SOCKET.known),
+            ("Grpc", readiness::GRPC.known),
+            ("FileProbe", readiness::FILE.known),
+            ("LogProbe", readiness::LOG.known),
         ];
         for (definition, known) in fields {
             let described = members(definition, "properties");

@@ -3,11 +3,13 @@
 //! Belongs here: what can be said of a step alone. Does not belong here: whether the names in it exist, and what the
 //! steps mean to each other (`check` and `graph`).
 
-use podturn_turn::{Condition, Millis, Retry};
+use podturn_turn::{Condition, Millis, Readiness, Retry};
 
 use super::diagnostic::{Reporter, quote};
 use super::durations::duration;
-use super::fields::{Fields, boolean, exit_codes, integer, later, list, unique, word, wrong};
+use super::facts::PodFacts;
+use super::fields::{Fields, Record, boolean, exit_codes, integer, list, unique, word, wrong};
+use super::readiness::{readiness, string};
 use super::retry::{no_retry, retry};
 use super::signals::signal;
 use super::source::Span;
@@ -19,19 +21,31 @@ pub(super) const DEFAULT_STOP_SIGNAL: u8 = 15;
 /// The code that counts as success by default.
 pub(super) const DEFAULT_SUCCESS: u8 = 0;
 
-/// The conditions of a dependency. `Ready` is a service's; a task is never ready but by succeeding.
 pub(super) const CONDITIONS: [(&str, Condition); 5] = [
     ("Started", Condition::Started),
     ("Succeeded", Condition::Succeeded),
     ("Failed", Condition::Failed),
     ("Completed", Condition::Completed),
-    ("Ready", Condition::Succeeded),
+    ("Ready", Condition::Ready),
 ];
 
 pub(super) const STEP: Fields = Fields {
     what: "a step",
-    known: &["dependsOn", "retry", "successExitCodes", "timeout", "allowFailure", "finally", "uses", "stopSignal"],
-    later: &["when", "service", "readiness", "approval", "matrix"],
+    known: &[
+        "dependsOn",
+        "when",
+        "service",
+        "readiness",
+        "retry",
+        "successExitCodes",
+        "timeout",
+        "allowFailure",
+        "finally",
+        "approval",
+        "uses",
+        "stopSignal",
+    ],
+    later: &["matrix"],
 };
 
 pub(super) const DEPENDENCY: Fields = Fields { what: "a dependency", known: &["step", "condition"], later: &[] };
@@ -49,6 +63,13 @@ pub(super) struct Draft {
     pub finally: bool,
     pub uses: Vec<DraftUse>,
     pub stop_signal: u8,
+    pub service: bool,
+    pub readiness: Option<Readiness>,
+    /// The expression and its place.
+    pub when: Option<(String, Span)>,
+    pub approval: Option<String>,
+    /// Whether `retry` is there.
+    pub has_retry: bool,
 }
 
 /// A dependency by name.
@@ -56,7 +77,8 @@ pub(super) struct Draft {
 pub(super) struct DraftDependency {
     pub step: String,
     pub span: Span,
-    pub condition: Condition,
+    /// `None`: `Ready` for a service, `Succeeded` for a task.
+    pub condition: Option<Condition>,
 }
 
 /// Units of a pool by name.
@@ -82,12 +104,17 @@ impl Draft {
             finally: false,
             uses: Vec::new(),
             stop_signal: DEFAULT_STOP_SIGNAL,
+            service: false,
+            readiness: None,
+            when: None,
+            approval: None,
+            has_retry: false,
         }
     }
 }
 
 /// Reads one entry of the map of steps. A step without a value (`build:`) has every default.
-pub(super) fn step(entry: &Entry, reporter: &mut Reporter) -> Draft {
+pub(super) fn step(entry: &Entry, facts: &PodFacts, reporter: &mut Reporter) -> Draft {
     let mut draft = Draft::new(&entry.key, entry.key_span);
     if entry.value.is_null() {
         return draft;
@@ -105,11 +132,14 @@ pub(super) fn step(entry: &Entry, reporter: &mut Reporter) -> Draft {
     }
     if let Some(node) = record.get("retry", reporter) {
         draft.retry = retry(node, &draft.success_exit_codes, reporter);
+        draft.has_retry = true;
     }
     if let Some(node) = record.get("timeout", reporter) {
         draft.timeout = duration(node, "timeout", false, reporter);
     }
-    for (key, field) in [("allowFailure", &mut draft.allow_failure), ("finally", &mut draft.finally)] {
+    for (key, field) in
+        [("allowFailure", &mut draft.allow_failure), ("finally", &mut draft.finally), ("service", &mut draft.service)]
+    {
         if let Some(node) = record.get(key, reporter) {
             *field = boolean(node, key, reporter).unwrap_or_default();
         }
@@ -120,7 +150,52 @@ pub(super) fn step(entry: &Entry, reporter: &mut Reporter) -> Draft {
     if let Some(node) = record.get("stopSignal", reporter) {
         draft.stop_signal = signal(node, reporter).unwrap_or(DEFAULT_STOP_SIGNAL);
     }
+    if let Some(node) = record.get("readiness", reporter) {
+        draft.readiness = readiness(node, facts.container(&entry.key), reporter);
+    }
+    if let Some(node) = record.get("when", reporter) {
+        draft.when = string(node, "when", reporter).map(|text| (text, node.span));
+    }
+    if let Some(node) = record.get("approval", reporter) {
+        draft.approval = approval(node, reporter);
+    }
+    service(&draft, &record, reporter);
     draft
+}
+
+/// What a service may not be, and what only a service may have.
+fn service(draft: &Draft, record: &Record<'_>, reporter: &mut Reporter) {
+    if !draft.service {
+        if record.has("readiness") {
+            reporter
+                .error(record.key_span("readiness"), "only a service has a readiness")
+                .help("add `service: true`; a task is over when its command has ended");
+        }
+        return;
+    }
+    if draft.finally {
+        reporter
+            .error(record.key_span("finally"), "a service cannot be a finally step")
+            .help("a service that a finally step depends on is kept until that has ended");
+    }
+    if record.has("successExitCodes") {
+        reporter
+            .error(record.key_span("successExitCodes"), "the exit code of a service does not count")
+            .help("while it is needed every end is a failure, and once podturn has stopped it none is");
+    }
+}
+
+/// `true`, or what a person is asked.
+fn approval(node: &Node, reporter: &mut Reporter) -> Option<String> {
+    match node.typed() {
+        Some(Typed::Bool(true)) => Some(String::new()),
+        Some(Typed::Bool(false)) => None,
+        Some(Typed::String(text)) if !text.trim().is_empty() => Some(text.to_owned()),
+        _ => {
+            wrong(node, "approval", reporter).help("write `true`, or what the person who approves is asked");
+            None
+        }
+    }
 }
 
 fn uses(node: &Node, reporter: &mut Reporter) -> Vec<DraftUse> {
@@ -147,14 +222,14 @@ fn dependencies(node: &Node, reporter: &mut Reporter) -> Vec<DraftDependency> {
 fn dependency(item: &Node, reporter: &mut Reporter) -> Option<DraftDependency> {
     match &item.value {
         Value::Scalar(scalar) if !item.is_null() => {
-            Some(DraftDependency { step: scalar.text.clone(), span: item.span, condition: Condition::Succeeded })
+            Some(DraftDependency { step: scalar.text.clone(), span: item.span, condition: None })
         }
         Value::Mapping(entries) if is_long_form(entries) => long_form(item, reporter),
         Value::Mapping(entries) => match entries.as_slice() {
             [entry] => Some(DraftDependency {
                 step: entry.key.clone(),
                 span: entry.key_span,
-                condition: condition(&entry.value, reporter)?,
+                condition: Some(condition(&entry.value, reporter)?),
             }),
             _ => {
                 let message = "one dependency is one item of the list";
@@ -183,8 +258,8 @@ fn is_long_form(entries: &[Entry]) -> bool {
 fn long_form(item: &Node, reporter: &mut Reporter) -> Option<DraftDependency> {
     let record = DEPENDENCY.read(item, reporter)?;
     let condition = match record.get("condition", reporter) {
-        Some(node) => condition(node, reporter),
-        None => Some(Condition::Succeeded),
+        Some(node) => Some(condition(node, reporter)?),
+        None => None,
     };
     if !record.has("step") {
         reporter.error(Span::empty(item.span.start), "this dependency names no step").help("add `step: NAME`");
@@ -192,9 +267,7 @@ fn long_form(item: &Node, reporter: &mut Reporter) -> Option<DraftDependency> {
     }
     let step = record.get("step", reporter)?;
     match &step.value {
-        Value::Scalar(scalar) => {
-            Some(DraftDependency { step: scalar.text.clone(), span: step.span, condition: condition? })
-        }
+        Value::Scalar(scalar) => Some(DraftDependency { step: scalar.text.clone(), span: step.span, condition }),
         Value::Sequence(_) | Value::Mapping(_) => {
             wrong(step, "a step's name", reporter);
             None
@@ -237,16 +310,6 @@ pub(super) fn chain(drafts: &mut [Draft]) {
     for at in 1..drafts.len() {
         let (before, rest) = drafts.split_at_mut(at);
         let (before, this) = (&before[at - 1], &mut rest[0]);
-        this.depends_on =
-            vec![DraftDependency { step: before.name.clone(), span: this.span, condition: Condition::Succeeded }];
+        this.depends_on = vec![DraftDependency { step: before.name.clone(), span: this.span, condition: None }];
     }
-}
-
-/// Reports `onFailure: Pause`, which is a word of the language though not one of this version.
-pub(super) fn pause_comes_later(node: &Node, reporter: &mut Reporter) -> bool {
-    let is_pause = node.as_str() == Some("Pause");
-    if is_pause {
-        later("`onFailure: Pause`", node.span, reporter);
-    }
-    is_pause
 }

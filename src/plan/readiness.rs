@@ -1,0 +1,212 @@
+//! `readiness`: Kubernetes' probe fields, and podturn's two own probes.
+//!
+//! Belongs here: what each field may be, with Kubernetes' defaults
+//! (<https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe>). Does not belong here: trying a
+//! probe.
+
+use podturn_turn::{Probe, Readiness};
+
+use super::diagnostic::{Reporter, quote};
+use super::facts::{ContainerFacts, PortFacts};
+use super::fields::{Fields, Record, integer, list, word, wrong};
+use super::source::Span;
+use super::yaml::{Node, Typed};
+
+/// The probes. A readiness has just one of them.
+pub(super) const PROBES: [&str; 6] = ["exec", "httpGet", "tcpSocket", "grpc", "file", "log"];
+
+/// Numbers: the field, its default and its least value.
+pub(super) const NUMBERS: [(&str, u32, u32); 5] = [
+    ("initialDelaySeconds", 0, 0),
+    ("periodSeconds", 10, 1),
+    ("timeoutSeconds", 1, 1),
+    ("successThreshold", 1, 1),
+    ("failureThreshold", 3, 1),
+];
+
+pub(super) const READINESS: Fields = Fields {
+    what: "a readiness",
+    known: &[
+        "exec",
+        "httpGet",
+        "tcpSocket",
+        "grpc",
+        "file",
+        "log",
+        "initialDelaySeconds",
+        "periodSeconds",
+        "timeoutSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ],
+    later: &[],
+};
+
+pub(super) const EXEC: Fields = Fields { what: "exec", known: &["command"], later: &[] };
+pub(super) const HTTP_GET: Fields =
+    Fields { what: "httpGet", known: &["path", "port", "host", "scheme", "httpHeaders"], later: &[] };
+pub(super) const HEADER: Fields = Fields { what: "a header", known: &["name", "value"], later: &[] };
+pub(super) const TCP_SOCKET: Fields = Fields { what: "tcpSocket", known: &["port", "host"], later: &[] };
+pub(super) const GRPC: Fields = Fields { what: "grpc", known: &["port", "service"], later: &[] };
+pub(super) const FILE: Fields = Fields { what: "file", known: &["path"], later: &[] };
+pub(super) const LOG: Fields = Fields { what: "log", known: &["contains"], later: &[] };
+
+/// A day: what is longer is a mistake.
+const SECONDS_MAX: u32 = 86_400;
+
+/// Reads a readiness. `container` is what is known of the step's container: named ports are looked up there.
+pub(super) fn readiness(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Readiness> {
+    let record = READINESS.read(node, reporter)?;
+    let numbers = NUMBERS.map(|(key, default, least)| match record.get(key, reporter) {
+        Some(node) => integer(node, key, least..=SECONDS_MAX, reporter).unwrap_or(default),
+        None => default,
+    });
+    let [initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold] = numbers;
+    let there: Vec<&str> = PROBES.into_iter().filter(|probe| record.has(probe)).collect();
+    let [one] = there.as_slice() else {
+        let keys = node.entries().into_iter().flatten().map(|entry| entry.key.as_str());
+        if there.is_empty() && keys.into_iter().any(|key| !READINESS.known.contains(&key)) {
+            return None; // a misspelt probe was told already
+        }
+        let message = match there.as_slice() {
+            [] => "a readiness needs a probe".to_owned(),
+            _ => format!("a readiness has one probe, and here are {}", there.join(" and ")),
+        };
+        reporter.error(node.span, message).help(format!("write one of {}", PROBES.join(", ")));
+        return None;
+    };
+    let probe = probe(one, record.get(one, reporter)?, container, reporter)?;
+    Some(Readiness {
+        probe,
+        initial_delay_seconds,
+        period_seconds,
+        timeout_seconds,
+        success_threshold,
+        failure_threshold,
+    })
+}
+
+fn probe(name: &str, node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Probe> {
+    match name {
+        "exec" => exec(node, reporter),
+        "httpGet" => http_get(node, container, reporter),
+        "tcpSocket" => {
+            let record = TCP_SOCKET.read(node, reporter)?;
+            let host = text(&record, "host", reporter).unwrap_or_default();
+            Some(Probe::TcpSocket { host, port: port(&record, container, reporter)? })
+        }
+        "grpc" => {
+            let record = GRPC.read(node, reporter)?;
+            let service = text(&record, "service", reporter).unwrap_or_default();
+            Some(Probe::Grpc { port: port(&record, container, reporter)?, service })
+        }
+        "file" => {
+            let record = FILE.read(node, reporter)?;
+            let path = needed(&record, "path", reporter)?;
+            if !path.starts_with('/') {
+                let span = record.get("path", reporter).map_or(record.span, |node| node.span);
+                reporter
+                    .error(span, format!("the path {} is not absolute", quote(&path)))
+                    .help("begin it with a slash");
+                return None;
+            }
+            Some(Probe::File { path })
+        }
+        _ => {
+            let record = LOG.read(node, reporter)?;
+            Some(Probe::Log { contains: needed(&record, "contains", reporter)? })
+        }
+    }
+}
+
+fn exec(node: &Node, reporter: &mut Reporter) -> Option<Probe> {
+    let record = EXEC.read(node, reporter)?;
+    let Some(node) = record.get("command", reporter) else {
+        reporter
+            .error(Span::empty(record.span.start), "exec has no command")
+            .help("add `command: [PROGRAM, ARGUMENT]`");
+        return None;
+    };
+    let items = list(node, "command", reporter)?;
+    if items.is_empty() {
+        reporter.error(node.span, "command cannot be empty").help("write [PROGRAM, ARGUMENT]");
+        return None;
+    }
+    let mut command = Vec::with_capacity(items.len());
+    for item in items {
+        command.push(string(item, "an argument", reporter)?);
+    }
+    Some(Probe::Exec { command })
+}
+
+fn http_get(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Probe> {
+    let record = HTTP_GET.read(node, reporter)?;
+    let path = text(&record, "path", reporter).unwrap_or_default();
+    let path = if path.starts_with('/') { path } else { format!("/{path}") };
+    let https = match record.get("scheme", reporter) {
+        Some(node) => word(node, "scheme", &[("HTTP", false), ("HTTPS", true)], reporter)?,
+        None => false,
+    };
+    let mut headers = Vec::new();
+    if let Some(node) = record.get("httpHeaders", reporter) {
+        for item in list(node, "httpHeaders", reporter)? {
+            let header = HEADER.read(item, reporter)?;
+            headers.push((needed(&header, "name", reporter)?, text(&header, "value", reporter).unwrap_or_default()));
+        }
+    }
+    let host = text(&record, "host", reporter).unwrap_or_default();
+    Some(Probe::HttpGet { host, port: port(&record, container, reporter)?, path, https, headers })
+}
+
+/// A port's number, or the name of one of the container's ports.
+fn port(record: &Record<'_>, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<u16> {
+    let Some(node) = record.get("port", reporter) else {
+        if !record.has("port") {
+            reporter.error(Span::empty(record.span.start), "this probe has no port").help("add `port: NUMBER`");
+        }
+        return None;
+    };
+    let Some(Typed::String(name)) = node.typed() else {
+        return integer(node, "port", 1..=65535, reporter).and_then(|number| u16::try_from(number).ok());
+    };
+    let ports: &[PortFacts] = container.map_or(&[], |container| &container.ports);
+    if let Some(known) = ports.iter().find(|port| port.name == name) {
+        return Some(known.container_port);
+    }
+    let nearest = reporter.nearest(name, ports.iter().map(|port| port.name.as_str()));
+    let diagnostic = reporter.error(node.span, format!("the container has no port named {}", quote(name)));
+    match nearest {
+        Some(nearest) => diagnostic.did_you_mean(Some(nearest)),
+        None => diagnostic.help("write its number, or give one of the container's `ports` this name"),
+    };
+    None
+}
+
+fn text(record: &Record<'_>, key: &str, reporter: &mut Reporter) -> Option<String> {
+    string(record.get(key, reporter)?, key, reporter)
+}
+
+fn needed(record: &Record<'_>, key: &str, reporter: &mut Reporter) -> Option<String> {
+    if !record.has(key) {
+        reporter.error(Span::empty(record.span.start), format!("here `{key}` is needed"));
+        return None;
+    }
+    let text = text(record, key, reporter)?;
+    if text.is_empty() {
+        reporter.error(record.key_span(key), format!("`{key}` cannot be empty"));
+        return None;
+    }
+    Some(text)
+}
+
+/// A string. What YAML would read as something else has to be quoted, as in a manifest.
+pub(super) fn string(node: &Node, what: &str, reporter: &mut Reporter) -> Option<String> {
+    if let Some(text) = node.as_str() {
+        return Some(text.to_owned());
+    }
+    let diagnostic = wrong(node, what, reporter);
+    if node.entries().is_none() && node.items().is_none() {
+        diagnostic.help("it is a string: put it in quotes");
+    }
+    None
+}
