@@ -100,6 +100,8 @@ fn arrival(run: RunId, instance: InstanceId, pid: u32, last: Option<Last>) -> Re
         attempt: None,
         started_at: None,
         ended: None,
+        ready_at: None,
+        not_ready_at: None,
         stop_signal: None,
         pid,
         last,

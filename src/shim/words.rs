@@ -68,6 +68,7 @@ pub(crate) fn not_started(stage: StartStage, errno: Errno) -> Line {
         StartStage::Clear => "clearing what the attempt before left: ",
         StartStage::Fork => "making a process for the command: ",
         StartStage::Prepare => "preparing the command's process: ",
+        StartStage::Replace => "replacing the references in the command line: ",
         StartStage::Exec if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) => "the command was not found: ",
         StartStage::Exec => "the command cannot be executed: ",
     };
@@ -97,6 +98,7 @@ pub(crate) fn errno_words(errno: Errno) -> Text<64> {
         Errno(30) => "read-only file system (EROFS)",
         Errno::ENAMETOOLONG => "name too long (ENAMETOOLONG)",
         Errno(40) => "a symbolic link, or too many of them (ELOOP)",
+        Errno(61) => "the turn has no values for them (ENODATA)",
         Errno(88) => "not a socket (ENOTSOCK)",
         Errno(91) => "a socket of another type (EPROTOTYPE)",
         Errno(other) => {

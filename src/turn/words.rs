@@ -198,6 +198,13 @@ fn start_error(stage: StartStage, errno: u16) -> String {
         (StartStage::Exec, _) => format!("its command could not be executed (errno {errno})"),
         (StartStage::Clear, _) => format!("what the attempt before left could not be cleared (errno {errno})"),
         (StartStage::Fork, _) => format!("no process could be made for its command (errno {errno})"),
+        (StartStage::Replace, 7) => {
+            "with the values of its references its command line is longer than the kernel takes \
+            (128 KiB an argument)"
+                .to_string()
+        }
+        (StartStage::Replace, 61) => "its turn had no values for the references in its command line".to_string(),
+        (StartStage::Replace, _) => format!("the references in its command line could not be replaced (errno {errno})"),
         (StartStage::Prepare, _) => format!("the process for its command could not be prepared (errno {errno})"),
     }
 }

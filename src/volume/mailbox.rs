@@ -2,7 +2,7 @@
 //!
 //! Whatever lies in a step's `out/` was written by that step and is hostile input: it is opened beneath the volume and
 //! without following links (openat2(2)), without waiting, and read only if it is a regular file of at most
-//! [`REPORT_MAX`] bytes.
+//! [`LISTING_REPORT_MAX`] bytes.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -15,7 +15,10 @@ use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat, openat2
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use podturn_turn::{Outputs, StepId};
-use podturn_wire::{REPORT_MAX, Report, TURN_MAX, Turn, WireError, names};
+use podturn_wire::{
+    ENCLOSING_TURN_MAX, Enclosed, InstanceId, LISTING_REPORT_MAX, REPORT_MAX, Report, TURN_MAX, Turn, WireError,
+    listed_references, names,
+};
 
 use super::{Durability, Volume, VolumeError, outputs};
 
@@ -110,14 +113,25 @@ impl Mailboxes {
     /// # Errors
     /// [`Spoilt`]: something is there, but not a report.
     pub fn read_report(&self, step: StepId) -> Result<Option<Report>, Spoilt> {
-        let file = match self.open_beneath(&self.paths[step.index()].report) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(Spoilt::Unopenable(errno)),
-        };
-        let mut buffer = [0; REPORT_MAX + 1];
-        let length = read_regular(file, &mut buffer)?;
-        Report::parse(&buffer[..length]).map(Some).map_err(Spoilt::Content)
+        let Some(file) = self.open_register(&self.paths[step.index()].report)? else { return Ok(None) };
+        let parse = |bytes: &[u8]| Report::parse(bytes).map(Some).map_err(Spoilt::Content);
+        read_regular::<{ REPORT_MAX + 1 }, _>(file, LISTING_REPORT_MAX, parse)
+    }
+
+    /// The references that this instance of the step's shim lists, without their brackets; `None`: the report is another
+    /// instance's by now. They stand there until a turn for the instance was written.
+    ///
+    /// # Errors
+    /// [`Spoilt`]: there is no report, or something else.
+    pub fn read_references(&self, step: StepId, instance: InstanceId) -> Result<Option<Vec<String>>, Spoilt> {
+        let file = self.open_beneath(&self.paths[step.index()].report).map_err(Spoilt::Unopenable)?;
+        read_regular::<{ REPORT_MAX + 1 }, _>(file, LISTING_REPORT_MAX, |bytes| {
+            if Report::parse(bytes).map_err(Spoilt::Content)?.instance != instance {
+                return Ok(None);
+            }
+            let references = listed_references(bytes).map_err(Spoilt::Content)?;
+            Ok(Some(references.iter().map(|reference| reference.chars().collect()).collect()))
+        })
     }
 
     /// What the step's command left in its outputs directory.
@@ -134,30 +148,42 @@ impl Mailboxes {
         }
     }
 
-    /// The turn that lies in the step's mailbox; `None`: there is none.
+    /// The turn that lies in the step's mailbox, without what it encloses; `None`: there is none.
     ///
     /// # Errors
     /// [`Spoilt`], though only this program writes there.
     pub fn read_turn(&self, step: StepId) -> Result<Option<Turn>, Spoilt> {
-        let file = match self.open_beneath(&self.paths[step.index()].turn) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(Spoilt::Unopenable(errno)),
-        };
-        let mut buffer = [0; TURN_MAX + 1];
-        let length = read_regular(file, &mut buffer)?;
-        Turn::parse(&buffer[..length]).map(Some).map_err(Spoilt::Content)
+        let Some(file) = self.open_register(&self.paths[step.index()].turn)? else { return Ok(None) };
+        let parse = |bytes: &[u8]| Turn::parse(bytes).map(Some).map_err(Spoilt::Content);
+        read_regular::<{ TURN_MAX + 1 }, _>(file, ENCLOSING_TURN_MAX, parse)
     }
 
-    /// Writes the step's turn: whole or not at all.
+    /// Writes the step's turn, which encloses nothing: whole or not at all.
     ///
     /// # Errors
     /// Those of open(2), write(2) and rename(2). Then the old one stands.
     pub fn write_turn(&self, step: StepId, turn: &Turn) -> io::Result<()> {
-        let paths = &self.paths[step.index()];
         let mut buffer = [0; TURN_MAX];
         let length = turn.write(&mut buffer).map_err(io::Error::other)?;
-        if let Err(error) = self.write_aside(&paths.aside, &buffer[..length]) {
+        self.replace_turn(step, &buffer[..length])
+    }
+
+    /// Writes the step's turn with what it encloses: whole or not at all.
+    ///
+    /// # Errors
+    /// As for [`Mailboxes::write_turn`].
+    pub fn write_turn_enclosing(&self, step: StepId, turn: &Turn, enclosed: &Enclosed<'_>) -> io::Result<()> {
+        let mut buffer = vec![0; enclosed.room()];
+        let length = turn.write_enclosing(enclosed, &mut buffer).map_err(io::Error::other)?;
+        if length > ENCLOSING_TURN_MAX {
+            return Err(io::Error::other(WireError::TooLong));
+        }
+        self.replace_turn(step, &buffer[..length])
+    }
+
+    fn replace_turn(&self, step: StepId, turn: &[u8]) -> io::Result<()> {
+        let paths = &self.paths[step.index()];
+        if let Err(error) = self.write_aside(&paths.aside, turn) {
             // What did not fit gives its room back.
             let _ = unlinkat(&self.steps, paths.aside.as_c_str(), UnlinkatFlags::NoRemoveDir);
             return Err(error);
@@ -195,6 +221,14 @@ impl Mailboxes {
         Ok(())
     }
 
+    fn open_register(&self, path: &CString) -> Result<Option<OwnedFd>, Spoilt> {
+        match self.open_beneath(path) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Spoilt::Unopenable(errno)),
+        }
+    }
+
     fn open_beneath(&self, path: &CString) -> Result<OwnedFd, Errno> {
         self.open_with(path, OFlag::O_RDONLY)
     }
@@ -212,13 +246,33 @@ impl Mailboxes {
     }
 }
 
-/// Reads a file that is regular and fits the buffer with a byte to spare.
-fn read_regular(fd: OwnedFd, buffer: &mut [u8]) -> Result<usize, Spoilt> {
+/// Reads a file that is regular and not longer than `limit`. One that fits `SMALL` with a byte to spare, as nearly all
+/// do, takes no other memory.
+fn read_regular<const SMALL: usize, T>(
+    fd: OwnedFd,
+    limit: usize,
+    parse: impl FnOnce(&[u8]) -> Result<T, Spoilt>,
+) -> Result<T, Spoilt> {
     let stat = fstat(&fd).map_err(|errno| Spoilt::Unreadable(errno.into()))?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(Spoilt::NotAFile);
     }
-    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    match usize::try_from(stat.st_size) {
+        Ok(size) if size < SMALL => {
+            let mut buffer = [0; SMALL];
+            let length = read_whole(fd, size, &mut buffer)?;
+            parse(&buffer[..length])
+        }
+        Ok(size) if size <= limit => {
+            let mut buffer = vec![0; size + 1];
+            let length = read_whole(fd, size, &mut buffer)?;
+            parse(&buffer[..length])
+        }
+        _ => Err(Spoilt::Content(WireError::TooLong)),
+    }
+}
+
+fn read_whole(fd: OwnedFd, size: usize, buffer: &mut [u8]) -> Result<usize, Spoilt> {
     let mut file = File::from(fd);
     let mut length = 0;
     while length < buffer.len() {

@@ -57,7 +57,7 @@ struct Time(u64);
 #[derive(JsonSchema)]
 struct Millis(u64);
 
-/// What the coordinator wants of one step: a whole desired state, not a command. At most 16 KiB.
+/// What the coordinator wants of one step: a whole desired state, not a command.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", title = "turn.json")]
 struct TurnFile {
@@ -85,6 +85,46 @@ struct TurnFile {
     /// The file for the step's last line; empty: nowhere.
     #[schemars(length(max = 255))]
     termination_log: String,
+    /// What the shim tries to find out whether the command is ready. Absent: nothing.
+    probe: Option<TurnProbe>,
+    /// The answers to the references that the instance's report listed, in their order. Absent: there were none, or no
+    /// attempt is wanted.
+    #[serde(default)]
+    replace: Vec<String>,
+}
+
+/// A readiness probe, with Kubernetes' fields and meaning.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+struct TurnProbe {
+    #[schemars(flatten)]
+    kind: TurnProbeKind,
+    /// From the attempt's begin to the first try.
+    initial_delay_seconds: u32,
+    /// From one try to the next.
+    #[schemars(range(min = 1))]
+    period_seconds: u32,
+    /// How long one try may take.
+    #[schemars(range(min = 1))]
+    timeout_seconds: u32,
+    /// Successes in a row that make it ready.
+    #[schemars(range(min = 1))]
+    success_threshold: u32,
+    /// Failures in a row that mean 'never ready' before the first success, and 'not ready' after it.
+    #[schemars(range(min = 1))]
+    failure_threshold: u32,
+}
+
+/// What is tried.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+enum TurnProbeKind {
+    /// A command and its arguments, at least one; code 0 is a success.
+    Exec(Vec<String>),
+    /// An absolute path: there is such a file, and it was not changed before the attempt's begin.
+    File(String),
+    /// A line of stdout or stderr contains this text.
+    Log(String),
 }
 
 /// What a shim does while no attempt is wanted.
@@ -105,7 +145,7 @@ enum Then {
     Park,
 }
 
-/// Everything that one instance of a step's shim has to say, whole and monotone. At most 4 KiB.
+/// Everything that one instance of a step's shim has to say, whole and monotone.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", title = "report.json")]
 struct ReportFile {
@@ -131,12 +171,20 @@ struct ReportFile {
     timed_out: Option<bool>,
     /// What it used. With `exit` only.
     usage: Option<Usage>,
+    /// Since when that attempt is ready by the turn's probe. Absent: it is not, or there is no such probe.
+    ready_at: Option<Time>,
+    /// When that attempt's probe had failed `failureThreshold` times in a row before its first success.
+    not_ready_at: Option<Time>,
     /// A stop signal from outside the pod's process namespace that waits for an answer.
     stop_signal: Option<Signal>,
     /// The shim's process id as it sees it, for people: nothing is decided by it.
     pid: u32,
     /// The newest attempt of an earlier instance, until a turn for this instance acknowledges it.
     last: Option<ReportedLast>,
+    /// The distinct references of command line and environment, without their brackets, until a turn for this instance
+    /// shows that they were read. Absent: there are none.
+    #[serde(default)]
+    references: Vec<String>,
 }
 
 /// The newest attempt of an earlier instance, as a report has it.
@@ -198,6 +246,8 @@ enum StartStage {
     Fork,
     /// Giving the child its process group, signals and terminal.
     Prepare,
+    /// Putting values in the place of references.
+    Replace,
     /// execve(2).
     Exec,
 }
@@ -495,16 +545,43 @@ mod tests {
                 coordinator_grace: 30_000,
                 termination_log: wire::Text::new(),
             };
-            let mut buffer = [0; wire::TURN_MAX];
-            let length = turn.write(&mut buffer).expect("it fits");
-            let value: Value = serde_json::from_slice(&buffer[..length]).expect("a turn is JSON");
-            fits(&validator, &value);
-            for member in value.as_object().into_iter().flat_map(serde_json::Map::keys) {
-                let mut wrong = value.clone();
-                wrong[member] = json!([]);
-                assert!(!validator.is_valid(&wrong), "{member} cannot be a list");
+            for enclosed in enclosures() {
+                let mut buffer = [0; wire::TURN_MAX];
+                let length = turn.write_enclosing(&enclosed, &mut buffer).expect("it fits");
+                let value: Value = serde_json::from_slice(&buffer[..length]).expect("a turn is JSON");
+                fits_only(&validator, &value);
             }
         }
+    }
+
+    /// It fits, and with a number or a list of numbers in the place of any member it does not.
+    fn fits_only(validator: &jsonschema::Validator, value: &Value) {
+        fits(validator, value);
+        for member in value.as_object().into_iter().flat_map(serde_json::Map::keys) {
+            let mut wrong = value.clone();
+            wrong[member] = json!([1]);
+            assert!(!validator.is_valid(&wrong), "{member} cannot be a list of numbers");
+        }
+    }
+
+    fn enclosures() -> [wire::Enclosed<'static>; 4] {
+        let kinds = [
+            wire::ProbeKind::Exec(wire::Strings::new(&["pg_isready", "-q"])),
+            wire::ProbeKind::File(wire::Quoted::new("/tmp/ready")),
+            wire::ProbeKind::Log(wire::Quoted::new("ready")),
+        ];
+        let [exec, file, log] = kinds.map(|kind| wire::Enclosed {
+            probe: Some(wire::Probe {
+                kind,
+                initial_delay_seconds: 0,
+                period_seconds: 10,
+                timeout_seconds: 1,
+                success_threshold: 1,
+                failure_threshold: 3,
+            }),
+            replace: wire::Strings::new(&["1.2.3", ""]),
+        });
+        [wire::Enclosed::default(), exec, file, log]
     }
 
     #[test]
@@ -518,6 +595,8 @@ mod tests {
             attempt: None,
             started_at: None,
             ended: None,
+            ready_at: None,
+            not_ready_at: None,
             stop_signal: None,
             pid: 42,
             last: None,
@@ -526,17 +605,15 @@ mod tests {
         for exit in exits() {
             let last = Some(wire::Last { attempt: 1, started_at: 4, ended: Some(end(exit)) });
             let ended = wire::Report { attempt: Some(2), started_at: Some(5), ended: Some(end(exit)), ..arrival };
-            reports.extend([ended, wire::Report { last, stop_signal: Some(15), ..arrival }]);
+            let probed = wire::Report { ready_at: Some(6), not_ready_at: Some(7), ..ended };
+            reports.extend([ended, probed, wire::Report { last, stop_signal: Some(15), ..arrival }]);
         }
         for report in reports {
-            let mut buffer = [0; wire::REPORT_MAX];
-            let length = report.write(&mut buffer).expect("it fits");
-            let value: Value = serde_json::from_slice(&buffer[..length]).expect("a report is JSON");
-            fits(&validator, &value);
-            for member in value.as_object().into_iter().flat_map(serde_json::Map::keys) {
-                let mut wrong = value.clone();
-                wrong[member] = json!([]);
-                assert!(!validator.is_valid(&wrong), "{member} cannot be a list");
+            for references in [wire::Strings::default(), wire::Strings::new(&["plan.outcome"])] {
+                let mut buffer = [0; wire::REPORT_MAX];
+                let length = report.write_listing(references, &mut buffer).expect("it fits");
+                let value: Value = serde_json::from_slice(&buffer[..length]).expect("a report is JSON");
+                fits_only(&validator, &value);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Reading is meant for hostile input: nesting is bounded, the first member of a name wins, and every answer is a value of the
 //! asked type or an error. RFC 8259 is the reference.
 
-use crate::{Text, WireError};
+use crate::{Quoted, Strings, Text, WireError};
 
 /// Objects and arrays may nest this deep; the protocol itself needs 3.
 const DEPTH_MAX: u32 = 16;
@@ -84,6 +84,25 @@ impl<'a> Writer<'a> {
         self.quoted(value);
     }
 
+    /// The member `name` with a string of any length.
+    pub fn quoted_string(&mut self, name: &str, value: Quoted<'_>) {
+        self.name(name);
+        self.quoted_chars(value);
+    }
+
+    /// The member `name` with a list of strings.
+    pub fn strings(&mut self, name: &str, values: Strings<'_>) {
+        self.name(name);
+        self.byte(b'[');
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                self.byte(b',');
+            }
+            self.quoted_chars(value);
+        }
+        self.byte(b']');
+    }
+
     /// Ends with a newline and returns the length.
     ///
     /// # Errors
@@ -104,17 +123,27 @@ impl<'a> Writer<'a> {
 
     fn quoted(&mut self, value: &str) {
         self.byte(b'"');
-        for byte in value.bytes() {
-            match byte {
-                b'"' | b'\\' => self.bytes(&[b'\\', byte]),
-                0..=0x1f => {
-                    let digit = |d: u8| b"0123456789abcdef"[usize::from(d)];
-                    self.bytes(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-                }
-                _ => self.byte(byte),
-            }
+        value.bytes().for_each(|byte| self.escaped(byte));
+        self.byte(b'"');
+    }
+
+    fn quoted_chars(&mut self, value: Quoted<'_>) {
+        self.byte(b'"');
+        for c in value.chars() {
+            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| self.escaped(byte));
         }
         self.byte(b'"');
+    }
+
+    fn escaped(&mut self, byte: u8) {
+        match byte {
+            b'"' | b'\\' => self.bytes(&[b'\\', byte]),
+            0..=0x1f => {
+                let digit = |d: u8| b"0123456789abcdef"[usize::from(d)];
+                self.bytes(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            }
+            _ => self.byte(byte),
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -256,6 +285,37 @@ impl<'a> Object<'a> {
         unescape(&value[1..value.len() - 1]).ok_or(WireError::Member(name))
     }
 
+    /// The string `name`, of any length; `None` when it is missing or `null`.
+    ///
+    /// # Errors
+    /// `Member` when it is something else.
+    pub fn quoted(&self, name: &'static str) -> Result<Option<Quoted<'a>>, WireError> {
+        let text = match self.find(name) {
+            None | Some(b"null") => return Ok(None),
+            Some(value) if value.first() == Some(&b'"') => core::str::from_utf8(&value[1..value.len() - 1]),
+            Some(_) => return Err(WireError::Member(name)),
+        };
+        text.map(|text| Some(Quoted::escaped(text))).map_err(|_| WireError::Member(name))
+    }
+
+    /// The list of strings `name`; `None` when it is missing or `null`.
+    ///
+    /// # Errors
+    /// `Member` when it is something else.
+    pub fn strings(&self, name: &'static str) -> Result<Option<Strings<'a>>, WireError> {
+        let wrong = WireError::Member(name);
+        let value = match self.find(name) {
+            None | Some(b"null") => return Ok(None),
+            Some(value) => core::str::from_utf8(value).map_err(|_| wrong)?,
+        };
+        let list = value.strip_prefix('[').and_then(|list| list.strip_suffix(']')).ok_or(wrong)?;
+        let mut rest = list;
+        while let Some((_, next)) = first_string(rest) {
+            rest = next;
+        }
+        if rest.bytes().all(|byte| byte.is_ascii_whitespace()) { Ok(Some(Strings::json(list))) } else { Err(wrong) }
+    }
+
     /// The bytes of the first member `name`, without white space around them. Names are compared as they are written:
     /// the protocol's own have nothing to escape.
     fn find(&self, name: &str) -> Option<&'a [u8]> {
@@ -309,7 +369,22 @@ fn unescape<const N: usize>(bytes: &[u8]) -> Option<Text<N>> {
     Some(out)
 }
 
-fn escape(chars: &mut core::str::Chars<'_>) -> Option<char> {
+/// The first string of what stands between the brackets of a JSON list, without its quotes, and what follows it and its
+/// comma. The list was checked before; `None` when something else comes first.
+pub(crate) fn first_string(list: &str) -> Option<(&str, &str)> {
+    let mut cursor = Cursor { bytes: list.as_bytes(), at: 0 };
+    cursor.space();
+    let start = cursor.at + 1;
+    cursor.string().ok()?;
+    let end = cursor.at - 1;
+    cursor.space();
+    if cursor.peek() == Some(b',') {
+        cursor.at += 1;
+    }
+    Some((list.get(start..end)?, list.get(cursor.at..)?))
+}
+
+pub(crate) fn escape(chars: &mut core::str::Chars<'_>) -> Option<char> {
     Some(match chars.next()? {
         'b' => '\u{8}',
         'f' => '\u{c}',

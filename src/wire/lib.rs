@@ -10,15 +10,19 @@
 #![no_std]
 
 mod bell;
+mod enclosed;
 pub mod exit;
 pub mod json;
 pub mod names;
 mod report;
+mod strings;
 mod text;
 mod turn;
 
 pub use bell::{PACKET_LENGTH, Packet};
-pub use report::{Ended, Exit, Last, Report, StartStage, Usage};
+pub use enclosed::{Enclosed, Probe, ProbeKind, VALUE_MAX, VALUES_MAX};
+pub use report::{Ended, Exit, Last, Report, StartStage, Usage, listed_references};
+pub use strings::{Quoted, Strings};
 pub use text::Text;
 pub use turn::{TERMINATION_LOG_MAX, Then, Turn};
 
@@ -26,11 +30,22 @@ pub use turn::{TERMINATION_LOG_MAX, Then, Turn};
 /// version it ignores members that it does not know.
 pub const VERSION: u64 = 1;
 
-/// The longest turn file in bytes. A longer one is refused unread.
+/// The longest turn file in bytes that encloses nothing.
 pub const TURN_MAX: usize = 16 * 1024;
 
-/// The longest report file in bytes. A longer one is refused unread: the volume's `out/` is hostile input.
+/// The longest turn file in bytes, with all that it encloses: a byte of a value takes at most six in JSON. A longer one is
+/// refused unread.
+pub const ENCLOSING_TURN_MAX: usize = TURN_MAX + 7 * VALUES_MAX;
+
+/// The longest report file in bytes that lists no references.
 pub const REPORT_MAX: usize = 4 * 1024;
+
+/// The references of one container in bytes, taken together.
+pub const REFERENCES_MAX: usize = 8 * 1024;
+
+/// The longest report file in bytes, references included. A longer one is refused unread: the volume's `out/` is hostile
+/// input.
+pub const LISTING_REPORT_MAX: usize = REPORT_MAX + 7 * REFERENCES_MAX;
 
 /// The longest message for a person in a turn, in bytes. Termination messages of a pod share 12 KiB (Kubernetes,
 /// "Determine the Reason for Pod Failure"), so each step keeps to a small part of it.

@@ -1,7 +1,7 @@
 //! The report: what a shim has done, whole and monotone.
 
 use crate::json::{Object, Writer};
-use crate::{InstanceId, REPORT_MAX, RunId, VERSION, WireError};
+use crate::{InstanceId, LISTING_REPORT_MAX, RunId, Strings, VERSION, WireError};
 
 /// Everything one shim has to say, in one register: a reader that missed a state in between sees it from the times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ pub struct Report {
     pub started_at: Option<u64>,
     /// How that attempt ended; `None` while it runs.
     pub ended: Option<Ended>,
+    /// Since when that attempt is ready by the turn's probe; `None`: it is not, or there is no such probe.
+    /// `CLOCK_BOOTTIME`, ns.
+    pub ready_at: Option<u64>,
+    /// When that attempt's probe had failed `failureThreshold` times in a row before its first success; it is not tried
+    /// any more. `CLOCK_BOOTTIME`, ns.
+    pub not_ready_at: Option<u64>,
     /// A stop signal that came from outside the pod's process namespace and waits for an answer.
     pub stop_signal: Option<u8>,
     /// The shim's own process id, for people: nothing is decided by it.
@@ -91,6 +97,9 @@ pub enum StartStage {
     Fork,
     /// Giving the child its process group, signals and terminal.
     Prepare,
+    /// Putting values in the place of references. `ENODATA`: the turn has no values for what was listed; `E2BIG`: an
+    /// argument or a variable became longer than the kernel takes, or the references are too many.
+    Replace,
     /// execve(2). `ENOENT` and `ENOTDIR` mean: not found.
     Exec,
 }
@@ -128,11 +137,20 @@ impl Report {
         }
     }
 
-    /// Writes the JSON form into `buffer` and returns its length.
+    /// Writes the JSON form into `buffer` and returns its length. It lists no references.
     ///
     /// # Errors
-    /// `TooLong` when `buffer` is too small; [`REPORT_MAX`] bytes are always enough.
+    /// `TooLong` when `buffer` is too small; [`crate::REPORT_MAX`] bytes are always enough.
     pub fn write(&self, buffer: &mut [u8]) -> Result<usize, WireError> {
+        self.write_listing(Strings::default(), buffer)
+    }
+
+    /// As [`Report::write`], with the distinct references of the command line and environment, without their brackets.
+    /// They stand in every report until a turn for this instance shows that the coordinator has read them.
+    ///
+    /// # Errors
+    /// `TooLong` when `buffer` is too small; [`LISTING_REPORT_MAX`] bytes are always enough for [`crate::REFERENCES_MAX`].
+    pub fn write_listing(&self, references: Strings<'_>, buffer: &mut [u8]) -> Result<usize, WireError> {
         let mut json = Writer::new(buffer);
         json.begin();
         json.number("version", VERSION);
@@ -141,6 +159,11 @@ impl Report {
         json.number("seq", self.seq);
         json.number("turn", self.turn);
         write_attempt(&mut json, self.attempt, self.started_at, self.ended.as_ref());
+        for (name, time) in [("readyAt", self.ready_at), ("notReadyAt", self.not_ready_at)] {
+            if time.is_some() {
+                json.optional(name, time);
+            }
+        }
         json.optional("stopSignal", self.stop_signal.map(u64::from));
         json.number("pid", u64::from(self.pid));
         match &self.last {
@@ -151,6 +174,9 @@ impl Report {
             }
             None => json.null("last"),
         }
+        if !references.is_empty() {
+            json.strings("references", references);
+        }
         json.end();
         json.finish()
     }
@@ -160,7 +186,7 @@ impl Report {
     /// # Errors
     /// A [`WireError`] for anything that is not a whole report of this version.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        if bytes.len() > REPORT_MAX {
+        if bytes.len() > LISTING_REPORT_MAX {
             return Err(WireError::TooLong);
         }
         let object = Object::parse(bytes)?;
@@ -169,6 +195,11 @@ impl Report {
             other => return Err(WireError::Version(other)),
         }
         let (attempt, started_at, ended) = read_attempt(&object)?;
+        let ready_at = object.optional_number("readyAt")?;
+        let not_ready_at = object.optional_number("notReadyAt")?;
+        if attempt.is_none() && (ready_at.is_some() || not_ready_at.is_some()) {
+            return Err(WireError::Member("readyAt"));
+        }
         let last = match object.object("last")? {
             Some(last) => match read_attempt(&last)? {
                 (Some(attempt), Some(started_at), ended) => Some(Last { attempt, started_at, ended }),
@@ -184,11 +215,21 @@ impl Report {
             attempt,
             started_at,
             ended,
+            ready_at,
+            not_ready_at,
             stop_signal: object.optional_small("stopSignal")?,
             pid: object.optional_u32("pid")?.ok_or(WireError::Member("pid"))?,
             last,
         })
     }
+}
+
+/// The references that the report in these bytes lists, without their brackets. The bytes may come from a step's own `out/`.
+///
+/// # Errors
+/// A [`WireError`] for anything that is not a whole report. What it says besides is not looked at.
+pub fn listed_references(report: &[u8]) -> Result<Strings<'_>, WireError> {
+    Ok(Object::parse(report)?.strings("references")?.unwrap_or_default())
 }
 
 fn write_attempt(json: &mut Writer<'_>, attempt: Option<u32>, started_at: Option<u64>, ended: Option<&Ended>) {
@@ -268,8 +309,13 @@ fn read_exit(exit: &Object<'_>) -> Result<Exit, WireError> {
 }
 
 impl StartStage {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Clear, "clear"), (Self::Fork, "fork"), (Self::Prepare, "prepare"), (Self::Exec, "exec")];
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Clear, "clear"),
+        (Self::Fork, "fork"),
+        (Self::Prepare, "prepare"),
+        (Self::Replace, "replace"),
+        (Self::Exec, "exec"),
+    ];
 
     /// Its name in JSON.
     #[must_use]
@@ -285,6 +331,7 @@ impl StartStage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::REPORT_MAX;
 
     fn arrival() -> Report {
         Report {
@@ -295,6 +342,8 @@ mod tests {
             attempt: None,
             started_at: None,
             ended: None,
+            ready_at: None,
+            not_ready_at: None,
             stop_signal: None,
             pid: 42,
             last: None,
@@ -321,6 +370,8 @@ mod tests {
                     attempt: Some(2),
                     started_at: Some(5),
                     ended: Some(end(exit)),
+                    ready_at: Some(6),
+                    not_ready_at: last.map(|_| 7),
                     stop_signal: Some(15),
                     last,
                     ..arrival()
@@ -332,12 +383,26 @@ mod tests {
     }
 
     #[test]
+    fn references_are_listed_beside_everything_else() {
+        let references = Strings::new(&["steps.build.outputs.version:-\"none\"", "plan.outcome"]);
+        let mut buffer = [0; REPORT_MAX];
+        let length = arrival().write_listing(references, &mut buffer).expect("the buffer is large enough");
+        assert_eq!(Report::parse(&buffer[..length]), Ok(arrival()));
+        assert_eq!(listed_references(&buffer[..length]), Ok(references));
+        let length = arrival().write(&mut buffer).expect("the buffer is large enough");
+        assert_eq!(listed_references(&buffer[..length]), Ok(Strings::default()));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let mut buffer = [0; REPORT_MAX];
         let ended_but_not_begun = Report { ended: Some(end(Exit::Code(0))), ..arrival() };
         let length = ended_but_not_begun.write(&mut buffer).expect("the buffer is large enough");
         assert_eq!(Report::parse(&buffer[..length]), Err(WireError::Member("attempt")));
-        assert_eq!(Report::parse(&[b' '; REPORT_MAX + 1]), Err(WireError::TooLong));
+        let ready_but_not_begun = Report { ready_at: Some(1), ..arrival() };
+        let length = ready_but_not_begun.write(&mut buffer).expect("the buffer is large enough");
+        assert_eq!(Report::parse(&buffer[..length]), Err(WireError::Member("readyAt")));
+        assert_eq!(Report::parse(&[b' '; LISTING_REPORT_MAX + 1]), Err(WireError::TooLong));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The turn: what the coordinator wants of one step, whole.
 
 use crate::json::{Object, Writer};
-use crate::{InstanceId, MESSAGE_MAX, RunId, TURN_MAX, Text, VERSION, WireError};
+use crate::{ENCLOSING_TURN_MAX, Enclosed, InstanceId, MESSAGE_MAX, RunId, Text, VERSION, WireError};
 
 /// The longest path of a termination log in bytes.
 pub const TERMINATION_LOG_MAX: usize = 255;
 
 /// A whole desired state, not a command: whoever reads it twice does nothing twice.
+///
+/// What an attempt needs besides, and most do not, is [`Enclosed`] in the same file.
 ///
 /// Going from `attempt: Some(k)` to `None` means: stop attempt k with `signal`, and with SIGKILL after `grace`.
 /// Signal, grace and time limit are in the turn so that a shim whose coordinator is gone still keeps them.
@@ -55,11 +57,19 @@ pub enum Then {
 }
 
 impl Turn {
-    /// Writes the JSON form into `buffer` and returns its length.
+    /// Writes the JSON form into `buffer` and returns its length. It encloses nothing.
     ///
     /// # Errors
-    /// `TooLong` when `buffer` is too small; [`TURN_MAX`] bytes are always enough.
+    /// `TooLong` when `buffer` is too small; [`crate::TURN_MAX`] bytes are always enough.
     pub fn write(&self, buffer: &mut [u8]) -> Result<usize, WireError> {
+        self.write_enclosing(&Enclosed::default(), buffer)
+    }
+
+    /// As [`Turn::write`], with what it encloses.
+    ///
+    /// # Errors
+    /// `TooLong` when `buffer` is too small; [`Enclosed::room`] bytes are always enough.
+    pub fn write_enclosing(&self, enclosed: &Enclosed<'_>, buffer: &mut [u8]) -> Result<usize, WireError> {
         let mut json = Writer::new(buffer);
         json.begin();
         json.number("version", VERSION);
@@ -85,16 +95,17 @@ impl Turn {
         json.optional("timeout", self.timeout);
         json.number("coordinatorGrace", self.coordinator_grace);
         json.string("terminationLog", self.termination_log.as_str());
+        enclosed.write(&mut json); // last: who looks for what every turn has need not step over it
         json.end();
         json.finish()
     }
 
-    /// Reads the JSON form.
+    /// Reads the JSON form, without what it encloses.
     ///
     /// # Errors
     /// A [`WireError`] for anything that is not a whole turn of this version.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        if bytes.len() > TURN_MAX {
+        if bytes.len() > ENCLOSING_TURN_MAX {
             return Err(WireError::TooLong);
         }
         let object = Object::parse(bytes)?;
@@ -127,6 +138,7 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Probe, ProbeKind, Quoted, Strings, TURN_MAX};
 
     fn a_turn() -> Turn {
         Turn {
@@ -155,6 +167,49 @@ mod tests {
             let length = turn.write(&mut buffer).expect("the buffer is large enough");
             assert_eq!(Turn::parse(&buffer[..length]), Ok(turn));
         }
+    }
+
+    fn a_probe(kind: ProbeKind<'_>) -> Probe<'_> {
+        Probe {
+            kind,
+            initial_delay_seconds: 0,
+            period_seconds: 10,
+            timeout_seconds: 1,
+            success_threshold: 2,
+            failure_threshold: u32::MAX,
+        }
+    }
+
+    #[test]
+    fn what_a_turn_encloses_comes_back_too() {
+        let mut buffer = [0; TURN_MAX];
+        let command = ["pg_isready", "-h", "a \"b\""];
+        let kinds = [
+            ProbeKind::Exec(Strings::new(&command)),
+            ProbeKind::File(Quoted::new("/tmp/ready")),
+            ProbeKind::Log(Quoted::new("ready to accept\tconnections")),
+        ];
+        for probe in kinds.map(|kind| Some(a_probe(kind))).into_iter().chain([None]) {
+            for replace in [Strings::default(), Strings::new(&["1.2.3", "", "two\nlines"])] {
+                let enclosed = Enclosed { probe, replace };
+                let length = a_turn().write_enclosing(&enclosed, &mut buffer).expect("the buffer is large enough");
+                assert!(length <= enclosed.room());
+                assert_eq!(Turn::parse(&buffer[..length]), Ok(a_turn()));
+                assert_eq!(Enclosed::parse(&buffer[..length]), Ok(enclosed));
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_that_tries_nothing_or_too_much_is_refused() {
+        let mut buffer = [0; TURN_MAX];
+        let never = Probe { period_seconds: 0, ..a_probe(ProbeKind::Log(Quoted::new("x"))) };
+        for probe in [never, a_probe(ProbeKind::Exec(Strings::default()))] {
+            let enclosed = Enclosed { probe: Some(probe), ..Enclosed::default() };
+            let length = a_turn().write_enclosing(&enclosed, &mut buffer).expect("the buffer is large enough");
+            assert!(Enclosed::parse(&buffer[..length]).is_err(), "{probe:?}");
+        }
+        assert_eq!(Enclosed::parse(br#"{"probe":{"file":"a","log":"b"}}"#), Err(WireError::Member("probe")));
     }
 
     #[test]

@@ -18,6 +18,8 @@ fn earlier(mailbox: &Mailbox, change: impl FnOnce(&mut Report)) {
         attempt: Some(2),
         started_at: Some(77),
         ended: None,
+        ready_at: None,
+        not_ready_at: None,
         stop_signal: None,
         pid: 1,
         last: None,

@@ -408,6 +408,8 @@ fn report_of_an_earlier_run() -> Vec<u8> {
         attempt: Some(1),
         started_at: Some(3),
         ended,
+        ready_at: None,
+        not_ready_at: None,
         stop_signal: None,
         pid: 1,
         last: None,

@@ -33,6 +33,8 @@ fn report(seq: u64) -> Report {
         attempt: None,
         started_at: None,
         ended: None,
+        ready_at: None,
+        not_ready_at: None,
         stop_signal: None,
         pid: 42,
         last: None,
