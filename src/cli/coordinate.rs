@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(volume) => volume,
         Err(error) => return volume_error(&error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = match runtime {
         Ok(runtime) => runtime.block_on(serve(&volume, open_control)),
         Err(error) => Err(ServeError::System(error)),

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use podturn_turn::{Decision, Event, Impossible, Kind, Outcome, Phase, Reason, Request, State, StepId, Time};
 use podturn_wire::{Exit, Last, Packet, Report};
 
+use super::probes::{Finding, Whose};
 use super::seat::{Line, Seat, Unanswered};
 use crate::when::{self, Expression};
 
@@ -145,6 +146,13 @@ impl<W: World> Coordinator<W> {
     pub fn died(&mut self, step: StepId, link: Link) {
         self.handle_death(step, link);
         self.rearm(step);
+    }
+
+    /// A probe over the network found something.
+    pub(super) fn probed(&mut self, finding: Finding) {
+        let Whose { step, instance, attempt } = finding.whose;
+        let probed_at = self.world.now();
+        self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness: finding.readiness });
     }
 
     /// A person, or a signal to this process, asks for something.

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::asked::{self, Asked, Told};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
+use super::probes::{Finding, Probers};
 use super::world::{Link, World};
 use crate::process;
 use crate::volume::bell::{self, Received};
@@ -157,6 +158,8 @@ struct Server<'a> {
     clock_at: Option<Time>,
     publisher: Publisher,
     told_to_end: bool,
+    probers: Probers,
+    findings: mpsc::Receiver<Finding>,
     /// What people ask; `None`: nobody can.
     questions: Option<mpsc::Receiver<Asked>>,
     /// Requests that are told as events, and are answered once those are in the journal.
@@ -195,6 +198,7 @@ impl<'a> Server<'a> {
             run.boot_id = boot_id;
             volume.write_run(run)?; // after the journal says so: a crash in between only says it twice
         }
+        let (probers, findings) = Probers::new(coordinator.state());
         // SAFETY: the descriptor is a copy of our own that the AsyncFd owns from here on.
         let ready = unsafe { AsyncFd::register_with_interest(epoll.0.try_clone()?, Interest::READABLE) };
         Ok(Self {
@@ -208,6 +212,8 @@ impl<'a> Server<'a> {
             clock_at: None,
             publisher: Publisher::default(),
             told_to_end: false,
+            probers,
+            findings,
             questions: None,
             answers: Vec::new(),
         })
@@ -221,6 +227,8 @@ impl<'a> Server<'a> {
         loop {
             self.coordinator.settle()?;
             self.answer_all();
+            let now = self.coordinator.world().now();
+            self.probers.update(self.coordinator.state(), now);
             self.publish_if_due();
             if let Some(outcome) = self.finished() {
                 let state = self.publish();
@@ -256,6 +264,7 @@ impl<'a> Server<'a> {
                 drop(ready);
                 self.handle_all(&events[..count])
             }
+            Some(finding) = self.findings.recv() => { self.coordinator.probed(finding); Ok(()) }
             Some(asked) = next_question(&mut self.questions) => { self.handle_question(asked); Ok(()) }
             _ = terminate.recv() => { self.handle_signal(); Ok(()) }
             _ = interrupt.recv() => { self.handle_signal(); Ok(()) }

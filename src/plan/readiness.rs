@@ -8,7 +8,7 @@ use podturn_turn::{Probe, Readiness};
 
 use super::diagnostic::{Reporter, quote};
 use super::facts::{ContainerFacts, PortFacts};
-use super::fields::{Fields, Record, integer, list, word, wrong};
+use super::fields::{Fields, Record, integer, later, list, word, wrong};
 use super::source::Span;
 use super::yaml::{Node, Typed};
 
@@ -144,7 +144,13 @@ fn http_get(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Repo
     let path = text(&record, "path", reporter).unwrap_or_default();
     let path = if path.starts_with('/') { path } else { format!("/{path}") };
     let https = match record.get("scheme", reporter) {
-        Some(node) => word(node, "scheme", &[("HTTP", false), ("HTTPS", true)], reporter)?,
+        Some(node) => {
+            let https = word(node, "scheme", &[("HTTP", false), ("HTTPS", true)], reporter)?;
+            if https {
+                later("a probe over HTTPS", node.span, reporter);
+            }
+            https
+        }
         None => false,
     };
     let mut headers = Vec::new();

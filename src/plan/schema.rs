@@ -335,7 +335,7 @@ struct HttpGet {
     port: Port,
     /// Default: the pod itself.
     host: Option<String>,
-    /// HTTPS does not check the certificate.
+    /// HTTPS comes in a later version.
     #[schemars(extend("default" = "HTTP"))]
     scheme: Option<Scheme>,
     /// Further headers.

@@ -302,6 +302,18 @@ impl State {
         self.track(step).attempt
     }
 
+    /// When the present attempt was begun (cheap).
+    #[must_use]
+    pub fn begun_at(&self, step: StepId) -> Option<Time> {
+        self.track(step).begun_at
+    }
+
+    /// When the newest attempt became ready for the first time (cheap).
+    #[must_use]
+    pub fn ready_at(&self, step: StepId) -> Option<Time> {
+        self.track(step).ready_at
+    }
+
     /// The newest life of the step's shim (cheap).
     #[must_use]
     pub fn instance(&self, step: StepId) -> Option<podturn_wire::InstanceId> {
