@@ -3,7 +3,7 @@
 //! Belongs here: turning a whole desired-state report into events, each told once. The memory is made of events alone, so
 //! that a replay brings it back. Does not belong here: when to read a report, and what follows from an event.
 
-use podturn_turn::{Kind, Process, StepId};
+use podturn_turn::{Kind, Probed, Process, StepId};
 use podturn_wire::{InstanceId, Last, Report};
 
 /// What was told of one step.
@@ -17,6 +17,8 @@ pub(super) struct Told {
     begun: Option<u32>,
     ended: Option<u32>,
     stop_signal: bool,
+    /// What was told of the readiness of the attempt that runs.
+    readiness: Option<Probed>,
     /// Who the newest instances are: more than one, because a connection names an instance before its report does.
     processes: Vec<(InstanceId, Process)>,
     /// How many instances have arrived.
@@ -72,6 +74,7 @@ impl Told {
         if !arrives {
             let shown = report.as_last().filter(|shown| report.attempt == Some(attempt) && shown.attempt == attempt);
             news.extend(shown.and_then(|shown| self.news_of(step, instance, report.seq, shown)));
+            news.extend(shown.and_then(|shown| self.readiness_of(step, report, shown)));
         }
         if let Some(signal) = report.stop_signal
             && (arrives || !self.stop_signal || self.is_repeated(report))
@@ -93,6 +96,28 @@ impl Told {
         }
     }
 
+    /// What is new of the readiness of an attempt that runs.
+    fn readiness_of(&self, step: StepId, report: &Report, shown: Last) -> Option<Kind> {
+        if shown.ended.is_some() {
+            return None;
+        }
+        let (readiness, probed_at) = match (report.ready_at, report.not_ready_at) {
+            (_, Some(at)) => (Probed::NotReady, at),
+            (Some(at), None) => (Probed::Ready, at),
+            (None, None) => (Probed::Unready, shown.started_at),
+        };
+        let before = self.readiness.filter(|_| self.begun == Some(shown.attempt)).unwrap_or(Probed::Unready);
+        let (instance, attempt) = (report.instance, shown.attempt);
+        (readiness != before).then_some(Kind::Probed {
+            step,
+            instance,
+            report: report.seq,
+            attempt,
+            probed_at,
+            readiness,
+        })
+    }
+
     /// A shim names a stop signal in every report after it. Only one that says nothing else can mean a second signal.
     fn is_repeated(&self, report: &Report) -> bool {
         self.seen.is_some_and(|seen| Report { seq: report.seq, ..seen } == *report && seen.seq < report.seq)
@@ -106,7 +131,14 @@ impl Told {
                 (self.gone, self.stop_signal, self.begun, self.ended) = (false, false, None, None);
                 self.arrivals += 1;
             }
-            Kind::Begun { instance, attempt, .. } if self.instance == Some(instance) => self.begun = Some(attempt),
+            Kind::Begun { instance, attempt, .. } if self.instance == Some(instance) => {
+                (self.begun, self.readiness) = (Some(attempt), None);
+            }
+            Kind::Probed { instance, attempt, readiness, report: 1.., .. }
+                if self.instance == Some(instance) && self.begun == Some(attempt) =>
+            {
+                self.readiness = Some(readiness);
+            }
             Kind::Ended { instance, attempt, .. } if self.instance == Some(instance) => {
                 (self.begun, self.ended) = (Some(attempt), Some(attempt));
             }

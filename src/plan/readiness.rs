@@ -113,6 +113,7 @@ fn probe(name: &str, node: &Node, container: Option<&ContainerFacts>, reporter: 
             Some(Probe::File { path })
         }
         _ => {
+            later("a log probe", node.span, reporter);
             let record = LOG.read(node, reporter)?;
             Some(Probe::Log { contains: needed(&record, "contains", reporter)? })
         }

@@ -16,6 +16,7 @@ pub(crate) const HERE: Fd = Fd(-100);
 pub(crate) mod open {
     pub(crate) const READ: usize = 0;
     pub(crate) const WRITE: usize = 1;
+    pub(crate) const READ_WRITE: usize = 2;
     pub(crate) const CREATE: usize = 0o100;
     pub(crate) const EXCLUSIVE: usize = 0o200;
     pub(crate) const NO_CTTY: usize = 0o400;
@@ -147,6 +148,31 @@ pub(crate) fn boot_time() -> u64 {
     let mut time = [0u64; 2];
     let _ = call3(nr::CLOCK_GETTIME, 7, time.as_mut_ptr() as usize, 0);
     time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
+}
+
+/// `CLOCK_REALTIME_COARSE` in ns: the clock by which file systems stamp (clock_gettime(2)).
+pub(crate) fn file_time() -> u64 {
+    let mut time = [0u64; 2];
+    let _ = call3(nr::CLOCK_GETTIME, 5, time.as_mut_ptr() as usize, 0);
+    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
+}
+
+/// When the file was changed last, content or name, in ns of `CLOCK_REALTIME` (statx(2)).
+pub(crate) fn changed_at(path: *const u8) -> Result<u64, Errno> {
+    const STATX_MTIME_CTIME: usize = 0x40 | 0x80;
+    const CTIME: usize = 96 / 8;
+    const MTIME: usize = 112 / 8;
+    let mut buffer = [0u64; 256 / 8];
+    call(nr::STATX, [int(HERE.0), path as usize, 0, STATX_MTIME_CTIME, buffer.as_mut_ptr() as usize, 0])?;
+    let at = |field: usize| {
+        buffer[field].wrapping_mul(1_000_000_000).wrapping_add(buffer[field + 1] & 0xffff_ffff) // seconds, then 32 bits of ns
+    };
+    Ok(at(CTIME).max(at(MTIME)))
+}
+
+/// Makes `to` the same as `from` (dup3(2)).
+pub(crate) fn duplicate(from: Fd, to: Fd) -> Result<(), Errno> {
+    call3(nr::DUP3, int(from.0), int(to.0), 0).map(|_| ())
 }
 
 pub(crate) fn random() -> u64 {

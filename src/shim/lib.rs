@@ -15,6 +15,7 @@ mod mailbox;
 mod oom;
 mod outputs;
 mod path;
+mod readiness;
 mod run;
 mod signals;
 mod spawn;
@@ -22,6 +23,7 @@ mod sys;
 mod words;
 
 pub use linux::{Buffers, main};
+pub use readiness::Readiness;
 pub use run::run;
 pub use sys::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
 

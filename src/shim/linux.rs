@@ -12,7 +12,7 @@ use crate::environment::{Start, Variables};
 use crate::path::{self, PATH_MAX};
 use crate::spawn::{Launch, Stack, spawn};
 use crate::words;
-use crate::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys, oom, outputs};
+use crate::{Errno, Notice, Readiness, Ready, Reaped, Received, StartFailure, Sys, oom, outputs};
 
 const SIGKILL: u8 = 9;
 const SIGPIPE: u8 = 13;
@@ -96,6 +96,17 @@ struct Linux {
     signals: Fd,
     bell: Option<Fd>,
     command: Option<i32>,
+    probe: Option<Probe>,
+    probe_process: Option<i32>,
+    /// When the present attempt was begun, by the clock of files.
+    begun_at: u64,
+}
+
+/// The step's own probe, in memory of its own.
+struct Probe {
+    readiness: Readiness,
+    /// Of a command: its arguments, with a null pointer at the end. Of a file: its path first.
+    arguments: *const *const u8,
 }
 
 impl Linux {
@@ -134,10 +145,28 @@ impl Linux {
             child_signal_ignored,
             umask,
             terminal: None,
+            is_quiet: false,
         };
         let pid = calls::process_id();
-        let (unread, bell, command) = (0..0, None, None);
-        Ok(Self { file, notices, unread, path, stack, variables, launch, pid, inbox, outbox, signals, bell, command })
+        let (unread, bell, command, probe, probe_process, begun_at) = (0..0, None, None, None, None, 0);
+        Ok(Self {
+            file,
+            notices,
+            unread,
+            path,
+            stack,
+            variables,
+            launch,
+            pid,
+            inbox,
+            outbox,
+            signals,
+            bell,
+            command,
+            probe,
+            probe_process,
+            begun_at,
+        })
     }
 
     /// Reads the next signals from the signal descriptor, if there are any.
@@ -160,6 +189,31 @@ impl Linux {
         let written = calls::write_all(fd, report);
         calls::close(fd);
         written
+    }
+
+    /// Reads `in/readiness`, which the init container laid down for a step whose probe the shim tries.
+    fn read_probe(&mut self) -> Option<Probe> {
+        let bytes = calls::read_file(self.inbox, c"readiness", self.file).ok()?;
+        let (readiness, at) = Readiness::parse(bytes)?;
+        let arguments = &bytes[at..];
+        let count = arguments.iter().filter(|byte| **byte == 0).count();
+        let pointers = (count + 1) * size_of::<*const u8>();
+        let memory = calls::memory(pointers + arguments.len()).ok()?;
+        // SAFETY: the memory is fresh, aligned to a page, and as long as both parts; it is zeroed, so a null pointer ends the
+        // first one. Each argument ends with its NUL.
+        unsafe {
+            let text = memory.add(pointers);
+            crate::arch::copy_up(text, arguments.as_ptr(), arguments.len());
+            let array = memory.cast::<*const u8>();
+            let mut from = 0;
+            for (index, end) in
+                arguments.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at).enumerate()
+            {
+                array.add(index).write(text.add(from));
+                from = end + 1;
+            }
+        }
+        Some(Probe { readiness, arguments: memory.cast() })
     }
 
     /// The counter in the file whose name is in `path`.
@@ -291,6 +345,9 @@ impl Sys for Linux {
     }
 
     fn start(&mut self, attempt: u32) -> Result<(), StartFailure> {
+        if self.probe.is_some() {
+            self.begun_at = calls::file_time();
+        }
         // SAFETY: only the command's process reads the variables through the environment, at its exec.
         unsafe { (*self.variables).set_attempt(attempt) };
         let own_group = calls::group_id();
@@ -315,15 +372,47 @@ impl Sys for Linux {
     }
 
     fn reap(&mut self) -> Reaped {
-        let mut command = None;
+        let (mut command, mut probe) = (None, None);
         while let Ok(Some(child)) = calls::next_ended_child() {
+            if self.probe_process == Some(child.pid) {
+                self.probe_process = None;
+                probe = Some(child.status == 0);
+            }
             if self.command == Some(child.pid) {
                 self.command = None;
                 self.take_terminal_back();
                 command = Some((exit_of(child.status), Usage { cpu: child.cpu, max_rss: child.max_rss }));
             }
         }
-        Reaped { command }
+        Reaped { command, probe }
+    }
+
+    fn readiness(&mut self) -> Option<Readiness> {
+        self.probe = self.read_probe();
+        self.probe.as_ref().map(|probe| probe.readiness)
+    }
+
+    fn try_probe(&mut self) -> Option<bool> {
+        let probe = self.probe.as_ref()?;
+        if !probe.readiness.is_exec {
+            // SAFETY: the first argument is there, a C string.
+            let path = unsafe { *probe.arguments };
+            return Some(calls::changed_at(path).is_ok_and(|at| at >= self.begun_at));
+        }
+        let launch = Launch { argv: probe.arguments, terminal: None, is_quiet: true, ..self.launch };
+        match spawn(&launch, self.stack, self.path) {
+            Ok(pid) => {
+                self.probe_process = Some(pid);
+                None
+            }
+            Err(_) => Some(false),
+        }
+    }
+
+    fn end_probe(&mut self) {
+        if let Some(pid) = self.probe_process.take() {
+            calls::kill(-pid, SIGKILL); // it leads its group, and is reaped as any orphan
+        }
     }
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {

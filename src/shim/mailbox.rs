@@ -46,6 +46,7 @@ impl Mailbox {
         self.report.attempt = Some(attempt);
         self.report.started_at = Some(at);
         self.report.ended = None;
+        (self.report.ready_at, self.report.not_ready_at) = (None, None);
     }
 
     /// A turn for this instance has come, so the coordinator has read the arrival and what an earlier instance left
@@ -126,6 +127,7 @@ mod tests {
         let last = Some(Last { attempt: u32::MAX, started_at: u64::MAX, ended });
         let mut report = arrival(RunId(u64::MAX), InstanceId(u64::MAX), u32::MAX, last);
         (report.seq, report.turn, report.stop_signal) = (u64::MAX, u64::MAX, Some(u8::MAX));
+        (report.ready_at, report.not_ready_at) = (Some(u64::MAX), Some(u64::MAX));
         (report.attempt, report.started_at, report.ended) = (Some(u32::MAX), Some(u64::MAX), ended);
         assert!(report.write(&mut [0; REPORT_ROOM]).is_ok());
     }

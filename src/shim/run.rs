@@ -7,6 +7,7 @@ use podturn_wire::{Ended, Exit, Packet, StartStage, TERMINATION_LOG_MAX, Text, T
 
 use crate::command::{MILLISECOND, Running, after};
 use crate::mailbox::Mailbox;
+use crate::readiness::{Change, Due, Probing, Readiness};
 use crate::signals::{self, Held};
 use crate::words::{self, Line};
 use crate::{Errno, Notice, Received, Sys};
@@ -39,6 +40,8 @@ pub fn run(sys: &mut impl Sys) -> u8 {
         grace: turn.coordinator_grace,
         signal: turn.signal,
         termination_log: turn.termination_log,
+        readiness: None,
+        probing: None,
         running: None,
         held: None,
         parked: false,
@@ -74,6 +77,10 @@ struct Shim<'a, S> {
     /// The step's own stop signal.
     signal: u8,
     termination_log: Text<TERMINATION_LOG_MAX>,
+    /// The step's own probe.
+    readiness: Option<Readiness>,
+    /// Its tries, while an attempt runs and is wanted.
+    probing: Option<Probing>,
     running: Option<Running>,
     held: Option<Held>,
     parked: bool,
@@ -90,6 +97,7 @@ impl<S: Sys> Shim<'_, S> {
         self.connect()?; // S2
         self.publish()?; // S3
         self.oom_before = self.sys.oom_kills();
+        self.readiness = self.sys.readiness();
         Ok(())
     }
 
@@ -223,6 +231,7 @@ impl<S: Sys> Shim<'_, S> {
             {
                 self.held = None;
                 self.sys.signal_command(signal);
+                self.stop_probing();
             }
         }
         if self.mailbox.is_answered() { Ok(()) } else { self.publish() }
@@ -284,6 +293,7 @@ impl<S: Sys> Shim<'_, S> {
         match self.sys.start(attempt) {
             Ok(()) => {
                 self.running = Some(Running::new(attempt, started_at, &turn));
+                self.probing = self.readiness.map(|readiness| Probing::new(readiness, started_at));
                 self.ring();
                 Ok(())
             }
@@ -307,7 +317,11 @@ impl<S: Sys> Shim<'_, S> {
 
     /// A child has ended. If it was the command: what it left is ended too, then its end is told.
     fn handle_child(&mut self) -> Result<(), End> {
-        let Some((exit, usage)) = self.sys.reap().command else { return Ok(()) };
+        let reaped = self.sys.reap();
+        let Some((exit, usage)) = reaped.command else {
+            return reaped.probe.map_or(Ok(()), |success| self.probed(success));
+        };
+        self.stop_probing();
         let Some(running) = self.running.take() else { return Ok(()) };
         let at = self.sys.now(); // what it left behind may take long to end, and is not its time
         let exit = match exit {
@@ -325,6 +339,38 @@ impl<S: Sys> Shim<'_, S> {
         self.ended(at, exit, running.timed_out, usage)?;
         self.oom_before_is_old = true;
         self.obey() // S8
+    }
+
+    // --- readiness ---
+
+    fn probe(&mut self, due: Due) -> Result<(), End> {
+        let result = match due {
+            Due::Try => self.sys.try_probe(),
+            Due::Kill => {
+                self.sys.end_probe();
+                Some(false)
+            }
+        };
+        result.map_or(Ok(()), |success| self.probed(success))
+    }
+
+    /// A try has ended; what changes is reported at once.
+    fn probed(&mut self, success: bool) -> Result<(), End> {
+        let Some(change) = self.probing.as_mut().and_then(|probing| probing.add(success)) else { return Ok(()) };
+        let now = self.sys.now();
+        let report = &mut self.mailbox.report;
+        match change {
+            Change::Ready => report.ready_at = Some(now),
+            Change::Unready => report.ready_at = None,
+            Change::NotReady => report.not_ready_at = Some(now),
+        }
+        self.publish()
+    }
+
+    fn stop_probing(&mut self) {
+        if self.probing.take().is_some() {
+            self.sys.end_probe();
+        }
     }
 
     // --- signals ---
@@ -379,7 +425,8 @@ impl<S: Sys> Shim<'_, S> {
         let reconnect = (!self.bell.connected).then_some(self.bell.retry_at);
         let running = self.running.as_ref().and_then(Running::deadline);
         let held = self.held.as_ref().and_then(Held::deadline);
-        [reconnect, running, held, self.grace_ends()].into_iter().flatten().min()
+        let probing = self.probing.as_ref().and_then(Probing::deadline);
+        [reconnect, running, held, probing, self.grace_ends()].into_iter().flatten().min()
     }
 
     /// When a waiting shim gives its coordinator up (S9). A running command is finished first, and a parked shim stays:
@@ -400,6 +447,10 @@ impl<S: Sys> Shim<'_, S> {
         let now = self.sys.now();
         if let Some(signal) = self.running.as_mut().and_then(|running| running.handle_time(now)) {
             self.sys.signal_command(signal);
+            self.stop_probing();
+        }
+        if let Some(due) = self.probing.as_mut().and_then(|probing| probing.due(now)) {
+            self.probe(due)?;
         }
         if self.is_unanswered(now) {
             self.obey()?; // as below: the answer may have come without its ring

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use podturn_wire::StartStage;
 
 use crate::arch;
-use crate::calls::{self, Fd};
+use crate::calls::{self, Fd, HERE, open};
 use crate::path::{Candidates, PATH_MAX};
 use crate::{Errno, StartFailure};
 
@@ -41,6 +41,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) umask: usize,
     /// The terminal whose foreground the command becomes.
     pub(crate) terminal: Option<Fd>,
+    /// Standard input and outputs lead nowhere.
+    pub(crate) is_quiet: bool,
 }
 
 struct Child<'a> {
@@ -99,6 +101,12 @@ fn prepare(child: &Child<'_>) -> Result<(), Errno> {
     calls::lead_group()?;
     if let Some(terminal) = launch.terminal {
         calls::set_foreground(terminal, calls::process_id())?;
+    }
+    if launch.is_quiet {
+        let nowhere = calls::open_at(HERE, c"/dev/null", open::READ_WRITE, 0)?;
+        for fd in 0..3 {
+            calls::duplicate(nowhere, Fd(fd))?;
+        }
     }
     if launch.child_signal_ignored {
         calls::set_ignored(SIGCHLD, true);

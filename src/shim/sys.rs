@@ -80,6 +80,8 @@ pub enum Notice {
 pub struct Reaped {
     /// The command's end, if it was among them. A signal is never marked `oom` here: that is for the logic to find out.
     pub command: Option<(Exit, Usage)>,
+    /// Whether the try of a probe that ended was a success, if one did.
+    pub probe: Option<bool>,
 }
 
 /// Why a command could not be started.
@@ -160,6 +162,16 @@ pub trait Sys {
 
     /// Takes the ends of all children that have ended, without waiting.
     fn reap(&mut self) -> Reaped;
+
+    /// What the step's own probe is, if it has one that the shim tries. Does not change while the shim lives.
+    fn readiness(&mut self) -> Option<crate::Readiness>;
+
+    /// Tries the probe once: its result where that is there at once, `None` where a process was started for it, whose end
+    /// `reap` tells.
+    fn try_probe(&mut self) -> Option<bool>;
+
+    /// Sends SIGKILL to the try that is under way. Its end is not told.
+    fn end_probe(&mut self);
 
     /// SIGKILLs whatever descends from the shim and waits until nothing does.
     ///

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use podturn_turn::{State, StepId};
+use podturn_turn::{Probe, Readiness, State, StepId};
 use podturn_wire::names;
 
 use super::removal::remove_tree;
@@ -85,12 +85,36 @@ fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
         make_directory(&inside, 0o755)?;
         // The user that the step's container runs as is not known here.
         make_directory(&mailbox.join(names::OUT), 0o777)?;
+        if let Some(bytes) = step.readiness.as_ref().and_then(readiness_file) {
+            let path = inside.join(names::READINESS);
+            let written =
+                fs::write(&path, bytes).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)));
+            written.map_err(|error| VolumeError::new("cannot write", &path, error))?;
+        }
         let link = inside.join(names::SHIM);
         remove_file(&link)
             .and_then(|()| fs::hard_link(&shim, &link))
             .map_err(|error| VolumeError::new("cannot link the shim to", &link, error))?;
     }
     write_first_turns(volume, run)
+}
+
+/// A probe that the shim tries, as it reads it: fields that each end with a NUL.
+fn readiness_file(readiness: &Readiness) -> Option<Vec<u8>> {
+    let (kind, arguments): (&str, &[String]) = match &readiness.probe {
+        Probe::Exec { command } => ("exec", command),
+        Probe::File { path } => ("file", std::slice::from_ref(path)),
+        Probe::Log { .. } | Probe::HttpGet { .. } | Probe::TcpSocket { .. } | Probe::Grpc { .. } => return None,
+    };
+    let numbers = [
+        readiness.initial_delay_seconds,
+        readiness.period_seconds,
+        readiness.timeout_seconds,
+        readiness.success_threshold,
+        readiness.failure_threshold,
+    ];
+    let fields = std::iter::once(kind.to_owned()).chain(numbers.map(|number| number.to_string()));
+    Some(fields.chain(arguments.iter().cloned()).flat_map(|field| [field.into_bytes(), vec![0]].concat()).collect())
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), VolumeError> {

@@ -20,6 +20,8 @@ pub const OUT: &str = "out";
 pub const TURN: &str = "turn.json";
 /// The socket on which the coordinator listens, in `in/`.
 pub const BELL: &str = "bell";
+/// In `in/`: the step's probe, where its shim tries it.
+pub const READINESS: &str = "readiness";
 /// The static shim, in `in/`.
 pub const SHIM: &str = "podturn-shim";
 /// Shim to coordinator, in `out/`.

@@ -217,6 +217,18 @@ impl<S: Sys> Sys for Broken<S> {
         self.inner.reap()
     }
 
+    fn readiness(&mut self) -> Option<podturn_shim::Readiness> {
+        self.inner.readiness()
+    }
+
+    fn try_probe(&mut self) -> Option<bool> {
+        self.inner.try_probe()
+    }
+
+    fn end_probe(&mut self) {
+        self.inner.end_probe();
+    }
+
     fn end_leftovers(&mut self) -> Result<(), Errno> {
         self.inner.end_leftovers()
     }

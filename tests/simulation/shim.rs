@@ -177,8 +177,18 @@ impl Sys for Hands<'_> {
         if ended.is_some() {
             pod.containers[step].command = None;
         }
-        Reaped { command: ended.map(|exit| (exit, Usage::default())) }
+        Reaped { command: ended.map(|exit| (exit, Usage::default())), probe: None }
     }
+
+    fn readiness(&mut self) -> Option<podturn_shim::Readiness> {
+        None
+    }
+
+    fn try_probe(&mut self) -> Option<bool> {
+        None
+    }
+
+    fn end_probe(&mut self) {}
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {
         let shim = self.shim;

@@ -44,7 +44,9 @@ pub mod number {
     pub const EXECVE: usize = 221;
     pub const MMAP: usize = 222;
     pub const WAIT4: usize = 260;
+    pub const DUP3: usize = 24;
     pub const RENAMEAT2: usize = 276;
+    pub const STATX: usize = 291;
     pub const GETRANDOM: usize = 278;
 }
 

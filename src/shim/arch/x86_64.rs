@@ -43,8 +43,10 @@ pub mod number {
     pub const READLINKAT: usize = 267;
     pub const PPOLL: usize = 271;
     pub const SIGNALFD4: usize = 289;
+    pub const DUP3: usize = 292;
     pub const RENAMEAT2: usize = 316;
     pub const GETRANDOM: usize = 318;
+    pub const STATX: usize = 332;
 }
 
 /// Makes a system call and returns what the kernel does: a value, or a negated errno.
