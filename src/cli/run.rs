@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Print the final state as JSON on stdout; all logs go to stderr
     #[arg(long)]
     json: bool,
+    /// The value of a parameter of the plan; may be given several times
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
     /// Keep the volumes of the run, and say where they are
     #[arg(long)]
     keep: bool,
@@ -78,12 +81,31 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
     if !manifest.is_wired {
         facts.placement = Placement::Sidecar;
     }
+    facts.parameters.extend(arguments.parameters.iter().cloned());
     if facts.restart_policy == RestartPolicy::Always {
         return Err(refuse_always(&manifest));
     }
     let checked: Checked = check(&manifest.plan, &facts)?;
+    refuse_unknown(&arguments.parameters, &checked)?;
     input::print(&checked.warnings);
     wire(&manifest, &checked, &facts)
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A misspelt parameter would silently leave its default in place.
+fn refuse_unknown(given: &[(String, String)], checked: &Checked) -> Result<(), Diagnostics> {
+    let known: Vec<&str> = checked.plan.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let Some((name, _)) = given.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let mut diagnostic = Diagnostic::error(format!("the plan has no parameter {name}"));
+    diagnostic.help(match known.as_slice() {
+        [] => "it has none".to_owned(),
+        known => format!("it has {}", known.join(", ")),
+    });
+    Err(diagnostic.into())
 }
 
 fn refuse_always(manifest: &Manifest) -> Diagnostics {

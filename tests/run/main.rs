@@ -4,6 +4,7 @@
 
 mod cancel;
 mod ends;
+mod five;
 mod honoured;
 mod output;
 mod person;

@@ -1,0 +1,180 @@
+//! The pods that people really write (`manifests/`): as they are, and with a failure, a kill, a cancel in them.
+
+use nix::sys::signal::{Signal, kill};
+
+use super::pod::{Ended, Place, Run};
+
+const BUILD: &str = include_str!("../../manifests/build-scan-publish.yaml");
+const DATABASE: &str = include_str!("../../manifests/database-test.yaml");
+const PROXY: &str = include_str!("../../manifests/proxy-job.yaml");
+const TRAIN: &str = include_str!("../../manifests/train-evaluate.yaml");
+
+fn start(place: &Place, manifest: &str, arguments: &[&str]) -> Run {
+    let file = place.path("manifest.yaml");
+    std::fs::write(&file, manifest).expect("it can be written");
+    place.start_file(&file, arguments)
+}
+
+/// Runs the manifest with something else in one place, and checks code and steps.
+fn ends(manifest: &str, change: (&str, &str), arguments: &[&str], code: i32, steps: &[&str]) -> Ended {
+    let (from, to) = change;
+    assert_eq!(manifest.matches(from).count(), 1, "the manifest should have exactly one {from:?}");
+    let place = Place::new();
+    let ended = start(&place, &manifest.replace(from, to), &[&["--json"], arguments].concat()).end();
+    assert_eq!(ended.steps(), steps, "{change:?} {arguments:?}\n{}", ended.all());
+    assert_eq!(ended.code, code, "{change:?} {arguments:?}\n{}", ended.all());
+    ended
+}
+
+const AS_IT_IS: (&str, &str) = ("apiVersion", "apiVersion");
+
+#[test]
+fn a_build_is_published_only_when_it_is_safe_and_good_and_somebody_is_told_anyway() {
+    let done = ["build Succeeded Completed 1", "scan Succeeded Completed 1", "quality Succeeded Completed 1"];
+    let all = |publish: &'static str| [done[0], done[1], done[2], publish, "notify Succeeded Completed 1"];
+    let ended = ends(BUILD, AS_IT_IS, &[], 0, &all("publish Succeeded Completed 1"));
+    assert_eq!(ended.said_on_stderr("publish")[0], "publishing the application");
+    assert_eq!(ended.state()["steps"][1]["outputs"]["severity"], "low");
+
+    ends(BUILD, AS_IT_IS, &["--param", "BRANCH=feature"], 0, &all("publish Skipped WhenFalse 0"));
+    let unsafe_build = ("echo \"the application\"", "echo \"the password\"");
+    ends(BUILD, unsafe_build, &[], 0, &all("publish Skipped WhenFalse 0"));
+
+    let poor = ("echo \"the application\" > app", "echo short > app");
+    let failed = [
+        "build Succeeded Completed 1",
+        "scan Succeeded Completed 1",
+        "quality Failed ExitCode 1",
+        "publish Omitted DependencyLost 0",
+        "notify Succeeded Completed 1",
+    ];
+    let ended = ends(BUILD, poor, &[], 1, &failed);
+    assert_eq!(ended.said_on_stderr("notify")[0], "there is a build");
+
+    let broken = ("echo \"building\"", "exit 3");
+    let failed = [
+        "build Failed ExitCode 1",
+        "scan Omitted DependencyLost 0",
+        "quality Omitted DependencyLost 0",
+        "publish Omitted DependencyLost 0",
+        "notify Succeeded Completed 1",
+    ];
+    let ended = ends(BUILD, broken, &[], 1, &failed);
+    assert_eq!(ended.said_on_stderr("notify")[0], "there is no build");
+}
+
+#[test]
+fn a_database_is_ready_before_its_users_and_stopped_after_them() {
+    let ended = ends(
+        DATABASE,
+        AS_IT_IS,
+        &[],
+        0,
+        &["database Succeeded Stopped 1", "migrate Succeeded Completed 1", "itest Succeeded Completed 1"],
+    );
+    assert_eq!(ended.said_on_stderr("itest")[0], "all tests pass");
+    let state = ended.state();
+    assert_eq!(state["steps"][0]["exitCode"], 2, "its code after the stop does not count");
+    assert_eq!(state["steps"][0]["containerExitCode"], 0);
+    let time = |step: usize, what: &str| state["steps"][step][what].as_str().expect("a time").to_owned();
+    assert!(time(0, "readyAt") <= time(1, "startedAt"), "ready before anything needs it");
+    assert!(time(2, "endedAt") <= time(0, "endedAt"), "ended after the last that needs it");
+
+    // Its users go on with what they do, and nothing that needs it begins any more.
+    let crash = ("exec 3<>/run/database/requests\n", "exec 3<>/run/database/requests; sleep 1.5; exit 0\n");
+    let crashed = ends(
+        &DATABASE.replace("echo \"migrated\"", "sleep 4"),
+        crash,
+        &[],
+        1,
+        &["database Failed EndedEarly 1", "migrate Succeeded Completed 1", "itest Omitted DependencyLost 0"],
+    );
+    assert_eq!(crashed.state()["steps"][0]["containerExitCode"], 1, "a failure never exits 0");
+
+    let slow = ("periodSeconds: 1, failureThreshold: 30", "periodSeconds: 1, failureThreshold: 1");
+    ends(
+        DATABASE,
+        slow,
+        &[],
+        1,
+        &["database Failed NotReady 1", "migrate Omitted DependencyLost 0", "itest Omitted DependencyLost 0"],
+    );
+}
+
+#[test]
+fn a_cancelled_test_ends_before_its_database_and_a_killed_database_is_told() {
+    let hangs = DATABASE.replace("echo \"insert somebody\" > /run/database/requests", "echo testing; sleep 1000");
+    let place = Place::new();
+    let mut run = start(&place, &hangs, &["--json"]);
+    run.wait_said("itest", "testing");
+    run.signal(Signal::SIGINT);
+    let ended = run.end();
+    assert_eq!(ended.code, 143, "{}", ended.all());
+    let expected =
+        ["database Succeeded Stopped 1", "migrate Succeeded Completed 1", "itest Cancelled CancelRequested 1"];
+    assert_eq!(ended.steps(), expected);
+    let state = ended.state();
+    assert!(state["steps"][2]["endedAt"].as_str() <= state["steps"][0]["endedAt"].as_str());
+
+    let place = Place::new();
+    let mut run = start(&place, &hangs, &["--json"]);
+    run.wait_said("itest", "testing");
+    kill(run.process("steps/database/in/podturn-shim"), Signal::SIGKILL).expect("it is ours");
+    let is_told = || place.ask(&["why", "database"]).1.contains("Failed (ShimLost)");
+    assert!((0..1000).any(|_| is_told()), "its death is told while the test still runs");
+    assert_eq!(place.ask(&["stop", "itest"]).0, 0);
+    let ended = run.end();
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert_eq!(ended.steps()[0], "database Failed ShimLost 1");
+    assert_eq!(ended.steps()[2], "itest Cancelled StopRequested 1");
+}
+
+#[test]
+fn a_proxy_does_not_keep_a_job_that_is_done() {
+    let ended = ends(
+        PROXY,
+        AS_IT_IS,
+        &[],
+        0,
+        &[
+            "proxy Succeeded Stopped 1",
+            "extract Succeeded Completed 1",
+            "transform Succeeded Completed 1",
+            "load Succeeded Completed 1",
+        ],
+    );
+    assert_eq!(ended.said_on_stderr("load")[0], "loading EXTRACTING");
+    let broken = ("tr a-z A-Z < /run/proxy/data | tee /run/proxy/transformed", "exit 9");
+    ends(
+        &PROXY.replace("backoff: { duration: 1s }", "backoff: { duration: 10ms }"),
+        broken,
+        &[],
+        1,
+        &[
+            "proxy Succeeded Stopped 1",
+            "extract Succeeded Completed 1",
+            "transform Failed ExitCode 3",
+            "load Omitted DependencyLost 0",
+        ],
+    );
+}
+
+#[test]
+fn a_model_is_trained_again_when_it_was_killed_and_uploaded_when_it_is_good_enough() {
+    let all = |train: &'static str, evaluate: &'static str, upload: &'static str| {
+        ["model Succeeded Completed 1", "dataset Succeeded Completed 1", train, evaluate, upload]
+    };
+    let (trained, evaluated) = ("train Succeeded Completed 2", "evaluate Succeeded Completed 1");
+    let ended = ends(TRAIN, AS_IT_IS, &[], 0, &all(trained, evaluated, "upload Succeeded Completed 1"));
+    assert_eq!(ended.state()["steps"][3]["outputs"]["accuracy"], "0.91");
+    let strict = ["--param", "MIN_ACCURACY=0.99"];
+    ends(TRAIN, AS_IT_IS, &strict, 0, &all(trained, evaluated, "upload Skipped WhenFalse 0"));
+    let bug = ("sh -c 'kill -9 \"$PPID\"'", "exit 1");
+    let lost = "evaluate Omitted DependencyLost 0";
+    ends(TRAIN, bug, &[], 1, &all("train Failed ExitCode 1", lost, "upload Omitted DependencyLost 0"));
+    let silent = ("> \"$PODTURN_OUTPUTS/accuracy\"", "> /dev/null");
+    let silent_too = TRAIN.replace("echo \"accuracy: $(cat \"$PODTURN_OUTPUTS/accuracy\")\"", "true");
+    let ended = ends(&silent_too, silent, &[], 1, &all(trained, evaluated, "upload Failed WhenError 0"));
+    let why = ended.state()["steps"][4]["message"].as_str().expect("a sentence").to_owned();
+    assert!(why.contains("`accuracy` is not there (test it with `has()`)"), "{why}");
+}
