@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use podturn_turn::{Decision, Event, Impossible, Kind, Outcome, Phase, Reason, Request, State, StepId, Time};
 use podturn_wire::{Exit, Last, Packet, Report};
 
-use super::probes::{Finding, Whose};
+use super::probe::{Found, Probing};
 use super::seat::{Line, Seat, Unanswered};
 use crate::when::{self, Expression};
 
@@ -148,11 +148,17 @@ impl<W: World> Coordinator<W> {
         self.rearm(step);
     }
 
-    /// A probe over the network found something.
-    pub(super) fn probed(&mut self, finding: Finding) {
-        let Whose { step, instance, attempt } = finding.whose;
+    /// The tries of a network probe have come to something. What the mailbox says of the attempt comes first: it may have ended.
+    pub(super) fn probed(&mut self, found: Found) {
+        let Probing { step, instance, attempt } = found.of;
+        let name = &self.state.plan().steps[step.index()].name;
+        if let Some(why) = found.why {
+            tracing::warn!(step = name, attempt, "{:?}: {why}", found.readiness);
+        }
+        self.read(step);
+        self.rearm(step);
         let probed_at = self.world.now();
-        self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness: finding.readiness });
+        self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness: found.readiness });
     }
 
     /// A person, or a signal to this process, asks for something.

@@ -6,18 +6,17 @@
 //! `world.rs` is the interface to everything outside, `desk.rs` the loop's body, `start.rs` recovery, `deaths.rs` how an
 //! end is told from a silence, `told.rs` what is new in a report, `seat.rs` what is kept of a step, `ground.rs` the real
 //! world, and `serve.rs` the loop, `asked.rs` what people ask for,
-//! `probes.rs` and `tries.rs` readiness over the network.
+//! `probe` readiness over the network.
 
 pub mod asked;
 mod deaths;
 mod desk;
 mod ground;
-mod probes;
+mod probe;
 mod seat;
 mod serve;
 mod start;
 mod told;
-mod tries;
 mod world;
 
 pub use desk::{Coordinator, Failure};

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::asked::{self, Asked, Told};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
-use super::probes::{Finding, Probers};
+use super::probe::{Found, Probers};
 use super::world::{Link, World};
 use crate::process;
 use crate::volume::bell::{self, Received};
@@ -158,8 +158,8 @@ struct Server<'a> {
     clock_at: Option<Time>,
     publisher: Publisher,
     told_to_end: bool,
-    probers: Probers,
-    findings: mpsc::Receiver<Finding>,
+    /// `None`: no step is ready by the network.
+    probers: Option<Probers>,
     /// What people ask; `None`: nobody can.
     questions: Option<mpsc::Receiver<Asked>>,
     /// Requests that are told as events, and are answered once those are in the journal.
@@ -198,7 +198,7 @@ impl<'a> Server<'a> {
             run.boot_id = boot_id;
             volume.write_run(run)?; // after the journal says so: a crash in between only says it twice
         }
-        let (probers, findings) = Probers::new(coordinator.state());
+        let probers = Probers::of(coordinator.state());
         // SAFETY: the descriptor is a copy of our own that the AsyncFd owns from here on.
         let ready = unsafe { AsyncFd::register_with_interest(epoll.0.try_clone()?, Interest::READABLE) };
         Ok(Self {
@@ -213,7 +213,6 @@ impl<'a> Server<'a> {
             publisher: Publisher::default(),
             told_to_end: false,
             probers,
-            findings,
             questions: None,
             answers: Vec::new(),
         })
@@ -228,7 +227,9 @@ impl<'a> Server<'a> {
             self.coordinator.settle()?;
             self.answer_all();
             let now = self.coordinator.world().now();
-            self.probers.update(self.coordinator.state(), now);
+            if let Some(probers) = &mut self.probers {
+                probers.follow(self.coordinator.state(), now);
+            }
             self.publish_if_due();
             if let Some(outcome) = self.finished() {
                 let state = self.publish();
@@ -264,7 +265,7 @@ impl<'a> Server<'a> {
                 drop(ready);
                 self.handle_all(&events[..count])
             }
-            Some(finding) = self.findings.recv() => { self.coordinator.probed(finding); Ok(()) }
+            Some(found) = next_found(&mut self.probers) => { self.coordinator.probed(found); Ok(()) }
             Some(asked) = next_question(&mut self.questions) => { self.handle_question(asked); Ok(()) }
             _ = terminate.recv() => { self.handle_signal(); Ok(()) }
             _ = interrupt.recv() => { self.handle_signal(); Ok(()) }
@@ -425,6 +426,14 @@ fn wall_clock() -> published::WallClock {
 async fn next_question(questions: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
     match questions {
         Some(questions) => questions.recv().await,
+        None => None,
+    }
+}
+
+/// What a network probe has come to next, if there are any.
+async fn next_found(probers: &mut Option<Probers>) -> Option<Found> {
+    match probers {
+        Some(probers) => probers.next().await,
         None => None,
     }
 }

@@ -92,7 +92,7 @@ fn probe(name: &str, node: &Node, container: Option<&ContainerFacts>, reporter: 
         "httpGet" => http_get(node, container, reporter),
         "tcpSocket" => {
             let record = TCP_SOCKET.read(node, reporter)?;
-            let host = text(&record, "host", reporter).unwrap_or_default();
+            let host = host(&record, reporter);
             Some(Probe::TcpSocket { host, port: port(&record, container, reporter)? })
         }
         "grpc" => {
@@ -148,7 +148,8 @@ fn http_get(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Repo
         Some(node) => {
             let https = word(node, "scheme", &[("HTTP", false), ("HTTPS", true)], reporter)?;
             if https {
-                later("a probe over HTTPS", node.span, reporter);
+                let diagnostic = reporter.error(node.span, "podturn does not probe over HTTPS");
+                diagnostic.help("use tcpSocket, or exec with a client of the image, as in [curl, -fsk, URL]");
             }
             https
         }
@@ -161,8 +162,24 @@ fn http_get(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Repo
             headers.push((needed(&header, "name", reporter)?, text(&header, "value", reporter).unwrap_or_default()));
         }
     }
-    let host = text(&record, "host", reporter).unwrap_or_default();
+    let host = host(&record, reporter);
     Some(Probe::HttpGet { host, port: port(&record, container, reporter)?, path, https, headers })
+}
+
+/// Where to connect to: podturn's image has no resolver.
+fn host(record: &Record<'_>, reporter: &mut Reporter) -> String {
+    let host = text(record, "host", reporter).unwrap_or_default();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+    let is_address = bare.parse::<std::net::IpAddr>().is_ok();
+    if !is_address && !matches!(host.as_str(), "" | "localhost") {
+        let span = record.get("host", reporter).map_or(record.span, |node| node.span);
+        let diagnostic =
+            reporter.error(span, format!("the host {} is a name, and names are not looked up", quote(&host)));
+        diagnostic.help(
+            "write its address; without `host` it is the pod itself, and a virtual host is a `Host` in httpHeaders",
+        );
+    }
+    host
 }
 
 /// A port's number, or the name of one of the container's ports.

@@ -333,9 +333,9 @@ struct HttpGet {
     path: Option<String>,
     /// Number or name of a port of the container.
     port: Port,
-    /// Default: the pod itself.
+    /// An address, or localhost. Default: the pod itself.
     host: Option<String>,
-    /// HTTPS comes in a later version.
+    /// HTTPS is not probed: it is refused.
     #[schemars(extend("default" = "HTTP"))]
     scheme: Option<Scheme>,
     /// Further headers.
@@ -369,7 +369,7 @@ struct Header {
 struct TcpSocket {
     /// Number or name of a port of the container.
     port: Port,
-    /// Default: the pod itself.
+    /// An address, or localhost. Default: the pod itself.
     host: Option<String>,
 }
 
