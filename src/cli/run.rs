@@ -13,7 +13,7 @@ use super::screen::{self, Screen};
 use super::{input, podturn_failed};
 use crate::local::namespaces::Rights;
 use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Wired, wire};
-use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, RestartPolicy, Span, check};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, check};
 use crate::view;
 use crate::volume::published::State;
 
@@ -28,7 +28,9 @@ The containers' commands run as processes of this machine, with this machine's p
 own root (this machine's, whose changes are forgotten at the end), its volumes where the manifest says, its own environment \
 and its own session, in namespaces that end with the run. No root is needed where the kernel allows user namespaces.
 
-Ctrl-C cancels the plan: running steps are stopped, finally steps still run. A second Ctrl-C kills everything.
+Ctrl-C cancels the plan: running steps are stopped, finally steps still run. A second Ctrl-C kills everything. A pod whose \
+containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
+terminal.
 
 Examples:
   podturn run manifests/quickstart.yaml
@@ -82,9 +84,6 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
         facts.placement = Placement::Sidecar;
     }
     facts.parameters.extend(arguments.parameters.iter().cloned());
-    if facts.restart_policy == RestartPolicy::Always {
-        return Err(refuse_always(&manifest));
-    }
     let checked: Checked = check(&manifest.plan, &facts)?;
     refuse_unknown(&arguments.parameters, &checked)?;
     input::print(&checked.warnings);
@@ -106,24 +105,6 @@ fn refuse_unknown(given: &[(String, String)], checked: &Checked) -> Result<(), D
         known => format!("it has {}", known.join(", ")),
     });
     Err(diagnostic.into())
-}
-
-fn refuse_always(manifest: &Manifest) -> Diagnostics {
-    let mut diagnostic =
-        Diagnostic::error("podturn run ends a pod with its plan, and this one's containers restart for ever");
-    let spec = &manifest.spec;
-    match spec.get("restartPolicy") {
-        Some(policy) => {
-            diagnostic.at(&manifest.file, policy.span);
-            diagnostic.help("write `restartPolicy: Never`");
-        }
-        None => {
-            let at = Span { end: spec.span.start + 1, ..spec.span };
-            diagnostic.at(&manifest.file, at);
-            diagnostic.help("add `restartPolicy: Never` to the pod's spec; without it Kubernetes takes Always");
-        }
-    }
-    diagnostic.into()
 }
 
 /// Where everything of a run lies. It is removed at the end.

@@ -127,10 +127,10 @@ pub struct Kubelet {
     /// Whoever reads the messages wants to hear of the state, too.
     has_news: bool,
     /// An orderly end was asked for; this is when those who were asked to end are killed.
-    cancelled: Option<Instant>,
+    pub(super) cancelled: Option<Instant>,
     /// The coordinator, which was dead then, has not been asked yet.
     owes_cancel: bool,
-    end: End,
+    pub(super) end: End,
 }
 
 type Ends = JoinSet<(String, io::Result<ExitStatus>)>;
@@ -231,11 +231,18 @@ impl Kubelet {
         }
         self.end.never_began = self.cancelled.is_some();
         if !self.end.never_began && self.end.init_failed.is_none() {
-            let mut ends = JoinSet::new();
-            for container in self.pod.containers.clone() {
-                self.start_one(&container, &mut ends)?;
+            if self.pod.restarts {
+                for container in self.pod.containers.clone() {
+                    self.start_sidecar(&container, &mut sidecars)?;
+                }
+                self.serve(&mut sidecars, interrupts).await?;
+            } else {
+                let mut ends = JoinSet::new();
+                for container in self.pod.containers.clone() {
+                    self.start_one(&container, &mut ends)?;
+                }
+                self.see_through(ends, &mut sidecars, interrupts).await?;
             }
-            self.see_through(ends, &mut sidecars, interrupts).await?;
         }
         if !self.end.killed {
             self.end_sidecars(&mut sidecars, interrupts).await;
@@ -271,7 +278,7 @@ impl Kubelet {
         Ok(())
     }
 
-    fn handle_interrupt(&mut self, interrupt: Interrupt) {
+    pub(super) fn handle_interrupt(&mut self, interrupt: Interrupt) {
         match (self.cancelled, interrupt) {
             (Some(_), Interrupt::Asked) => self.end.killed = true,
             (Some(_), Interrupt::Unread) => {}
@@ -338,8 +345,7 @@ impl Kubelet {
         }
         self.followers.shutdown().await;
         self.reap();
-        let state = fs::read(self.turns().join(podturn_wire::names::STATE)).ok();
-        self.end.state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        self.end.state = self.state();
         for volume in
             self.pod.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::EmptyDir { in_memory: true, .. }))
         {
@@ -366,7 +372,7 @@ impl Kubelet {
         Ok(())
     }
 
-    fn handle_sidecar(&mut self, event: Event, sidecars: &mut Sidecars) -> Result<(), KubeletError> {
+    pub(super) fn handle_sidecar(&mut self, event: Event, sidecars: &mut Sidecars) -> Result<(), KubeletError> {
         match event {
             Event::Ended(name, pid, status) => {
                 if pid == self.coordinator {
@@ -382,7 +388,8 @@ impl Kubelet {
                 Ok(())
             }
             Event::Due(name) => {
-                match self.pod.init_containers.iter().find(|container| container.name == name).cloned() {
+                let mut all = self.pod.init_containers.iter().chain(&self.pod.containers);
+                match all.find(|container| container.name == name).cloned() {
                     Some(container) => self.start_sidecar(&container, sidecars),
                     None => Ok(()),
                 }
@@ -514,7 +521,7 @@ async fn asked(interrupts: &mut Receiver<Interrupt>) {
     std::future::pending().await
 }
 
-async fn until(time: Option<Instant>) {
+pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,

@@ -9,6 +9,7 @@
 //! here: printing (a channel of [`Message`]s is handed in), and what the plan means (the coordinator runs here as it does
 //! anywhere).
 
+mod always;
 pub mod container;
 mod expand;
 mod kubelet;

@@ -17,6 +17,8 @@ pub struct LocalPod {
     pub init_containers: Vec<Container>,
     /// The containers, in their order.
     pub containers: Vec<Container>,
+    /// Its containers are started again whenever they end (`restartPolicy: Always`): it ends when it is asked to.
+    pub restarts: bool,
     /// The volume that podturn works on.
     pub turns: String,
 }

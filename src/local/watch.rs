@@ -30,17 +30,17 @@ pub(super) async fn watch(turns: PathBuf, to: Sender<Message>) {
 }
 
 /// The volume's changes, for tokio.
-struct News(AsyncFd<Changes>);
+pub(super) struct News(AsyncFd<Changes>);
 
 impl News {
-    fn of(volume: &Path) -> io::Result<Self> {
+    pub(super) fn of(volume: &Path) -> io::Result<Self> {
         let changes = Changes::of(volume)?;
         // SAFETY: the descriptor is that of the changes, which live as long as this does.
         Ok(Self(unsafe { AsyncFd::register(changes) }?))
     }
 
     /// Waits until something has come, and takes all that is known of it.
-    async fn next(&self) -> io::Result<()> {
+    pub(super) async fn next(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let has_come = ready.get_inner().take()?;

@@ -12,7 +12,7 @@ use super::expand::expand;
 use super::pod::{Container, LocalPod, Mount, Program, Volume, VolumeKind};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Entry, Node, Typed};
-use crate::plan::{Checked, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, Span};
+use crate::plan::{Checked, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, RestartPolicy, Span};
 
 /// The name of podturn's own containers, and of its volume: no step can have it in a pod that podturn wires.
 const PODTURN: &str = "podturn";
@@ -113,6 +113,7 @@ impl Wiring<'_> {
         LocalPod {
             name: self.host_name(),
             grace_seconds: self.facts.termination_grace_period_seconds,
+            restarts: self.facts.restart_policy == RestartPolicy::Always,
             volumes,
             init_containers,
             containers,

@@ -7,6 +7,7 @@ use super::pod::{Ended, Place, Run};
 const BUILD: &str = include_str!("../../manifests/build-scan-publish.yaml");
 const DATABASE: &str = include_str!("../../manifests/database-test.yaml");
 const PROXY: &str = include_str!("../../manifests/proxy-job.yaml");
+const SERVICES: &str = include_str!("../../manifests/services-in-order.yaml");
 const TRAIN: &str = include_str!("../../manifests/train-evaluate.yaml");
 
 fn start(place: &Place, manifest: &str, arguments: &[&str]) -> Run {
@@ -177,4 +178,51 @@ fn a_model_is_trained_again_when_it_was_killed_and_uploaded_when_it_is_good_enou
     let ended = ends(&silent_too, silent, &[], 1, &all(trained, evaluated, "upload Failed WhenError 0"));
     let why = ended.state()["steps"][4]["message"].as_str().expect("a sentence").to_owned();
     assert!(why.contains("`accuracy` is not there (test it with `has()`)"), "{why}");
+}
+
+#[test]
+fn services_start_in_order_and_a_crash_disturbs_nobody_else() {
+    let place = Place::new();
+    // What the containers share is seen by the test.
+    let shared = SERVICES.replace("emptyDir: {}", &format!("hostPath: {{ path: {} }}", place.path("notes").display()));
+    let mut run = start(&place, &shared, &["--json"]);
+    run.wait_said("web", "answering");
+    let state = |name: &str| -> serde_json::Value {
+        let (code, out, err) = place.ask(&["status", "--json"]);
+        assert_eq!(code, 0, "{err}");
+        let state: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+        let steps = state["steps"].as_array().expect("a list").clone();
+        steps.into_iter().find(|step| step["name"] == name).expect("a step")
+    };
+    assert_eq!(state("migrate")["phase"], "Succeeded");
+    assert_eq!(state("cache")["phase"], "Ready");
+    std::fs::write(place.notes("crash"), "").expect("it can be written");
+    run.wait_said("api", "crashing");
+    run.wait_said("api", "serving, attempt 2, after 1 migration");
+    assert_eq!((&state("cache")["attempt"], &state("web")["attempt"]), (&1.into(), &1.into()), "not disturbed");
+    assert_eq!(place.lines("migrations"), ["once"]);
+    // A container that is killed comes back as well, and the task's is not run again.
+    kill(run.process("steps/migrate/in/podturn-shim"), Signal::SIGKILL).expect("it is ours");
+    run.wait_said("podturn", "migrate ended with 137 and is started again");
+    kill(run.process("steps/cache/in/podturn-shim"), Signal::SIGKILL).expect("it is ours");
+    run.wait_said("podturn", "cache ended with 137 and is started again");
+    assert!((0..1000).any(|_| state("cache")["attempt"] == 2 && state("cache")["phase"] == "Ready"), "it is back");
+    run.signal(Signal::SIGINT);
+    let ended = run.end();
+    assert_eq!(place.lines("migrations"), ["once"]);
+    assert_eq!(
+        ended.steps(),
+        [
+            "cache Succeeded Stopped 2",
+            "migrate Succeeded Completed 1",
+            "api Succeeded Stopped 2",
+            "web Succeeded Stopped 1"
+        ],
+        "{}",
+        ended.all()
+    );
+    let state = ended.state();
+    let time = |step: usize| state["steps"][step]["endedAt"].as_str().expect("a time").to_owned();
+    assert!(time(3) <= time(2) && time(2) <= time(0), "web, then api, then cache");
+    assert!(place.left().is_empty(), "{:?}", place.left());
 }
