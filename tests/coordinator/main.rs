@@ -7,4 +7,5 @@ mod crash;
 mod deaths;
 mod house;
 mod pod;
+mod probes;
 mod stories;
