@@ -1,4 +1,5 @@
-//! Compiles the shim for the target and hands its path to the crate as `PODTURN_SHIM`.
+//! Compiles the shim for the target and hands its path to the crate as `PODTURN_SHIM`; and the program of `public/`, which
+//! only waits, as `PODTURN_GATE`.
 //!
 //! The shim is no cargo target of its own: it needs flags that no other binary of the build may get (no C library, no
 //! start files), and its bytes have to exist before the main program, which carries them, is compiled.
@@ -15,9 +16,19 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     let wire = library(&out, "podturn_wire", "src/wire/lib.rs", &[]);
     let shim = library(&out, "podturn_shim", "src/shim/lib.rs", &[("podturn_wire", &wire)]);
-    let program = out.join("podturn-shim");
-    let mut rustc = rustc("podturn_shim_program", "src/shim/main.rs", "bin", &[("podturn_shim", &shim)]);
-    rustc.args(["-C", "lto=fat", "-C", "strip=symbols", "-C", "relocation-model=static"]);
+    for (program, variable, flags) in
+        [("podturn-shim", "PODTURN_SHIM", &[][..]), ("podturn-gate", "PODTURN_GATE", &["--cfg", "podturn_gate"][..])]
+    {
+        let program = out.join(program);
+        link(&out, &shim, &program, flags);
+        println!("cargo:rustc-env={variable}={}", program.display());
+    }
+}
+
+/// Compiles one of the two programs that `src/shim/main.rs` is.
+fn link(out: &Path, shim: &Path, program: &Path, flags: &[&str]) {
+    let mut rustc = rustc("podturn_shim_program", "src/shim/main.rs", "bin", &[("podturn_shim", shim)]);
+    rustc.args(["-C", "lto=fat", "-C", "strip=symbols", "-C", "relocation-model=static"]).args(flags);
     let script = Path::new("src/shim/link.ld").display();
     for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie"] {
         rustc.arg("-C").arg(format!("link-arg={argument}"));
@@ -28,8 +39,7 @@ fn main() {
         argument.push(linker);
         rustc.arg("-C").arg(argument);
     }
-    run(rustc.arg("-L").arg(&out).arg("-o").arg(&program));
-    println!("cargo:rustc-env=PODTURN_SHIM={}", program.display());
+    run(rustc.arg("-L").arg(out).arg("-o").arg(program));
 }
 
 /// Compiles a crate of the shim's and returns where it lies.

@@ -10,6 +10,8 @@ COMMAND finds its step's name in PODTURN_STEP, the attempt's number in PODTURN_A
 outputs in PODTURN_OUTPUTS. Exits with the command's code; 126: cannot be executed, 127: not found, 128 + n:
 ended by signal n, 125: the shim itself failed.
 
+`podturn-shim wait`, the gate for containers that are not steps, is /podturn/public/podturn-shim.
+
   -h, --help     Print this
   -V, --version  Print the version
 ";
@@ -34,6 +36,9 @@ pub(crate) fn parse<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Reques
     match arguments.next() {
         Some(b"-h" | b"--help") => Request::Print(HELP),
         Some(b"-V" | b"--version") => Request::Print(VERSION),
+        Some(b"wait") => {
+            Request::Misuse("gates are for containers that are not steps: /podturn/public/podturn-shim wait")
+        }
         Some(b"run") => match (arguments.next(), arguments.next()) {
             (Some(b"-h" | b"--help"), _) => Request::Print(HELP),
             (Some(b"--"), Some(_)) => Request::Run(3),
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_a_misuse() {
-        for wrong in ["", "shim", "shim run", "shim run --", "shim run make", "shim ru -- make"] {
+        for wrong in ["", "shim", "shim run", "shim run --", "shim run make", "shim ru -- make", "shim wait"] {
             assert!(matches!(of(wrong), Request::Misuse(_)), "{wrong:?}");
         }
     }

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use crate::Errno;
 use crate::arch::{number as nr, syscall};
+use crate::wait_network::Ip;
 
 /// An open file descriptor. Nothing closes it by itself: the shim's few live as long as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,8 +279,8 @@ pub(crate) fn set_ignored(signal: u8, ignored: bool) {
     let _ = call(nr::RT_SIGACTION, [usize::from(signal), action.as_ptr() as usize, 0, 8, 0, 0]);
 }
 
-pub(crate) fn signal_descriptor() -> Result<Fd, Errno> {
-    let mask = ALL_SIGNALS;
+/// A descriptor from which the signals of `mask` are read, which the caller has blocked.
+pub(crate) fn signal_descriptor(mask: u64) -> Result<Fd, Errno> {
     let flags = open::CLOSE_ON_EXEC | open::NON_BLOCKING;
     let fd = call(nr::SIGNALFD4, [usize::MAX, (&raw const mask) as usize, 8, flags, 0, 0])?;
     Ok(Fd(fd as i32))
@@ -304,6 +305,8 @@ pub(crate) struct Poll {
 
 pub(crate) const POLL_IN: i16 = 1;
 pub(crate) const POLL_OUT: i16 = 4;
+/// An error or the end of a connection, which poll(2) tells unasked.
+pub(crate) const POLL_FAILED: i16 = 8 | 16;
 
 /// ppoll(2) without a signal mask; `timeout` in ns. A negative descriptor is passed over.
 pub(crate) fn poll(fds: &mut [Poll], timeout: Option<u64>) {
@@ -322,10 +325,33 @@ pub(crate) fn connect(path: &[u8]) -> Result<Fd, Errno> {
     address[..2].copy_from_slice(&1u16.to_ne_bytes());
     let place = address.get_mut(2..2 + path.len()).ok_or(Errno::ENAMETOOLONG)?;
     place.copy_from_slice(path);
-    let kind = SEQPACKET | open::CLOSE_ON_EXEC | open::NON_BLOCKING;
-    let fd = Fd(call3(nr::SOCKET, UNIX, kind, 0)? as i32);
+    connect_to(UNIX, SEQPACKET, &address)
+}
+
+/// The beginning of a TCP connection (tcp(7)): when the descriptor can be written to without `POLL_FAILED`, it is there.
+pub(crate) fn connect_tcp(ip: Ip, port: u16) -> Result<Fd, Errno> {
+    const STREAM: usize = 1;
+    let mut address = [0u8; 28];
+    address[2..4].copy_from_slice(&port.to_be_bytes());
+    let (family, length) = match ip {
+        Ip::V4(octets) => {
+            address[4..8].copy_from_slice(&octets); // struct sockaddr_in: ip(7)
+            (2u16, 16)
+        }
+        Ip::V6(octets) => {
+            address[8..24].copy_from_slice(&octets); // struct sockaddr_in6: ipv6(7)
+            (10u16, 28)
+        }
+    };
+    address[..2].copy_from_slice(&family.to_ne_bytes());
+    connect_to(usize::from(family), STREAM, &address[..length])
+}
+
+fn connect_to(family: usize, kind: usize, address: &[u8]) -> Result<Fd, Errno> {
+    let kind = kind | open::CLOSE_ON_EXEC | open::NON_BLOCKING;
+    let fd = Fd(call3(nr::SOCKET, family, kind, 0)? as i32);
     match call3(nr::CONNECT, int(fd.0), address.as_ptr() as usize, address.len()) {
-        Ok(_) => Ok(fd),
+        Ok(_) | Err(Errno::EINPROGRESS) => Ok(fd),
         Err(errno) => {
             close(fd);
             Err(errno)

@@ -1,7 +1,7 @@
 //! The shim: the parent of a step's command, which waits for the step's turn, runs the command as PID 1 would, and reports.
 //!
 //! Belongs here: all that happens in a step's container. [`run`] is the protocol over the calls of [`Sys`]; `linux` makes
-//! those calls. Does not belong here: allocation, dependencies besides the wire, decisions about other steps.
+//! those calls. `wait` is a program of its own, for containers that are no steps. Does not belong here: allocation, dependencies besides the wire, decisions about other steps.
 
 #![no_std]
 
@@ -20,12 +20,17 @@ mod run;
 mod signals;
 mod spawn;
 mod sys;
+mod wait;
+mod wait_arguments;
+mod wait_network;
+mod wait_phases;
 mod words;
 
 pub use linux::{Buffers, main};
 pub use readiness::Readiness;
 pub use run::run;
 pub use sys::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
+pub use wait::main as gate;
 
 /// Ends the process with `code`.
 pub fn exit(code: u8) -> ! {

@@ -136,7 +136,7 @@ impl Linux {
             calls::set_ignored(SIGCHLD, false); // else the kernel would reap the command itself, see wait(2)
         }
         become_parent_of_orphans()?;
-        let signals = calls::signal_descriptor().map_err(NoStart::at("signalfd"))?;
+        let signals = calls::signal_descriptor(calls::ALL_SIGNALS).map_err(NoStart::at("signalfd"))?;
         let launch = Launch {
             argv: start.arguments_from(command),
             envp,
@@ -463,7 +463,7 @@ impl Sys for Linux {
 }
 
 /// Writes a line to stderr, unless nobody takes it: a reader that is stuck must not hold the shim.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut buffer = [0; 512];
     let length = line.len().min(buffer.len() - 1);
     buffer[..length].copy_from_slice(&line.as_bytes()[..length]);
@@ -491,7 +491,7 @@ fn bounded(bytes: &[u8], limit: usize) -> Result<&[u8], Errno> {
     if bytes.len() > limit { Err(Errno::EFBIG) } else { Ok(bytes) }
 }
 
-fn poll_in(fd: i32) -> Poll {
+pub(crate) fn poll_in(fd: i32) -> Poll {
     Poll { fd, events: POLL_IN, happened: 0 }
 }
 
@@ -504,7 +504,7 @@ fn exit_of(status: u32) -> Exit {
 }
 
 /// Standard descriptors that are closed stay closed for the command, but must not become the shim's own files.
-fn occupy_standard_descriptors() {
+pub(crate) fn occupy_standard_descriptors() {
     for fd in 0..3 {
         if !calls::is_open(Fd(fd)) {
             // The lowest free number is `fd` itself. A path descriptor can be neither read nor written.
@@ -537,7 +537,7 @@ fn find_mailbox(
     Ok((inbox, outbox))
 }
 
-fn parent_of(path: &[u8]) -> &[u8] {
+pub(crate) fn parent_of(path: &[u8]) -> &[u8] {
     path.iter().rposition(|byte| *byte == b'/').map_or(b"", |slash| &path[..slash])
 }
 

@@ -1,10 +1,13 @@
 //! The shim's executable: its first instruction, what the compiler expects of a C library, and no more. Built by the root
 //! package's `build.rs`, without a C library and without a dynamic linker, so that it runs in any image.
+//!
+//! Built twice: as the parent of a step's command, and with `podturn_gate` as the program of `public/`, which only waits. The
+//! whole file of a step's shim is resident while it waits for its turn, and there are as many of them as steps.
 
 #![no_std]
 #![no_main]
 
-use podturn_shim::{Buffers, arch};
+use podturn_shim::arch;
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
@@ -30,11 +33,18 @@ core::arch::global_asm!(
     enter = sym enter,
 );
 
-static mut BUFFERS: Buffers = Buffers::new();
-
+#[cfg(not(podturn_gate))]
 extern "C" fn enter(stack: *const usize) -> ! {
+    static mut BUFFERS: podturn_shim::Buffers = podturn_shim::Buffers::new();
     // SAFETY: `_start` passes the first stack pointer, and this is the only use of the buffers.
     let code = unsafe { podturn_shim::main(stack, &raw mut BUFFERS) };
+    podturn_shim::exit(code)
+}
+
+#[cfg(podturn_gate)]
+extern "C" fn enter(stack: *const usize) -> ! {
+    // SAFETY: `_start` passes the first stack pointer.
+    let code = unsafe { podturn_shim::gate(stack) };
     podturn_shim::exit(code)
 }
 

@@ -39,6 +39,8 @@ impl Errno {
     pub const ECONNRESET: Self = Self(104);
     /// Connection refused: the socket is there, but nobody listens.
     pub const ECONNREFUSED: Self = Self(111);
+    /// The connection is being made.
+    pub const EINPROGRESS: Self = Self(115);
 }
 
 /// What [`Sys::wait`] woke up for. Both `false`: the time is over.

@@ -1,4 +1,7 @@
-//! The shim that this program carries: `build.rs` compiled it.
+//! The programs that this one carries: `build.rs` compiled them.
 
-/// The bytes of the static program `podturn-shim`.
+/// The bytes of the static program `podturn-shim` of a step's mailbox.
 pub const SHIM: &[u8] = include_bytes!(env!("PODTURN_SHIM"));
+
+/// The bytes of the static program `podturn-shim` of `public/`.
+pub const GATE: &[u8] = include_bytes!(env!("PODTURN_GATE"));

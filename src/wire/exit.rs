@@ -1,9 +1,11 @@
-//! Exit codes that a step's container can end with besides its command's own.
+//! Exit codes of the shim: those that a step's container can end with besides its command's own, and those of its gates.
 
 /// The step succeeded, or did not run and nobody is to blame.
 pub const OK: u8 = 0;
 /// The step failed although its command's code was 0 so far.
 pub const FAILED: u8 = 1;
+/// A gate's arguments are wrong.
+pub const BAD_INPUT: u8 = 2;
 /// An attempt ran longer than its `timeout`, as timeout(1) says it.
 pub const TIMED_OUT: u8 = 124;
 /// The shim itself failed: bad arguments, a lost coordinator while waiting, an unusable mailbox.

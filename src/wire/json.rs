@@ -262,6 +262,12 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// The object `name`, whose name is known to the caller's input only; `None`: there is none, or something else.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<Object<'a>> {
+        self.find(name).filter(|value| value.first() == Some(&b'{')).map(|bytes| Object { bytes })
+    }
+
     /// The 16 lower-case hex digits `name`; `None` when it is missing or `null`.
     ///
     /// # Errors

@@ -33,8 +33,10 @@ fn a_blocked_shim_is_small_and_sleeps() {
 }
 
 #[test]
-fn the_binary_is_small() {
-    let size = fs::metadata(env!("PODTURN_SHIM")).expect("it was built").len();
-    println!("podturn-shim: {size} bytes");
-    assert!(size <= 48 * 1024, "{size} bytes");
+fn the_binaries_are_small() {
+    for (what, path) in [("the steps' shim", env!("PODTURN_SHIM")), ("the shim of public/", env!("PODTURN_GATE"))] {
+        let size = fs::metadata(path).expect("it was built").len();
+        println!("{what}: {size} bytes");
+        assert!(size <= 48 * 1024, "{what}: {size} bytes");
+    }
 }

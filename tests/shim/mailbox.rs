@@ -22,7 +22,7 @@ use podturn_wire::{InstanceId, Packet, Report, RunId, TURN_MAX, Text, Then, Turn
 use tempfile::TempDir;
 
 /// No wait of a test is longer than this, in ms.
-const LIMIT: u16 = 30_000;
+pub(crate) const LIMIT: u16 = 30_000;
 
 /// How long a test waits at once, in ms.
 const PIECE: u16 = 1_000;

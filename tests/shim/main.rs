@@ -8,6 +8,7 @@ mod blocked;
 mod container;
 mod deaths;
 mod ends;
+mod gates;
 mod mailbox;
 mod protocol;
 mod terminal;
