@@ -113,6 +113,7 @@ fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Res
             DurabilityName::Node => Durability::Node,
         },
         plan: checked.plan,
+        termination_grace_seconds: facts.termination_grace_period_seconds,
     };
     lay_out(&volume, wanted)
 }

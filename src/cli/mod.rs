@@ -46,6 +46,8 @@ enum Command {
     Why(status::WhyArguments),
     /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
     Cancel(verbs::PlanArguments),
+    /// The `preStop` hook of the coordinator: the pod is being deleted, all has to be over within its grace period
+    Terminating(verbs::PlanArguments),
     /// Give no turn until `resume`; what runs goes on, and so do all time limits
     Pause(verbs::PlanArguments),
     /// End a pause
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Why(arguments) => status::why(&arguments),
         Command::Cancel(arguments) => verbs::plan(Verb::Cancel, &arguments),
+        Command::Terminating(arguments) => verbs::terminating(&arguments),
         Command::Pause(arguments) => verbs::plan(Verb::Pause, &arguments),
         Command::Resume(arguments) => verbs::plan(Verb::Resume, &arguments),
         Command::Retry(arguments) => verbs::step(Verb::Retry, &arguments),

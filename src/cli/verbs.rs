@@ -33,6 +33,13 @@ pub(super) fn plan(verb: Verb, arguments: &PlanArguments) -> ExitCode {
     tell(&arguments.place, &Ask { verb, step: None, attempt: None })
 }
 
+/// A hook that fails is reported as an event of the pod, and at a normal end it runs as well, when nothing is left to do: so it
+/// always succeeds.
+pub(super) fn terminating(arguments: &PlanArguments) -> ExitCode {
+    let _ = plan(Verb::Terminate, arguments);
+    ExitCode::SUCCESS
+}
+
 /// Asks, and says what came of it.
 pub(super) fn step(verb: Verb, arguments: &StepArguments) -> ExitCode {
     tell(&arguments.place, &Ask { verb, step: Some(arguments.step.clone()), attempt: arguments.attempt })

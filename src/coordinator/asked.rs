@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use podturn_turn::{Answer, Request, State, StepId};
+use podturn_turn::{Answer, Millis, Request, State, StepId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 pub enum Verb {
     /// End the plan: what runs is stopped, what waits is Cancelled, then finally steps run. A second one stops those too.
     Cancel,
+    /// The pod is being deleted: everything has to be over within its grace period.
+    Terminate,
     /// Give no turn until `resume`. What runs goes on, and so do all time limits.
     Pause,
     /// End a pause.
@@ -35,7 +37,7 @@ impl Verb {
     #[must_use]
     pub const fn needs_step(self) -> bool {
         match self {
-            Self::Cancel | Self::Pause | Self::Resume => false,
+            Self::Cancel | Self::Terminate | Self::Pause | Self::Resume => false,
             Self::Retry | Self::Skip | Self::Approve | Self::Stop => true,
         }
     }
@@ -127,11 +129,12 @@ pub(super) fn may_ask(asker: Asker, steps: impl Iterator<Item = u32>) -> Result<
 }
 
 /// What the core is asked; or what is wrong with the question.
-pub(super) fn understand(ask: &Ask, state: &State) -> Result<Request, Told> {
+pub(super) fn understand(ask: &Ask, state: &State, pod_grace: Millis) -> Result<Request, Told> {
     let word = format!("{:?}", ask.verb).to_lowercase();
     let Some(name) = &ask.step else {
         return match ask.verb {
             Verb::Cancel => Ok(Request::Cancel),
+            Verb::Terminate => Ok(Request::Terminate { grace: pod_grace }),
             Verb::Pause => Ok(Request::Pause),
             Verb::Resume => Ok(Request::Resume),
             _ => Err(Told::new(Verdict::Bad, format!("{word} needs a step"))),
@@ -152,7 +155,7 @@ pub(super) fn understand(ask: &Ask, state: &State) -> Result<Request, Told> {
         Verb::Retry => Request::Retry { step, attempt },
         Verb::Skip => Request::Skip { step, attempt },
         Verb::Stop => Request::Stop { step, attempt },
-        Verb::Approve | Verb::Cancel | Verb::Pause | Verb::Resume => Request::Approve { step },
+        Verb::Approve | Verb::Cancel | Verb::Terminate | Verb::Pause | Verb::Resume => Request::Approve { step },
     })
 }
 

@@ -27,6 +27,8 @@ use crate::volume::{Journal, Locked, Placement, Run, Volume, VolumeError, publis
 const PUBLISH_PAUSE: Time = 50_000_000;
 /// How long it may wait at most.
 const PUBLISH_LATEST: Time = 1_000_000_000;
+/// How much of a deleted pod's time is kept for its containers to end, in ms.
+const LAST_MOMENT: u64 = 1_000;
 /// How many ready descriptors are taken at once.
 const BATCH: usize = 32;
 
@@ -150,6 +152,8 @@ struct Server<'a> {
     volume: &'a Volume,
     coordinator: Coordinator<Ground>,
     placement: Placement,
+    /// The pod's `terminationGracePeriodSeconds`, but for a moment to say how it ended, in ms.
+    pod_grace: u64,
     bells: Vec<OwnedFd>,
     epoll: Epoll,
     /// The same epoll, for tokio to wait for: an epoll is itself ready when one of its own is.
@@ -205,6 +209,7 @@ impl<'a> Server<'a> {
             volume,
             coordinator,
             placement: run.placement,
+            pod_grace: run.termination_grace_seconds.saturating_mul(1000).saturating_sub(LAST_MOMENT),
             bells,
             ready: ready.map_err(std::io::Error::from)?,
             epoll,
@@ -292,10 +297,12 @@ impl<'a> Server<'a> {
                 let state = published::State::of(self.coordinator.state(), wall_clock());
                 drop(answer.send(Ok(state)));
             }
-            (Asked::Request(_, ask, answer), Ok(())) => match asked::understand(&ask, self.coordinator.state()) {
-                Err(told) => drop(answer.send(told)),
-                Ok(request) => self.handle_request(request, answer),
-            },
+            (Asked::Request(_, ask, answer), Ok(())) => {
+                match asked::understand(&ask, self.coordinator.state(), self.pod_grace) {
+                    Err(told) => drop(answer.send(told)),
+                    Ok(request) => self.handle_request(request, answer),
+                }
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use podturn_wire::{Ended, InstanceId, Last};
 use serde::{Deserialize, Serialize};
 
-use crate::{StepId, Time};
+use crate::{Millis, StepId, Time};
 
 /// One thing that happened, with its place in the journal and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +258,12 @@ pub enum Request {
     /// End the plan: running steps are stopped, pending ones Cancelled, then finally steps run. A second one stops
     /// those too.
     Cancel,
+    /// The pod is being deleted: everything has to be over in this time. As `Cancel`, but what is told to stop, finally steps
+    /// too, shares that time.
+    Terminate {
+        /// The pod's grace, in ms.
+        grace: Millis,
+    },
     /// No step gets a turn until `Resume` or `Cancel`; what runs goes on, and so do all timers.
     Pause,
     /// Ends a `Pause`.
@@ -295,7 +301,7 @@ impl Request {
     #[must_use]
     pub const fn step(self) -> Option<StepId> {
         match self {
-            Self::Cancel | Self::Pause | Self::Resume => None,
+            Self::Cancel | Self::Terminate { .. } | Self::Pause | Self::Resume => None,
             Self::Retry { step, .. } | Self::Skip { step, .. } | Self::Approve { step } | Self::Stop { step, .. } => {
                 Some(step)
             }

@@ -4,10 +4,10 @@ use alloc::format;
 use alloc::string::String;
 use podturn_wire::{Ended, Exit, InstanceId, Last};
 
-use crate::state::Phase;
+use crate::state::{Budget, Phase};
 use crate::timers::{self, Owner, Timer};
 use crate::track::{Detail, Verdict};
-use crate::{Decision, Event, Impossible, Kind, Probed, Reason, State, StepId, Time};
+use crate::{Decision, Event, Impossible, Kind, Millis, Probed, Reason, State, StepId, Time};
 
 impl State {
     /// Refuses what cannot follow, before anything is changed.
@@ -273,7 +273,19 @@ impl State {
     /// Somebody outside the pod stops this one container (a failed liveness probe, `podman kill`).
     fn handle_stop_signal(&mut self, step: StepId, report: u64, signal: u8) {
         let finally = self.step(step).finally;
+        let is_ordered = self.halt.terminating.is_some();
         match self.track(step).phase {
+            // Everybody is told at once when a pod is deleted; who stops when is decided here.
+            Phase::Granted | Phase::Running | Phase::Ready if is_ordered => {
+                let track = self.track_mut(step);
+                track.stays_after = report;
+                track.leaving = true; // when it has ended, its container goes too
+                self.touched.push(step);
+            }
+            Phase::Pending | Phase::Awaiting | Phase::Backoff if is_ordered => {
+                self.track_mut(step).stays_after = report;
+                self.touched.push(step);
+            }
             Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Granted if finally => {
                 // It stays for its turn, and has to be told so: a shim that hears nothing leaves.
                 self.track_mut(step).stays_after = report;
@@ -351,6 +363,10 @@ impl State {
             // Settling may have taken it away.
             let Some((at, owner)) = self.timers.pop_due(at) else { continue };
             self.work += 1;
+            if owner == Owner::Termination {
+                self.stop_finally(Reason::PodDeleted);
+                continue;
+            }
             let Owner::Step(step) = owner else {
                 self.plan_deadline = None;
                 self.halt.plan_timed_out = Some(at);
@@ -375,6 +391,18 @@ impl State {
             1 => self.stop_main(Reason::CancelRequested),
             _ => self.stop_finally(Reason::CancelRequested),
         }
+    }
+
+    /// The pod is being deleted. Tasks and each level of services have a quarter of the time to stop, if the plan's own grace
+    /// is not shorter; finally steps have what is left, but for such a quarter at the end.
+    pub(crate) fn handle_termination(&mut self, grace: Millis) {
+        let stop = self.plan.grace_period.min(grace / 4);
+        let finally_until = timers::after(self.now, grace - stop);
+        self.halt.terminating = Some(Budget { stop, finally_until });
+        self.halt.paused = false;
+        self.halt.cancels = self.halt.cancels.max(1);
+        self.timers.set(finally_until, Owner::Termination);
+        self.stop_main(Reason::PodDeleted);
     }
 
     /// Nothing that follows could be journaled, so everything ends now.

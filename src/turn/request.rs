@@ -7,7 +7,7 @@ use alloc::string::String;
 
 use crate::state::Phase;
 use crate::track::{Detail, Verdict};
-use crate::{Reason, Request, State, StepId};
+use crate::{Reason, Request, State, StepId, words};
 
 /// The answer to a request. Only what `Does` something needs to be journaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,18 @@ impl State {
         }
         match request {
             Request::Cancel => self.answer_cancel(),
+            Request::Terminate { .. } if self.halt.terminating.is_some() => {
+                Answer::Done("the pod is being deleted".into())
+            }
+            Request::Terminate { grace } => {
+                let stop = self.plan.grace_period.min(grace / 4);
+                Answer::Does(format!(
+                    "the pod is being deleted, in {}: each step has {} to stop, finally steps have {}",
+                    words::duration(grace),
+                    words::duration(stop),
+                    words::duration(grace - stop)
+                ))
+            }
             Request::Pause if self.halt.cancels > 0 => Answer::No("the plan is being cancelled".into()),
             Request::Pause if self.halt.paused => Answer::Done("the plan is paused".into()),
             Request::Pause => Answer::Does("no step gets a turn until `resume`; what runs goes on".into()),
@@ -124,6 +136,7 @@ impl State {
         }
         match request {
             Request::Cancel => self.handle_cancel(),
+            Request::Terminate { grace } => self.handle_termination(grace),
             Request::Pause => self.halt.paused = true,
             Request::Resume => self.halt.paused = false,
             Request::Retry { step, .. } => {

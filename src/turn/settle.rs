@@ -230,6 +230,9 @@ impl State {
     fn count_end(&mut self, step: StepId, phase: Phase) {
         let (finally, allowed) = (self.step(step).finally, self.step(step).allow_failure);
         self.count.open -= 1;
+        if let Some(budget) = self.halt.terminating.filter(|_| self.count.open == 0) {
+            self.timers.discard(budget.finally_until, Owner::Termination);
+        }
         if !self.graph.is_late(step) {
             self.count.open_main -= 1;
         }

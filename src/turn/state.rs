@@ -14,7 +14,7 @@ use crate::graph::{self, Graph};
 use crate::slots::Slots;
 use crate::timers::{Owner, Timers};
 use crate::track::Track;
-use crate::{Event, Plan, StepId, Time};
+use crate::{Event, Millis, Plan, StepId, Time};
 
 /// Where a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,6 +115,8 @@ pub enum Reason {
     FailureElsewhere,
     /// A person, or a signal to the coordinator, cancelled the plan.
     CancelRequested,
+    /// The pod was deleted.
+    PodDeleted,
     /// The plan's `timeout` was over.
     PlanTimedOut,
     /// The shared volume was full.
@@ -182,6 +184,8 @@ pub(crate) struct Halt {
     pub(crate) drain_is_due: bool,
     /// Every step that is not finally has ended.
     pub(crate) main_is_over: bool,
+    /// The pod is being deleted, and how its time is shared.
+    pub(crate) terminating: Option<Budget>,
     /// A person holds all turns back.
     pub(crate) paused: bool,
     /// How often somebody asked to cancel.
@@ -190,6 +194,15 @@ pub(crate) struct Halt {
     pub(crate) plan_timed_out: Option<Time>,
     /// The volume was full before every step had ended.
     pub(crate) volume_full: bool,
+}
+
+/// How the time of a pod that is being deleted is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// How long a step may take between its stop signal and SIGKILL, in ms.
+    pub(crate) stop: Millis,
+    /// When finally steps are told to stop.
+    pub(crate) finally_until: Time,
 }
 
 /// What is asked of all steps at once, kept as counters.
@@ -346,7 +359,7 @@ impl State {
         for owner in self.timers.due(now) {
             match owner {
                 Owner::Step(step) => steps.push(step),
-                Owner::Plan => return graph::steps(&self.plan).map(|(id, _)| id).collect(),
+                Owner::Plan | Owner::Termination => return graph::steps(&self.plan).map(|(id, _)| id).collect(),
             }
         }
         steps

@@ -27,6 +27,8 @@ pub(crate) enum Owner {
     /// The plan's `timeout`. Set at the coordinator's first start, taken away when the last step that is not finally has
     /// ended. Then: those steps are stopped or Cancelled, and the outcome is Failed.
     Plan,
+    /// The share that finally steps have of the time of a pod that is being deleted. Then: they are stopped too.
+    Termination,
 }
 
 /// All timers that are set, in the order in which they go off.
@@ -43,6 +45,11 @@ impl Timers {
     pub(crate) fn unset(&mut self, at: Time, owner: Owner) {
         let was_set = self.queue.remove(&(at, owner));
         debug_assert!(was_set, "a timer that is unset had been set");
+    }
+
+    /// Takes away a timer that may have gone off before.
+    pub(crate) fn discard(&mut self, at: Time, owner: Owner) {
+        self.queue.remove(&(at, owner));
     }
 
     pub(crate) fn next(&self) -> Option<Time> {

@@ -137,7 +137,7 @@ impl State {
             attempt: track.desired.attempt,
             then,
             signal: plan.stop_signal,
-            grace: self.plan.grace_period,
+            grace: self.halt.terminating.map_or(self.plan.grace_period, |budget| budget.stop),
             timeout: plan.timeout,
             coordinator_grace: self.plan.coordinator_grace,
             termination_log: Text::truncated(&plan.termination_log),

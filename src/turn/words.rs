@@ -112,6 +112,7 @@ impl State {
             Reason::Draining => format!("{} failed, so nothing new starts", self.culprit(step)),
             Reason::FailureElsewhere => format!("{} failed, so what ran was stopped", self.culprit(step)),
             Reason::CancelRequested => "the plan was cancelled".to_string(),
+            Reason::PodDeleted => "its pod is being deleted".to_string(),
             Reason::PlanTimedOut => match self.plan.timeout {
                 Some(limit) => format!("the plan ran longer than its timeout of {}", duration(limit)),
                 None => "the plan ran longer than it may".to_string(),
@@ -232,7 +233,7 @@ fn signal(number: u8) -> String {
 }
 
 /// As a plan would say it: `1h30m`, `15m`, `1s500ms`.
-fn duration(millis: Millis) -> String {
+pub(crate) fn duration(millis: Millis) -> String {
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let mut text = String::new();
     let mut rest = millis;

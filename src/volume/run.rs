@@ -24,6 +24,9 @@ pub struct Run {
     pub durability: Durability,
     /// The checked plan.
     pub plan: Plan,
+    /// The pod's `terminationGracePeriodSeconds`.
+    #[serde(default = "default_grace")]
+    pub termination_grace_seconds: u64,
 }
 
 /// Where the coordinator runs, which decides when it ends.
@@ -45,4 +48,9 @@ pub enum Durability {
     Process,
     /// The node's as well: journal and turns are synced to the disk before what follows from them.
     Node,
+}
+
+/// Kubernetes' own.
+const fn default_grace() -> u64 {
+    30
 }

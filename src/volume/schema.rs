@@ -394,6 +394,8 @@ struct Step(u32);
 enum Request {
     /// End the plan.
     Cancel,
+    /// The pod is being deleted: everything has to be over in this time.
+    Terminate { grace: Millis },
     /// Give no turn until `resume`.
     Pause,
     /// End a pause.
@@ -669,6 +671,7 @@ mod tests {
         }));
         let (step, attempt) = (StepId(4), 0);
         let requests = [
+            Request::Terminate { grace: 30_000 },
             Request::Pause,
             Request::Resume,
             Request::Retry { step, attempt },

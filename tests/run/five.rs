@@ -226,3 +226,37 @@ fn services_start_in_order_and_a_crash_disturbs_nobody_else() {
     assert!(time(3) <= time(2) && time(2) <= time(0), "web, then api, then cache");
     assert!(place.left().is_empty(), "{:?}", place.left());
 }
+
+/// What the coordinator's `preStop` hook does, and then the kubelet, to everybody at once.
+#[test]
+fn a_deleted_pod_goes_down_in_order_within_its_grace() {
+    let finally = DATABASE.replace(
+        "itest:   { dependsOn: [database, migrate], timeout: 15m }",
+        "itest:   { dependsOn: [database, migrate] }\n        report:  { finally: true }",
+    );
+    let container = "    - { name: report, image: busybox:1.37, command: [sh, -c, echo reporting] }\n";
+    let hangs = "trap 'echo stopping; sleep 0.3; exit 1' TERM; echo testing; sleep 1000 & wait";
+    let finally = finally.replace("echo \"insert somebody\" > /run/database/requests", hangs) + container;
+    let place = Place::new();
+    let mut run = start(&place, &finally, &["--json"]);
+    run.wait_said("itest", "testing");
+    let (code, out, err) = place.ask(&["terminating"]);
+    assert_eq!(code, 0, "{err}");
+    let budget = "the pod is being deleted, in 29s: each step has 7s250ms to stop, finally steps have 21s750ms\n";
+    assert_eq!(out, budget, "{err}");
+    for step in ["database", "itest", "report"] {
+        kill(run.process(&format!("steps/{step}/in/podturn-shim")), Signal::SIGTERM).expect("it is ours");
+    }
+    let ended = run.end();
+    let expected = [
+        "database Succeeded Stopped 1",
+        "migrate Succeeded Completed 1",
+        "itest Cancelled PodDeleted 1",
+        "report Succeeded Completed 1",
+    ];
+    assert_eq!(ended.steps(), expected, "{}", ended.all());
+    assert_eq!(ended.code, 143, "{}", ended.all());
+    let state = ended.state();
+    assert!(state["steps"][2]["endedAt"].as_str() <= state["steps"][0]["endedAt"].as_str(), "the database is last");
+    assert_eq!(ended.said_on_stderr("itest")[..2], ["testing", "stopping"]);
+}

@@ -63,6 +63,7 @@ pub(crate) fn wanted(run: u64) -> Run {
         placement: Placement::Container,
         durability: Durability::Process,
         plan: plan(PLAN),
+        termination_grace_seconds: 30,
     }
 }
 

@@ -14,7 +14,7 @@
 //! `not-found STEP`, `not-started STEP`, `not-begun STEP`, `stop-signal STEP`, `lost STEP`, `deaf STEP`, `cancel`,
 //! `ready STEP`, `unready STEP`, `not-ready STEP` (readiness), `true STEP`, `false STEP`, `no-value STEP` (its `when`),
 //! `outputs STEP KEY=VALUE..`, and `refers=REFERENCE,..` at `arrive`,
-//! `pause`, `resume`, `retry STEP`, `skip STEP`, `approve STEP`, `stop STEP` (a person's requests),
+//! `terminate TIME` (the pod is deleted), `pause`, `resume`, `retry STEP`, `skip STEP`, `approve STEP`, `stop STEP` (a person's requests),
 //! `full`, `deadline` (time goes to the next timer). `last=1:0` is what a new instance remembers (`1:?`: begun, no end; `1:-`: not started),
 //! `instance=1` or `attempt=1` speak of an older one, `at=5s` is the stamp of an end, `timed-out` and `survivors` are
 //! what they say. `all` arrives every step. `>! ` is an event that has to be refused.
@@ -205,6 +205,7 @@ impl Story {
             }
             "cancel" => vec![Kind::Requested { request: Request::Cancel }],
             "pause" => vec![Kind::Requested { request: Request::Pause }],
+            "terminate" => vec![Kind::Requested { request: Request::Terminate { grace: millis(words[0]) } }],
             "resume" => vec![Kind::Requested { request: Request::Resume }],
             "full" => vec![Kind::VolumeFull],
             "deadline" => {

@@ -14,7 +14,8 @@ impl Judge {
             }
             Kind::Requested {
                 request:
-                    Request::Pause
+                    Request::Terminate { .. }
+                    | Request::Pause
                     | Request::Resume
                     | Request::Retry { .. }
                     | Request::Skip { .. }
