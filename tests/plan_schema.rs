@@ -120,6 +120,9 @@ fn the_plans_of_our_manifests_fit_the_schema() {
             check(&manifest.plan, &manifest.facts).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
         let handed_on: Value = serde_json::from_str(&canonical(&checked.plan)).expect("it is JSON");
         assert!(validator.is_valid(&handed_on), "{}: {handed_on}", path.display());
+        let again = check(&Source::file("again", handed_on.to_string()), &manifest.facts);
+        let again = again.unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
+        assert_eq!(again.plan, checked.plan, "{}", path.display());
         seen += 1;
     }
     assert!(seen >= 2, "the manifests are there");
