@@ -17,7 +17,7 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
-use podturn_wire::{InstanceId, REPORT_MAX, Report, RunId, names};
+use podturn_wire::{InstanceId, LISTING_REPORT_MAX, REPORT_MAX, Report, RunId, names};
 
 use crate::house::{BUILD, House, STEPS};
 
@@ -151,7 +151,10 @@ fn what_is_no_report_is_refused_in_words() {
         },
         "longer than the protocol allows",
     );
-    refused(|path| write(path, &[&whole[..], &vec![b' '; REPORT_MAX]].concat()), "longer than the protocol allows");
+    refused(
+        |path| write(path, &[&whole[..], &vec![b' '; LISTING_REPORT_MAX]].concat()),
+        "longer than the protocol allows",
+    );
     let foreign = String::from_utf8_lossy(&whole).replace("\"version\":1", "\"version\":2");
     refused(|path| write(path, foreign.as_bytes()), "version 2");
     refused(|path| write(path, b"{\"version\":1}"), "missing or wrong");
