@@ -96,11 +96,9 @@ impl Probers {
             if wanted == present {
                 continue;
             }
-            service.prober = wanted.map(|probing| {
-                let (first, known) = service.begin(state, now);
-                let (readiness, sender) = (Arc::clone(&service.readiness), self.sender.clone());
-                let task = follow(Arc::clone(&service.name), probing, readiness, first, known, sender);
-                (probing, Prober(tokio::spawn(task).abort_handle()))
+            service.prober = wanted.map(|of| {
+                let task = service.tries(of, state, now).follow(self.sender.clone());
+                (of, Prober(tokio::spawn(task).abort_handle()))
             });
         }
     }
@@ -118,16 +116,16 @@ fn wanted(state: &State, step: StepId) -> Option<Probing> {
 }
 
 impl Service {
-    /// When the first try is due from now on, and what is known by then: more than nothing after a restart of the coordinator.
-    fn begin(&self, state: &State, now: Time) -> (Duration, Known) {
+    /// The tries of an attempt, from now on. Something is known by then after a restart of the coordinator.
+    fn tries(&self, of: Probing, state: &State, now: Time) -> Tries {
         let known = match (state.phase(self.step), state.ready_at(self.step)) {
             (Phase::Ready, _) => Known::Ready,
             (_, Some(_)) => Known::Lost,
             (_, None) => Known::Never,
         };
-        let begun = state.begun_at(self.step).unwrap_or(now);
-        let age = Duration::from_nanos(now.saturating_sub(begun));
-        (seconds(self.readiness.initial_delay_seconds).saturating_sub(age), known)
+        let age = Duration::from_nanos(now.saturating_sub(state.begun_at(self.step).unwrap_or(now)));
+        let first = seconds(self.readiness.initial_delay_seconds).saturating_sub(age);
+        Tries { of, name: Arc::clone(&self.name), readiness: Arc::clone(&self.readiness), first, known }
     }
 }
 
@@ -144,56 +142,64 @@ impl Drop for Prober {
     }
 }
 
-/// Tries until the attempt is `NotReady`, or for ever.
-async fn follow(
-    name: Arc<str>,
+/// The tries of one attempt.
+struct Tries {
     of: Probing,
+    name: Arc<str>,
     readiness: Arc<Readiness>,
+    /// How long it is until the first one.
     first: Duration,
     known: Known,
-    sender: mpsc::Sender<Found>,
-) {
-    let attempt = || {
-        let (readiness, name) = (Arc::clone(&readiness), Arc::clone(&name));
-        async move {
-            let tried = try_once(&readiness.probe).await;
-            tracing::debug!(step = &*name, attempt = of.attempt, "probe: {tried:?}");
-            if let Ok(Some(warning)) = &tried {
-                tracing::warn!(step = &*name, attempt = of.attempt, "probe: {warning}");
-            }
-            tried.map(drop)
-        }
-    };
-    let tell = |readiness, why| {
-        let sender = sender.clone();
-        async move { sender.send(Found { of, readiness, why }).await.is_ok() }
-    };
-    schedule(&readiness, first, known, attempt, tell).await;
 }
 
-/// When tries are due, and what they come to. A try that takes longer than a period is followed by the next one at once, as the
-/// kubelet does it. `tell` returns whether anybody listens.
-async fn schedule<T, F>(
-    readiness: &Readiness,
-    first: Duration,
-    known: Known,
-    mut attempt: impl FnMut() -> T,
-    mut tell: impl FnMut(Probed, Option<String>) -> F,
-) where
-    T: Future<Output = Result<(), String>>,
-    F: Future<Output = bool>,
-{
-    let limit = seconds(readiness.timeout_seconds);
-    let mut count = Count::new(readiness, known);
-    let mut due = interval_at(Instant::now() + first, seconds(readiness.period_seconds));
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        due.tick().await;
-        let tried = timeout(limit, attempt()).await;
-        let tried = tried.unwrap_or_else(|_| Err(format!("no answer within {} s", readiness.timeout_seconds)));
-        let Some(verdict) = count.note(tried.is_ok()) else { continue };
-        if !tell(verdict, tried.err()).await || verdict == Probed::NotReady {
-            return;
+impl Tries {
+    /// Tries until the attempt is `NotReady`, or for ever.
+    async fn follow(self, sender: mpsc::Sender<Found>) {
+        let readiness = Arc::clone(&self.readiness);
+        let attempt = move || {
+            let readiness = Arc::clone(&readiness);
+            async move { try_once(&readiness.probe).await }
+        };
+        let of = self.of;
+        let tell = move |readiness, why| {
+            let sender = sender.clone();
+            async move { sender.send(Found { of, readiness, why }).await.is_ok() }
+        };
+        self.schedule(attempt, tell).await;
+    }
+
+    /// When tries are due, and what they come to. A try that takes longer than a period is followed by the next one at once,
+    /// as the kubelet does it. `tell` returns whether anybody listens.
+    async fn schedule<T, F>(&self, mut attempt: impl FnMut() -> T, mut tell: impl FnMut(Probed, Option<String>) -> F)
+    where
+        T: Future<Output = Tried>,
+        F: Future<Output = bool>,
+    {
+        let limit = seconds(self.readiness.timeout_seconds);
+        let mut count = Count::new(&self.readiness, self.known);
+        let mut due = interval_at(Instant::now() + self.first, seconds(self.readiness.period_seconds));
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut warned = None;
+        loop {
+            due.tick().await;
+            let tried = timeout(limit, attempt()).await;
+            let tried = tried.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())));
+            self.log(&tried, &mut warned);
+            let Some(verdict) = count.note(tried.is_ok()) else { continue };
+            if !tell(verdict, tried.err()).await || verdict == Probed::NotReady {
+                return;
+            }
+        }
+    }
+
+    /// What is odd about a success is said once, and not at every try.
+    fn log(&self, tried: &Tried, warned: &mut Option<String>) {
+        tracing::debug!(step = &*self.name, attempt = self.of.attempt, "a try of the probe: {tried:?}");
+        if let Ok(Some(warning)) = tried
+            && warned.as_ref() != Some(warning)
+        {
+            tracing::warn!(step = &*self.name, attempt = self.of.attempt, "the probe succeeded, but: {warning}");
+            *warned = Some(warning.clone());
         }
     }
 }

@@ -9,12 +9,18 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, advance, pause, resume, sleep};
 
 use super::super::count::Known;
-use super::super::{Found, Prober, Probing, follow, schedule};
+use super::super::{Found, Prober, Probing, Tries};
 use super::servers::{changing, health, listen, refusing, silent, story, story_in_jumps, web};
 use super::{grpc, http, readiness, tcp};
 
 /// Seconds since the beginning, and what happened then.
 type Diary = Vec<(u64, String)>;
+
+const OF: Probing = Probing { step: StepId(3), instance: InstanceId(7), attempt: 2 };
+
+fn of_db(readiness: Readiness, first: u64, known: Known) -> Tries {
+    Tries { of: OF, name: "db".into(), readiness: Arc::new(readiness), first: Duration::from_secs(first), known }
+}
 
 /// Plays tries that take so many seconds and come to that: `None` never ends. After the last one, the story does.
 async fn play(readiness: &Readiness, first: u64, known: Known, tries: &[(Option<u64>, bool)]) -> Diary {
@@ -35,15 +41,16 @@ async fn play(readiness: &Readiness, first: u64, known: Known, tries: &[(Option<
                 Some(seconds) => sleep(Duration::from_secs(seconds)).await,
                 None => std::future::pending().await,
             }
-            succeeds.then_some(()).ok_or_else(|| "refused".to_owned())
+            succeeds.then_some(None).ok_or_else(|| "refused".to_owned())
         }
     };
     let tell = |verdict: Probed, why: Option<String>| {
         note(&format!("{verdict:?} {}", why.unwrap_or_default()));
         async { true }
     };
+    let of_db = of_db(readiness.clone(), first, known);
     tokio::select! {
-        () = schedule(readiness, Duration::from_secs(first), known, attempt, tell) => {}
+        () = of_db.schedule(attempt, tell) => {}
         _ = is_over.recv() => {}
     }
     diary.into_inner()
@@ -108,12 +115,10 @@ fn a_coordinator_that_comes_later_goes_on_where_the_one_before_was() {
     });
 }
 
-const OF: Probing = Probing { step: StepId(3), instance: InstanceId(7), attempt: 2 };
-
 /// A prober as the coordinator starts it, against a real server.
 fn start(readiness: Readiness) -> (Prober, mpsc::Receiver<Found>) {
     let (sender, found) = mpsc::channel(16);
-    let task = follow("db".into(), OF, Arc::new(readiness), Duration::ZERO, Known::Never, sender);
+    let task = of_db(readiness, 0, Known::Never).follow(sender);
     (Prober(tokio::spawn(task).abort_handle()), found)
 }
 
