@@ -123,3 +123,45 @@ fn cancels_and_later_finds_no_run() {
     assert_eq!(code, 2);
     assert!(err.starts_with("error: there is no run here"), "{err}");
 }
+
+/// The failed step's container is still there with its files: a person repairs, and the step goes on in place.
+#[test]
+fn repairs_a_failure_in_place_and_approves_what_follows() {
+    let plan = "{onFailure: Pause, pauseTimeout: 1h, steps: {build: {}, deploy: {dependsOn: [build], approval: to production?}, \
+                after: {dependsOn: [deploy]}}}";
+    for place in [Place::new(), Place::of_nobody()] {
+        let scripts = [
+            (
+                "build",
+                "test -e /notes/repaired || { echo broken; touch /tmp/left; exit 4; }; test -e /tmp/left && echo built",
+            ),
+            ("deploy", "echo deploying"),
+            ("after", "echo done"),
+        ];
+        let mut run = place.start(&place.pod(plan, &scripts), &["--json"]);
+        run.wait_said("build", "broken");
+        let said = |arguments: &[&str]| {
+            let (code, out, err) = place.ask(arguments);
+            (code, out + &err)
+        };
+        let until = |arguments: &[&str], wanted: &str| {
+            assert!((0..1000).any(|_| said(arguments).1.contains(wanted)), "{:?}", said(arguments));
+        };
+        until(&["why", "build"], "build waits for a person: its command ended with code 4; `podturn retry build`");
+        kill(run.process("coordinate"), Signal::SIGKILL).expect("it is ours");
+        until(
+            &["why", "after"],
+            "after waits for deploy to succeed\n  deploy waits for build to succeed\n    build waits for a person",
+        );
+        std::fs::write(place.notes("repaired"), "").expect("it can be written");
+        until(&["retry", "build", "--attempt", "1"], "build");
+        assert_eq!(said(&["retry", "build", "--attempt", "1"]).0, 0, "the same request again does nothing");
+        run.wait_said("build", "built");
+        until(&["why", "after"], "deploy waits for a person (to production?): `podturn approve deploy`");
+        assert_eq!(said(&["approve", "deploy"]), (0, "deploy may run\n".to_owned()));
+        let ended = run.end();
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        let steps = ["build Succeeded Completed 2", "deploy Succeeded Completed 1", "after Succeeded Completed 1"];
+        assert_eq!(ended.steps(), steps);
+    }
+}
