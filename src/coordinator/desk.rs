@@ -12,7 +12,7 @@ use super::probe::{Found, Probing};
 use super::seat::{Line, Seat, Unanswered};
 use crate::when::{self, Expression};
 
-use super::world::{Link, World, WriteError};
+use super::world::{Enclosing, Link, World, WriteError};
 
 /// One second, in ns.
 pub(super) const SECOND: Time = 1_000_000_000;
@@ -229,12 +229,24 @@ impl<W: World> Coordinator<W> {
         let attempt = self.state.attempt(step);
         for kind in self.seats[step.index()].told.news(step, &report, attempt) {
             self.take_outputs(step, &kind);
+            let kind = self.with_references(kind);
             match kind {
                 Kind::StopSignal { .. } => self.acks.push(step),
                 Kind::Arrived { .. } => self.handle_newcomer(step, &report),
                 _ => {}
             }
             self.tell(kind);
+        }
+    }
+
+    /// A newcomer lists its references in the report by which it arrives.
+    fn with_references(&mut self, kind: Kind) -> Kind {
+        match kind {
+            Kind::Arrived { step, instance, report, last, .. } => {
+                let references = self.world.read_references(step, instance);
+                Kind::Arrived { step, instance, report, last, references }
+            }
+            other => other,
         }
     }
 
@@ -394,11 +406,21 @@ impl<W: World> Coordinator<W> {
         Ok(())
     }
 
+    /// What the turn of an attempt needs besides. That every reference has a value was seen before the grant.
+    fn enclosing(&self, step: StepId) -> Enclosing {
+        let readiness = self.state.plan().steps[step.index()].readiness.as_ref();
+        Enclosing {
+            readiness: readiness.filter(|readiness| !readiness.probe.is_network()).cloned(),
+            values: self.state.replacements(step).unwrap_or_default(),
+        }
+    }
+
     /// Writes a step's turn and rings.
     pub(super) fn deliver(&mut self, step: StepId) {
         let turn = self.state.turn_for(step);
         let now = self.world.now();
-        if let Err(error) = self.world.write_turn(step, &turn) {
+        let enclosing = if turn.attempt.is_some() { self.enclosing(step) } else { Enclosing::default() };
+        if let Err(error) = self.world.write_turn(step, &turn, &enclosing) {
             self.handle_unwritten(step, &error, now);
             return;
         }

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use podturn_turn::{Event, Outputs, Process, StepId, Time};
-use podturn_wire::{Report, Turn};
+use podturn_turn::{Event, Outputs, Probe, Process, StepId, Time};
+use podturn_wire::{Enclosed, InstanceId, ProbeKind, Quoted, Report, Strings, Turn};
 
-use super::world::{Link, World, WriteError};
+use super::world::{Enclosing, Link, World, WriteError};
 use crate::process::{self, Pidfd};
 use crate::volume::{Journal, Mailboxes, Spoilt, bell};
 
@@ -147,8 +147,22 @@ impl World for Ground {
         })
     }
 
-    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError> {
-        self.mailboxes.write_turn(step, turn).map_err(|error| write_error(&error))
+    fn read_references(&mut self, step: StepId, instance: InstanceId) -> Vec<String> {
+        match self.mailboxes.read_references(step, instance) {
+            Ok(references) => references.unwrap_or_default(),
+            Err(spoilt) => {
+                tracing::warn!(step = self.name(step), "its references are not known: {spoilt}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn write_turn(&mut self, step: StepId, turn: &Turn, enclosing: &Enclosing) -> Result<(), WriteError> {
+        let written = match enclosing.is_empty() {
+            true => self.mailboxes.write_turn(step, turn),
+            false => write_enclosing(&self.mailboxes, step, turn, enclosing),
+        };
+        written.map_err(|error| write_error(&error))
     }
 
     fn ring(&mut self, link: Link) {
@@ -191,4 +205,34 @@ impl World for Ground {
     fn sweep(&mut self, process: &Process) -> bool {
         process::sweep(&self.owners.purged(process))
     }
+}
+
+/// Writes a turn with what its attempt needs, in the form of the wire.
+fn write_enclosing(mailboxes: &Mailboxes, step: StepId, turn: &Turn, enclosing: &Enclosing) -> io::Result<()> {
+    let values = references_to(&enclosing.values);
+    let command = match enclosing.readiness.as_ref().map(|readiness| &readiness.probe) {
+        Some(Probe::Exec { command }) => references_to(command),
+        _ => Vec::new(),
+    };
+    let probe = enclosing.readiness.as_ref().and_then(|readiness| {
+        let kind = match &readiness.probe {
+            Probe::Exec { .. } => ProbeKind::Exec(Strings::new(&command)),
+            Probe::File { path } => ProbeKind::File(Quoted::new(path)),
+            Probe::Log { contains } => ProbeKind::Log(Quoted::new(contains)),
+            Probe::HttpGet { .. } | Probe::TcpSocket { .. } | Probe::Grpc { .. } => return None,
+        };
+        Some(podturn_wire::Probe {
+            kind,
+            initial_delay_seconds: readiness.initial_delay_seconds,
+            period_seconds: readiness.period_seconds,
+            timeout_seconds: readiness.timeout_seconds,
+            success_threshold: readiness.success_threshold,
+            failure_threshold: readiness.failure_threshold,
+        })
+    });
+    mailboxes.write_turn_enclosing(step, turn, &Enclosed { probe, replace: Strings::new(&values) })
+}
+
+fn references_to(strings: &[String]) -> Vec<&str> {
+    strings.iter().map(String::as_str).collect()
 }

@@ -21,4 +21,4 @@ mod world;
 
 pub use desk::{Coordinator, Failure};
 pub use serve::{Finished, OpenControl, ServeError, serve};
-pub use world::{Link, World, WriteError};
+pub use world::{Enclosing, Link, World, WriteError};

@@ -4,8 +4,8 @@
 //! that a simulation can let the other side act, or kill the coordinator, between any two of them. No call waits; nothing
 //! here decides anything.
 
-use podturn_turn::{Event, Outputs, Process, StepId, Time};
-use podturn_wire::{Report, Turn};
+use podturn_turn::{Event, Outputs, Process, Readiness, StepId, Time};
+use podturn_wire::{InstanceId, Report, Turn};
 
 /// A connection to a bell, as its owner numbers them. A number is used again only after [`World::hang_up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,23 @@ pub enum WriteError {
     Full,
     /// Anything else, in words.
     Failed(String),
+}
+
+/// What an attempt's turn encloses; mostly nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Enclosing {
+    /// The probe that the shim tries.
+    pub readiness: Option<Readiness>,
+    /// The values of the references that it listed, in their order.
+    pub values: Vec<String>,
+}
+
+impl Enclosing {
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.readiness.is_none() && self.values.is_empty()
+    }
 }
 
 /// The system calls of one coordinator.
@@ -40,6 +57,9 @@ pub trait World {
     /// What the step's command left in its outputs directory. It is hostile input.
     fn read_outputs(&mut self, step: StepId) -> Outputs;
 
+    /// The references that this instance of the step's shim lists. They are hostile input.
+    fn read_references(&mut self, step: StepId, instance: InstanceId) -> Vec<String>;
+
     /// The turn that lies in the step's mailbox, if a whole one does.
     fn read_turn(&mut self, step: StepId) -> Option<Turn>;
 
@@ -47,7 +67,7 @@ pub trait World {
     ///
     /// # Errors
     /// Then the old one stands.
-    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError>;
+    fn write_turn(&mut self, step: StepId, turn: &Turn, enclosing: &Enclosing) -> Result<(), WriteError>;
 
     /// Sends one packet, without waiting. Whether it arrives does not matter: a lost ring only delays.
     fn ring(&mut self, link: Link);

@@ -284,6 +284,10 @@ impl<W: World> World for Broken<W> {
         report
     }
 
+    fn read_references(&mut self, step: StepId, instance: podturn_wire::InstanceId) -> Vec<String> {
+        self.inner.read_references(step, instance)
+    }
+
     fn read_outputs(&mut self, step: StepId) -> podturn_turn::Outputs {
         self.inner.read_outputs(step)
     }
@@ -292,9 +296,14 @@ impl<W: World> World for Broken<W> {
         self.inner.read_turn(step)
     }
 
-    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError> {
+    fn write_turn(
+        &mut self,
+        step: StepId,
+        turn: &Turn,
+        enclosing: &podturn::coordinator::Enclosing,
+    ) -> Result<(), WriteError> {
         self.is_called_back = turn.attempt.is_none();
-        self.inner.write_turn(step, turn)
+        self.inner.write_turn(step, turn, enclosing)
     }
 
     fn ring(&mut self, link: Link) {

@@ -4,7 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use corosensei::Yielder;
-use podturn::coordinator::{Coordinator, Failure, Link, World, WriteError};
+use podturn::coordinator::{Coordinator, Enclosing, Failure, Link, World, WriteError};
 use podturn_turn::{Event, Outcome, Outputs, Process, Request, StepId, Time};
 use podturn_wire::{Packet, Report, Turn};
 
@@ -51,11 +51,15 @@ impl World for Desk<'_> {
         Outputs::default()
     }
 
+    fn read_references(&mut self, _: StepId, _: podturn_wire::InstanceId) -> Vec<String> {
+        Vec::new()
+    }
+
     fn read_turn(&mut self, step: StepId) -> Option<Turn> {
         Some(self.act(|| format!("reads the turn of s{}", step.0)).turn(step.index()))
     }
 
-    fn write_turn(&mut self, step: StepId, turn: &Turn) -> Result<(), WriteError> {
+    fn write_turn(&mut self, step: StepId, turn: &Turn, _: &Enclosing) -> Result<(), WriteError> {
         let what = || format!("writes turn {} of s{}: {:?} {:?}", turn.turn, step.0, turn.attempt, turn.then);
         let mut pod = self.act(what);
         pod.judge_turn(step.index(), turn);
