@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use podturn_turn::{Condition, Plan, Step};
+use podturn_turn::{Condition, Plan, Probe, Step};
 
 use super::input;
 use crate::plan::{Checked, Diagnostics, Manifest, PodFacts, Source, canonical, check, yaml};
@@ -57,9 +57,34 @@ fn summary(title: &str, plan: &Plan) -> String {
     let mut text = format!("{title}: a plan of {count} step{}\n", if count == 1 { "" } else { "s" });
     let width = plan.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
     for step in &plan.steps {
-        let line = format!("  {:width$}  {}", step.name, waits_for(step, plan));
+        let line = format!("  {:width$}  {}{}", step.name, waits_for(step, plan), kind(step));
         text.push_str(line.trim_end());
         text.push('\n');
+    }
+    text
+}
+
+/// What is special about the step, if anything is.
+fn kind(step: &Step) -> String {
+    let mut text = String::new();
+    if let Some(when) = &step.when {
+        text.push_str(&format!(", when {when}"));
+    }
+    if step.approval.is_some() {
+        text.push_str(", once a person approves it");
+    }
+    let probe = step.readiness.as_ref().map(|readiness| match &readiness.probe {
+        Probe::Exec { .. } => "exec",
+        Probe::HttpGet { .. } => "httpGet",
+        Probe::TcpSocket { .. } => "tcpSocket",
+        Probe::Grpc { .. } => "grpc",
+        Probe::File { .. } => "file",
+        Probe::Log { .. } => "log",
+    });
+    match (step.service, probe) {
+        (true, Some(probe)) => text.push_str(&format!("; a service, ready by {probe}")),
+        (true, None) => text.push_str("; a service, ready when it has begun"),
+        (false, _) => {}
     }
     text
 }
