@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use podturn_turn::Outcome;
 use podturn_wire::exit;
 use tokio::sync::mpsc::Receiver;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{podturn_failed, volume_error};
 use crate::control;
@@ -82,7 +84,8 @@ fn tell(finished: &Finished, quiet: bool) -> ExitCode {
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_env("PODTURN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    log.with_ansi(false).init();
+    let wanted = std::env::var("PODTURN_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let filter: Targets = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    tracing_subscriber::registry().with(log).with(filter).init();
 }
