@@ -30,7 +30,7 @@ impl Judged {
             Verdict::Interrupted => Self::Failed(Reason::Interrupted, Some(Cause::Interrupted)),
             Verdict::ShimLost => Self::Failed(Reason::ShimLost, Some(Cause::ShimLost)),
             Verdict::NotReady => Self::Failed(Reason::NotReady, Some(Cause::NotReady)),
-            Verdict::NotNeeded => Self::Succeeded(Reason::Stopped),
+            Verdict::NotNeeded | Verdict::Stopped => Self::Succeeded(Reason::Stopped),
         }
     }
 }
@@ -105,11 +105,18 @@ impl State {
         let verdict = self.track(step).verdict;
         let again = match verdict {
             None | Some(Verdict::ShimLost | Verdict::Interrupted) => can_come_back,
-            Some(Verdict::Cancelled(_) | Verdict::TimedOut | Verdict::NotReady | Verdict::NotNeeded) => false,
+            Some(Verdict::Cancelled(_) | Verdict::TimedOut | Verdict::NotReady) => false,
+            Some(Verdict::NotNeeded | Verdict::Stopped) => false,
         };
-        if verdict == Some(Verdict::NotNeeded) && self.track(step).attempts.is_empty() {
-            self.end(step, Phase::Omitted, Reason::NotNeeded, Detail::None); // nothing of it happened
-            return;
+        let nothing_happened = self.track(step).attempts.is_empty();
+        match verdict {
+            Some(Verdict::NotNeeded) if nothing_happened => {
+                return self.end(step, Phase::Omitted, Reason::NotNeeded, Detail::None);
+            }
+            Some(Verdict::Stopped) if nothing_happened => {
+                return self.end(step, Phase::Cancelled, Reason::StopRequested, Detail::None);
+            }
+            _ => {}
         }
         if !again {
             let judged = Judged::by(verdict.unwrap_or(otherwise));
@@ -143,7 +150,7 @@ impl State {
             Verdict::TimedOut => true,
             Verdict::Cancelled(Reason::PlanTimedOut) => self.halt.plan_timed_out.is_some_and(|at| ended.at <= at),
             Verdict::Cancelled(_) | Verdict::Interrupted | Verdict::ShimLost => false,
-            Verdict::NotReady | Verdict::NotNeeded => false,
+            Verdict::NotReady | Verdict::NotNeeded | Verdict::Stopped => false,
         };
         if before_verdict && ended.exit != Exit::NotStarted { own } else { Judged::by(verdict) }
     }
@@ -220,7 +227,8 @@ impl State {
         if self.is_halted(step) || self.track(step).lost.is_some() {
             return false;
         }
-        let has_retry_left = self.track(step).attempt <= retry.limit && retry.causes.contains(&cause) && code_fits;
+        let counted = self.track(step).attempt - self.track(step).comebacks;
+        let has_retry_left = counted <= retry.limit && retry.causes.contains(&cause) && code_fits;
         has_retry_left || self.comes_back(step, cause)
     }
 
@@ -234,8 +242,14 @@ impl State {
         let attempt = self.track(step).attempt;
         let lost = matches!(reason, Reason::ShimLost | Reason::Interrupted);
         let wait = match self.step(step).service && self.step(step).restarts && lost {
-            true => 0, // the kubelet has waited before it started the container again
-            false => backoff(&self.step(step).retry.backoff, attempt, hash(self.run.0, step, attempt)),
+            true => {
+                self.track_mut(step).comebacks += 1;
+                0 // the kubelet has waited before it started the container again
+            }
+            false => {
+                let counted = attempt - self.track(step).comebacks;
+                backoff(&self.step(step).retry.backoff, counted, hash(self.run.0, step, attempt))
+            }
         };
         let track = self.track_mut(step);
         track.reason = Some(reason);

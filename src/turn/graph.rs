@@ -78,8 +78,10 @@ impl Graph {
         }
         let direct = self.dependents(step).iter().filter(|edge| holds_up(edge.condition)).count();
         let count = match self.unheld.iter().find(|unheld| unheld.step == step) {
-            Some(_) if plan.long_running => 1, // the pod itself
-            Some(unheld) => steps(plan).filter(|(id, step)| unheld.outlasts(*id, step)).count(),
+            Some(unheld) => {
+                let tasks = steps(plan).filter(|(id, step)| unheld.outlasts(*id, step)).count();
+                tasks + usize::from(plan.long_running) // the pod itself
+            }
             None => direct,
         };
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -89,7 +91,7 @@ impl Graph {
     pub(crate) fn held_by<'a>(&'a self, plan: &'a Plan, step: StepId) -> impl Iterator<Item = StepId> + 'a {
         let holder = &plan.steps[step.index()];
         let direct = holder.depends_on.iter().filter(|edge| holds_up(edge.condition)).map(|edge| edge.step);
-        let outlasting = self.unheld.iter().filter(move |unheld| !plan.long_running && unheld.outlasts(step, holder));
+        let outlasting = self.unheld.iter().filter(move |unheld| unheld.outlasts(step, holder));
         direct.filter(|on| plan.steps[on.index()].service).chain(outlasting.map(|unheld| unheld.step))
     }
 

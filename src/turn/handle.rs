@@ -161,6 +161,9 @@ impl State {
             if let Some((at, _)) = &mut track.timer {
                 *at = timers::rebased(*at, before, now);
             }
+        }
+        // Only now: what becomes of one step may touch the timers of others.
+        for id in (0..self.tracks.len() as u32).map(StepId) {
             if matches!(self.track(id).timer, Some((_, Timer::Arrival))) {
                 self.unset_timer(id);
             }
@@ -291,7 +294,7 @@ impl State {
                 self.track_mut(step).stays_after = report;
                 self.touched.push(step);
             }
-            Phase::Pending | Phase::Awaiting | Phase::Backoff if self.track(step).leaving => {} // said before
+            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused if self.track(step).leaving => {} // said before
             Phase::Pending | Phase::Awaiting | Phase::Backoff => {
                 self.end(step, Phase::Failed, Reason::Interrupted, Detail::Signal(signal));
             }
@@ -370,6 +373,7 @@ impl State {
             let Owner::Step(step) = owner else {
                 self.plan_deadline = None;
                 self.halt.plan_timed_out = Some(at);
+                self.halt.paused = false; // finally steps run now
                 self.stop_main(Reason::PlanTimedOut);
                 continue;
             };
@@ -433,16 +437,15 @@ impl State {
     fn stop_all(&mut self, finally: bool, reason: Reason) {
         for id in (0..self.tracks.len() as u32).map(StepId) {
             self.work += 1;
-            if self.graph.is_late(id) != finally {
+            // Nobody is waited for any more: also not with what finally steps need.
+            let waits_for_a_person = !finally && self.track(id).phase == Phase::Paused;
+            if self.graph.is_late(id) != finally && !waits_for_a_person {
                 continue;
             }
             let service = self.step(id).service;
             match self.track(id).phase {
                 Phase::Paused => self.give_up(id),
-                Phase::Backoff if service => self.end(id, Phase::Succeeded, Reason::Stopped, Detail::None),
-                Phase::Pending | Phase::Awaiting | Phase::Backoff => {
-                    self.end(id, Phase::Cancelled, reason, Detail::None);
-                }
+                Phase::Pending | Phase::Awaiting | Phase::Backoff => self.end_halted(id, reason),
                 Phase::Granted | Phase::Running | Phase::Ready if service => {} // once nobody needs it
                 Phase::Granted | Phase::Running | Phase::Ready => {
                     self.stop(id, Verdict::Cancelled(reason), Detail::None);

@@ -57,14 +57,17 @@ impl State {
     fn let_go(&mut self, service: StepId) {
         self.work += 1;
         let track = self.track(service);
+        // What is said of an end must not change with what happens later.
+        let detail = if self.halt.cancels > 0 { Detail::None } else { Detail::Unneeded };
         match track.phase {
             Phase::Pending | Phase::Awaiting if track.attempts.is_empty() => {
                 self.end(service, Phase::Omitted, Reason::NotNeeded, Detail::None);
             }
-            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused => {
-                self.end(service, Phase::Succeeded, Reason::Stopped, Detail::None);
+            Phase::Paused => self.give_up(service), // a failure stays one: Pause only delayed it
+            Phase::Pending | Phase::Awaiting | Phase::Backoff => {
+                self.end(service, Phase::Succeeded, Reason::Stopped, detail);
             }
-            Phase::Granted | Phase::Running | Phase::Ready => self.stop(service, Verdict::NotNeeded, Detail::None),
+            Phase::Granted | Phase::Running | Phase::Ready => self.stop(service, Verdict::NotNeeded, detail),
             Phase::Stopping => {} // the first verdict stands
             Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
         }
@@ -81,7 +84,7 @@ impl State {
     pub(crate) fn fail(&mut self, step: StepId, reason: Reason, detail: Detail) {
         let plan = self.step(step);
         let waits = self.plan.on_failure == OnFailure::Pause && !plan.allow_failure && !plan.finally;
-        if !waits || self.is_halted(step) || self.track(step).lost.is_some() {
+        if !waits || self.is_halted(step) || self.is_last(step) || self.track(step).lost.is_some() {
             self.end(step, Phase::Failed, reason, detail);
             return;
         }
@@ -92,6 +95,25 @@ impl State {
         self.set_phase(step, Phase::Paused);
         if let Some(limit) = self.plan.pause_timeout {
             self.set_timer(step, timers::after(self.now, limit), Timer::Pause);
+        }
+    }
+
+    /// Whether it is needed by finally steps alone, since all others have ended or are being ended: no time limit of the
+    /// plan would end the wait for a person.
+    fn is_last(&self, step: StepId) -> bool {
+        self.graph.is_late(step) && (self.halt.main_is_over || self.halt.main.is_some())
+    }
+
+    /// Every other step has ended: of those that are left, none waits for a person.
+    pub(crate) fn give_up_the_last(&mut self) {
+        if self.count.paused == 0 {
+            return;
+        }
+        for id in (0..self.tracks.len() as u32).map(StepId) {
+            self.work += 1;
+            if self.graph.is_late(id) && self.track(id).phase == Phase::Paused {
+                self.give_up(id);
+            }
         }
     }
 

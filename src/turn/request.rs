@@ -76,11 +76,11 @@ impl State {
             return Answer::Done(format!("{name} is on attempt {} already", track.attempt));
         }
         match track.phase {
+            Phase::Paused if attempt != track.attempt => {
+                Answer::No(format!("{name} is on attempt {}, not {attempt}", track.attempt))
+            }
             Phase::Paused if !track.has_container() => {
                 Answer::No(format!("{name} cannot be retried: its container is gone; `skip` or `cancel`"))
-            }
-            Phase::Paused if track.lost.is_some() => {
-                Answer::No(format!("{name} cannot be retried: {}", "a service it needs has ended"))
             }
             Phase::Paused => Answer::Does(format!("{name} gets another attempt")),
             Phase::Backoff => Answer::No(format!("{name} is retried by itself")),
@@ -160,7 +160,7 @@ impl State {
     fn handle_stop(&mut self, step: StepId) {
         let reason = Reason::StopRequested;
         match (self.track(step).phase, self.step(step).service) {
-            (Phase::Granted | Phase::Running | Phase::Ready, true) => self.stop(step, Verdict::NotNeeded, Detail::None),
+            (Phase::Granted | Phase::Running | Phase::Ready, true) => self.stop(step, Verdict::Stopped, Detail::None),
             (Phase::Granted | Phase::Running | Phase::Ready, false) => {
                 self.stop(step, Verdict::Cancelled(reason), Detail::None);
             }

@@ -34,17 +34,24 @@ impl State {
     /// Tells the dependents of everything that ended, and their dependents, until nobody is left to tell.
     fn settle_ends(&mut self) {
         while let Some(ended) = self.ends.pop_front() {
-            for index in 0..self.graph.dependents(ended).len() {
-                self.work += 1;
-                let edge = self.graph.dependents(ended)[index];
-                match self.fate(ended, edge.condition) {
-                    Fate::Met => self.meet(edge.step),
-                    Fate::Lost => self.lose(edge.step, ended, edge.condition),
-                    Fate::Old => {}
-                }
+            self.tell_end(ended);
+            if self.ends.is_empty() {
+                self.main_may_be_over(); // which may end more
             }
         }
         self.main_may_be_over();
+    }
+
+    fn tell_end(&mut self, ended: StepId) {
+        for index in 0..self.graph.dependents(ended).len() {
+            self.work += 1;
+            let edge = self.graph.dependents(ended)[index];
+            match self.fate(ended, edge.condition) {
+                Fate::Met => self.meet(edge.step),
+                Fate::Lost => self.lose(edge.step, ended, edge.condition),
+                Fate::Old => {}
+            }
+        }
     }
 
     /// The table of conditions (DESIGN of the plan, "Conditions"): an end leaves none undecided.
@@ -127,7 +134,8 @@ impl State {
             Phase::Pending | Phase::Awaiting => {
                 self.end(dependent, Phase::Omitted, Reason::DependencyLost, Detail::Dependency(place));
             }
-            Phase::Granted | Phase::Running | Phase::Ready | Phase::Backoff | Phase::Paused | Phase::Stopping => {
+            Phase::Paused => self.give_up(dependent), // nothing that a person repairs brings the service back
+            Phase::Granted | Phase::Running | Phase::Ready | Phase::Backoff | Phase::Stopping => {
                 debug_assert!(condition == Condition::Ready, "a step had its turn before its conditions were met");
                 self.track_mut(dependent).lost.get_or_insert(place);
                 self.consider(dependent);
@@ -148,6 +156,7 @@ impl State {
             return;
         }
         self.halt.main_is_over = true;
+        self.give_up_the_last();
         for index in 0..self.graph.finally().len() {
             self.work += 1;
             self.consider(self.graph.finally()[index]);
@@ -199,7 +208,7 @@ impl State {
     /// Ends a step that waits although it is halted.
     pub(crate) fn end_waiting(&mut self, step: StepId) {
         if let Some(reason) = self.halted_by(step) {
-            self.end(step, Phase::Cancelled, reason, Detail::None);
+            self.end_halted(step, reason);
             return;
         }
         let last = self.track(step).attempts.last().map(|attempt| attempt.reason);
@@ -207,6 +216,15 @@ impl State {
             (Some(reason), _) => self.end(step, Phase::Failed, reason, self.track(step).detail),
             (None, Some(culprit)) => self.end(step, Phase::Omitted, Reason::Draining, Detail::Culprit(culprit)),
             (None, None) => debug_assert!(false, "a step that is halted is halted by something"),
+        }
+    }
+
+    /// What waits when the plan is ended before its time. A service that ran is one that was stopped.
+    pub(crate) fn end_halted(&mut self, step: StepId, reason: Reason) {
+        if self.step(step).service && !self.track(step).attempts.is_empty() {
+            self.end(step, Phase::Succeeded, Reason::Stopped, Detail::None);
+        } else {
+            self.end(step, Phase::Cancelled, reason, Detail::None);
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Track {
 
     /// The newest attempt's number; 0: none yet.
     pub(crate) attempt: u32,
+    /// How many of the attempts `retry` does not count: a service came back with its container.
+    pub(crate) comebacks: u32,
     /// That attempt is not settled: it is under way, or waits to be given to another instance (rule C7).
     pub(crate) open: bool,
     /// When that attempt was begun.
@@ -85,8 +87,10 @@ pub(crate) enum Verdict {
     ShimLost,
     /// A service that did not become ready.
     NotReady,
-    /// A service that nobody needs any more, or that a person stopped: whatever its end is, it has Succeeded.
+    /// A service that nobody needs any more: whatever its end is, it has Succeeded.
     NotNeeded,
+    /// A service that a person stopped: it has Succeeded as well, if it ever ran.
+    Stopped,
 }
 
 impl Verdict {
@@ -97,7 +101,7 @@ impl Verdict {
             Self::Interrupted => Reason::Interrupted,
             Self::ShimLost => Reason::ShimLost,
             Self::NotReady => Reason::NotReady,
-            Self::NotNeeded => Reason::Stopped,
+            Self::NotNeeded | Self::Stopped => Reason::Stopped,
         }
     }
 }
@@ -117,6 +121,8 @@ pub(crate) enum Detail {
     Deaf,
     /// The signal that came from outside.
     Signal(u8),
+    /// Nobody needs the service any more.
+    Unneeded,
     /// The node rebooted.
     Reboot,
     /// What the track notes.
@@ -187,6 +193,7 @@ impl Track {
             stays_after: 0,
             ack: 0,
             attempt: 0,
+            comebacks: 0,
             open: false,
             begun_at: None,
             verdict: None,
@@ -236,7 +243,9 @@ impl Track {
         };
         let rest = match self.instance {
             Some(_) if self.phase.is_end() => Rest::Over { leaving: self.leaving },
-            Some(_) if self.leaving && (self.waits() || self.phase == Phase::Awaiting) => Rest::Leave,
+            Some(_) if self.leaving && (self.waits() || matches!(self.phase, Phase::Awaiting | Phase::Paused)) => {
+                Rest::Leave
+            }
             _ => Rest::Stay,
         };
         Desired { instance: self.instance, attempt, rest, stays_after: self.stays_after }

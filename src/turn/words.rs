@@ -77,8 +77,10 @@ impl State {
                 Some(limit) => format!("attempt {} ran longer than its timeout of {}", track.attempt, duration(limit)),
                 None => format!("attempt {} ran longer than it may", track.attempt),
             },
-            Reason::Stopped if self.halt.cancels > 0 || self.track(step).holders > 0 => "it was stopped".to_string(),
-            Reason::Stopped => "nobody needs it any more, so it was stopped".to_string(),
+            Reason::Stopped => match track.detail {
+                Detail::Unneeded => "nobody needs it any more, so it was stopped".to_string(),
+                _ => "it was stopped".to_string(),
+            },
             Reason::EndedEarly => match exit {
                 Some(Exit::Code(code)) => {
                     format!("it ended by itself with code {code} while it was needed{}", self.on_attempt(step))
