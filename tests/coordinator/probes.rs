@@ -91,7 +91,8 @@ fn a_service_is_ready_by_the_network_before_its_user_runs_and_probed_again_after
     pod.gate("use");
     pod.coordinate();
     pod.start_all();
-    pod.wait_note("user 1 begin");
+    // Not its note: that is written before the coordinator has read of the begin.
+    pod.wait_event("the user's begin", |event| matches!(event.kind, Kind::Begun { step: USER, .. }));
     pod.kill_coordinator();
     server.becomes(500);
     pod.coordinate();
