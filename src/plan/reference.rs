@@ -37,7 +37,7 @@ that the plan does not name is left as it is.
 The YAML is read strictly. Unknown fields and duplicate keys are errors. `yes`, `no`, `on` and `off` are no booleans, `010` and `1_000` are no numbers: YAML 1.1
 and 1.2 read them differently. Anchors, aliases and the merge key `<<` work. A text of more than 4 MiB is refused.
 
-`service`, `readiness`, `when`, `parameters`, `approval`, `matrix` and `onFailure: Pause` come in a later version, and are refused by name.
+`matrix`, log probes and probes over HTTPS come in a later version, and are refused by name.
 ";
 
 /// The definitions in the order of the document, with their headings.
