@@ -84,7 +84,8 @@ impl State {
     pub(crate) fn fail(&mut self, step: StepId, reason: Reason, detail: Detail) {
         let plan = self.step(step);
         let waits = self.plan.on_failure == OnFailure::Pause && !plan.allow_failure && !plan.finally;
-        if !waits || self.is_halted(step) || self.is_last(step) || self.track(step).lost.is_some() {
+        let unneeded = plan.service && self.track(step).holders == 0; // since it was told to stop
+        if !waits || unneeded || self.is_halted(step) || self.is_last(step) || self.track(step).lost.is_some() {
             self.end(step, Phase::Failed, reason, detail);
             return;
         }

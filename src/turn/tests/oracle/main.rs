@@ -105,12 +105,14 @@ fn config(plans: u32, seed: u64) -> Config {
 /// What a person reads of a failing case: what differs from the defaults, then the journal.
 fn story(plan: &Plan, journal: &[Event]) -> String {
     let mut story = format!(
-        "plan: maxParallel {:?}, pools {:?}, timeout {:?}, {:?}, arrivalTimeout {}\n",
+        "plan: maxParallel {:?}, pools {:?}, timeout {:?}, {:?}, pauseTimeout {:?}, arrivalTimeout {}, long running: {}\n",
         plan.max_parallel,
         plan.pools.iter().map(|p| p.capacity).collect::<Vec<_>>(),
         plan.timeout,
         plan.on_failure,
-        plan.arrival_timeout
+        plan.pause_timeout,
+        plan.arrival_timeout,
+        plan.long_running
     );
     for step in &plan.steps {
         let mut line = format!("  {}:", step.name);
@@ -122,6 +124,10 @@ fn story(plan: &Plan, journal: &[Event]) -> String {
         for dependency in &step.depends_on {
             add(true, format!(" after s{}={:?}", dependency.step.0, dependency.condition));
         }
+        add(step.service, " service".into());
+        add(step.readiness.is_some(), " readiness".into());
+        add(step.when.is_some(), " when".into());
+        add(step.approval.is_some(), " approval".into());
         add(step.finally, " finally".into());
         add(step.allow_failure, " allowFailure".into());
         add(step.restarts, " restarts".into());

@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::{Condition, Event, Kind, Phase, Plan, State, StepId, StepView, Time};
+use podturn_turn::{Condition, Event, Kind, OnFailure, Phase, Plan, State, StepId, StepView, Time};
 use podturn_wire::{InstanceId, Then, Turn};
 
+use crate::judge;
 use crate::world::{Answer, id};
 
 pub(crate) struct Rules {
     plan: Plan,
+    /// Finally steps and the services they need.
+    late: Vec<bool>,
     views: Vec<StepView>,
     turns: Vec<Option<Turn>>,
     /// The newest attempt granted of each step, and whether it was ever seen as begun.
@@ -25,6 +28,7 @@ impl Rules {
         let steps = plan.steps.len();
         Self {
             plan: plan.clone(),
+            late: judge::late(plan),
             views: Vec::new(),
             turns: vec![None; steps],
             granted: vec![(0, false); steps],
@@ -70,10 +74,12 @@ impl Rules {
                 granted.1 |= last.is_some_and(|last| last.attempt == granted.0);
             }
             Kind::Begun { step, instance, report, attempt, .. }
-            | Kind::Ended { step, instance, report, attempt, .. } => {
-                self.reports.insert(*instance, *report);
+            | Kind::Ended { step, instance, report, attempt, .. }
+            | Kind::Probed { step, instance, report, attempt, .. } => {
+                let newest = self.reports.entry(*instance).or_default();
+                *newest = (*newest).max(*report);
                 let granted = &mut self.granted[step.index()];
-                granted.1 |= granted.0 == *attempt;
+                granted.1 |= granted.0 == *attempt && !matches!(event.kind, Kind::Probed { .. });
             }
             Kind::StopSignal { instance, report, .. } => {
                 self.reports.insert(*instance, *report);
@@ -130,7 +136,7 @@ impl Rules {
         if constants != (step.stop_signal, plan.grace_period, step.timeout, plan.coordinator_grace) {
             return Err("has other limits than the plan");
         }
-        let wanted = matches!(view.phase, Phase::Granted | Phase::Running).then_some(view.attempts);
+        let wanted = matches!(view.phase, Phase::Granted | Phase::Running | Phase::Ready).then_some(view.attempts);
         if turn.attempt != wanted {
             return Err("wants another attempt than the step's phase");
         }
@@ -164,7 +170,9 @@ impl Rules {
         if attempt != newest + 1 && (attempt != newest || begun) {
             return Err(format!("attempt {attempt} is granted after {newest} (begun: {begun})"));
         }
-        if attempt > self.plan.steps[n].retry.limit + 1 {
+        // A person may ask for more, and a service may come back with its container.
+        let (step, paused) = (&self.plan.steps[n], self.plan.on_failure == OnFailure::Pause);
+        if attempt > step.retry.limit + 1 && !paused && !(step.service && step.restarts) {
             return Err(format!("attempt {attempt} is more than retry allows"));
         }
         if !views[n].arrived {
@@ -178,8 +186,11 @@ impl Rules {
                 (&views[dependency.step.index()], self.plan.steps[dependency.step.index()].allow_failure);
             let met = match dependency.condition {
                 Condition::Started => on.started_at.is_some(),
+                Condition::Ready if self.plan.steps[dependency.step.index()].service => {
+                    matches!(on.phase, Phase::Ready | Phase::Skipped)
+                }
                 Condition::Succeeded | Condition::Ready => {
-                    on.phase == Phase::Succeeded || (on.phase == Phase::Failed && allowed)
+                    matches!(on.phase, Phase::Succeeded | Phase::Skipped) || (on.phase == Phase::Failed && allowed)
                 }
                 Condition::Failed => on.phase == Phase::Failed,
                 Condition::Completed => on.phase.is_end(),
@@ -188,7 +199,7 @@ impl Rules {
                 return Err(format!("is granted, though {dependency:?} is {:?}", on.phase));
             }
         }
-        let others = self.plan.steps.iter().zip(views).filter(|(step, _)| !step.finally);
+        let others = self.late.iter().zip(views).filter(|(late, _)| !**late);
         if self.plan.steps[n].finally && !others.map(|(_, v)| v.phase).all(Phase::is_end) {
             return Err("is a finally step and is granted before the others have ended".into());
         }
@@ -198,8 +209,7 @@ impl Rules {
     /// The shim holds the signal until a turn that takes the report into account answers.
     fn a_stop_signal_is_answered(&self, event: &Event, answer: &Answer) -> Result<(), String> {
         let Kind::StopSignal { step, instance, report, .. } = event.kind else { return Ok(()) };
-        let waited =
-            |v: &StepView| matches!(v.phase, Phase::Pending | Phase::Backoff | Phase::Granted | Phase::Running);
+        let waited = |v: &StepView| !v.phase.is_end() && !matches!(v.phase, Phase::Stopping);
         if !self.views.get(step.index()).is_some_and(waited)
             || self.stopped.iter().filter(|i| **i == instance).count() > 1
         {
@@ -217,13 +227,19 @@ impl Rules {
 
 /// "how many task attempts may run at once", and "units of pools held while running".
 fn limits_are_kept(plan: &Plan, views: &[StepView]) -> Result<(), String> {
-    let holds = |n: &usize| matches!(views[*n].phase, Phase::Granted | Phase::Running | Phase::Stopping);
+    let holds = |n: &usize| {
+        matches!(views[*n].phase, Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping)
+            && !plan.steps[*n].service
+    };
     let holders: Vec<usize> = (0..views.len()).filter(holds).collect();
     if plan.max_parallel.is_some_and(|most| holders.len() > most as usize) {
         return Err(format!("more steps hold a slot than maxParallel: {holders:?}"));
     }
+    // "a service's units are reserved for the whole run"
+    let takers = |n: &usize| plan.steps[*n].service || holds(n);
     for (pool, capacity) in plan.pools.iter().enumerate() {
-        let uses = holders.iter().flat_map(|n| &plan.steps[*n].uses).filter(|u| u.pool as usize == pool);
+        let steps = (0..views.len()).filter(takers);
+        let uses = steps.flat_map(|n| &plan.steps[n].uses).filter(|u| u.pool as usize == pool);
         if uses.map(|u| u.units).sum::<u32>() > capacity.capacity {
             return Err(format!("pool {pool} is overdrawn by {holders:?}"));
         }

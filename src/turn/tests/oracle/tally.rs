@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use podturn_turn::{Event, Kind, Outcome, Plan, StepView};
+use podturn_turn::{Decision, Event, Kind, Outcome, Phase, Plan, Probed, Request, StepView};
 use podturn_wire::{Then, Turn};
 
 use crate::world::Answer;
@@ -20,6 +20,15 @@ impl Tally {
         self.add_many("all", "events", journal.len());
         self.add("outcome", outcome.map_or("none".into(), |outcome| format!("{outcome:?}")));
         self.add("onFailure", format!("{:?}", plan.on_failure));
+        if plan.long_running {
+            self.add("all", "plans that run for ever");
+        }
+        self.add_many("all", "services", plan.steps.iter().filter(|step| step.service).count());
+        for view in answers.iter().flat_map(|answer| &answer.views) {
+            if matches!(view.phase, Phase::Ready | Phase::Awaiting | Phase::Paused) {
+                self.add("seen", format!("{:?}", view.phase));
+            }
+        }
         for event in journal {
             self.add("event", event_name(&event.kind));
         }
@@ -28,7 +37,8 @@ impl Tally {
         }
         for (step, view) in plan.steps.iter().zip(answers.last().into_iter().flat_map(|answer| &answer.views)) {
             for dependency in &step.depends_on {
-                self.add("condition", format!("{:?}", dependency.condition));
+                let of = if plan.steps[dependency.step.index()].service { " of a service" } else { "" };
+                self.add("condition", format!("{:?}{of}", dependency.condition));
             }
             self.end(view);
         }
@@ -66,9 +76,13 @@ impl fmt::Display for Tally {
 
 fn event_name(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Probed { .. } | Kind::Decided { .. } | Kind::Outputs { .. } => {
-            unreachable!("not among these plans' events")
-        }
+        Kind::Outputs { .. } => unreachable!("not among these plans' events"),
+        Kind::Probed { readiness: Probed::Ready, .. } => "Probed, Ready",
+        Kind::Probed { readiness: Probed::Unready, .. } => "Probed, Unready",
+        Kind::Probed { readiness: Probed::NotReady, .. } => "Probed, NotReady",
+        Kind::Decided { decision: Decision::Run, .. } => "Decided, Run",
+        Kind::Decided { decision: Decision::Skip, .. } => "Decided, Skip",
+        Kind::Decided { decision: Decision::Error(_), .. } => "Decided, Error",
         Kind::CoordinatorStarted { rebooted: false } => "CoordinatorStarted",
         Kind::CoordinatorStarted { rebooted: true } => "CoordinatorStarted, rebooted",
         Kind::Arrived { last: None, .. } => "Arrived",
@@ -82,7 +96,16 @@ fn event_name(kind: &Kind) -> &'static str {
         Kind::Deaf { .. } => "Deaf",
         Kind::NotBegun { .. } => "NotBegun",
         Kind::Deadline => "Deadline",
-        Kind::Requested { .. } => "Cancel requested",
+        Kind::Requested { request } => match request {
+            Request::Cancel => "Cancel requested",
+            Request::Terminate { .. } => unreachable!("not among these plans' events"),
+            Request::Pause => "Pause requested",
+            Request::Resume => "Resume requested",
+            Request::Retry { .. } => "Retry requested",
+            Request::Skip { .. } => "Skip requested",
+            Request::Approve { .. } => "Approve requested",
+            Request::Stop { .. } => "Stop requested",
+        },
         Kind::VolumeFull => "VolumeFull",
     }
 }

@@ -1,6 +1,6 @@
 //! The comparison of what must be with what the core shows.
 
-use podturn_turn::{Outcome, Phase, Reason, Time};
+use podturn_turn::{Outcome, Phase, Reason, StepId, Time};
 
 use super::{At, Judge};
 
@@ -8,16 +8,24 @@ impl Judge {
     pub(super) fn compare(&self, n: usize) -> Result<(), String> {
         let (record, seen) = (&self.records[n], &self.seen[n]);
         let phases: &[Phase] = match record.at {
+            At::Waiting if record.awaits => &[Phase::Awaiting],
             At::Waiting if record.failed.is_some() => &[Phase::Pending, Phase::Backoff],
             At::Waiting => &[Phase::Pending],
             At::Backoff(_) => &[Phase::Backoff],
             At::Granted => &[Phase::Granted],
             At::Running => &[Phase::Running],
+            At::Ready => &[Phase::Ready],
+            At::Paused(..) => &[Phase::Paused],
             At::Stopping(_) => &[Phase::Stopping],
             At::End(phase, _) => &[phase],
         };
         if !phases.contains(&seen.phase) {
             return Err(format!("is {:?} ({:?}), expected {:?}", seen.phase, seen.reason, record.at));
+        }
+        if let At::Paused(reason, _) = record.at
+            && seen.reason != Some(reason)
+        {
+            return Err(format!("is Paused because of {:?}, expected {reason:?}", seen.reason));
         }
         if let At::End(_, reason) = record.at {
             if seen.reason != Some(reason) {
@@ -64,6 +72,12 @@ impl Judge {
     pub(super) fn compare_deadline(&self, seen: Option<Time>) -> Result<(), String> {
         let due = self.timers().into_iter().map(|(time, _)| time).min();
         if due == seen { Ok(()) } else { Err(format!("the next deadline is {seen:?}, expected {due:?}")) }
+    }
+
+    /// Asked one at a time, in plan order.
+    pub(super) fn compare_question(&self, seen: Option<StepId>) -> Result<(), String> {
+        let asked = (0..self.records.len()).find(|n| self.records[*n].asked);
+        if seen.map(StepId::index) == asked { Ok(()) } else { Err(format!("it asks {seen:?}, expected {asked:?}")) }
     }
 
     /// "`Failed` if any step without `allowFailure` Failed or the plan's time ran out, else `Cancelled` if some step ended

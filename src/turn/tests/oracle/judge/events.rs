@@ -1,6 +1,6 @@
 //! What an event says by itself: of the step it is about, before anything follows for others.
 
-use podturn_turn::{Event, Kind, Phase, Reason, Request, Time};
+use podturn_turn::{Decision, Event, Kind, Phase, Probed, Reason, Time};
 use podturn_wire::{Ended, Exit, InstanceId, Last, StartStage};
 
 use super::{At, Judge, Verdict};
@@ -9,26 +9,21 @@ use crate::world::MS;
 impl Judge {
     pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
         match event.kind.clone() {
-            Kind::Probed { .. } | Kind::Decided { .. } | Kind::Outputs { .. } => {
-                unreachable!("not among these plans' events")
-            }
-            Kind::Requested {
-                request:
-                    Request::Terminate { .. }
-                    | Request::Pause
-                    | Request::Resume
-                    | Request::Retry { .. }
-                    | Request::Skip { .. }
-                    | Request::Approve { .. }
-                    | Request::Stop { .. },
-            } => unreachable!("not among these plans' events"),
             Kind::CoordinatorStarted { rebooted } => self.coordinator_started(event, rebooted)?,
             Kind::Arrived { step, instance, last, .. } => self.arrived(step.index(), instance, last)?,
             Kind::Begun { step, instance, attempt, started_at, .. } => {
                 if self.is_current(step.index(), instance, attempt) {
                     self.begun(step.index(), started_at);
+                    self.may_be_ready(step.index());
                 }
             }
+            Kind::Probed { step, instance, attempt, readiness, .. } => {
+                if self.is_current(step.index(), instance, attempt) {
+                    self.probed(step.index(), readiness);
+                }
+            }
+            Kind::Decided { step, decision } => self.decided(step.index(), &decision),
+            Kind::Outputs { .. } => unreachable!("not among these plans' events"),
             Kind::Ended { step, instance, attempt, started_at, ended, .. } => {
                 if self.is_current(step.index(), instance, attempt) {
                     if ended.exit == Exit::NotStarted {
@@ -62,10 +57,7 @@ impl Judge {
                 }
             }
             Kind::Deadline => self.deadline()?,
-            Kind::Requested { request: Request::Cancel } => {
-                self.cancels += 1;
-                self.cancel();
-            }
+            Kind::Requested { request } => self.requested(request),
             Kind::Connected { .. } => {}
             Kind::VolumeFull => self.volume_full(),
         }
@@ -105,7 +97,7 @@ impl Judge {
         self.plan_deadline = self.plan_deadline.map(moved);
         for record in &mut self.records {
             record.due_at = record.due_at.map(moved);
-            if let At::Backoff(until) = &mut record.at {
+            if let At::Backoff(until) | At::Paused(_, Some(until)) = &mut record.at {
                 *until = moved(*until);
             }
         }
@@ -118,7 +110,7 @@ impl Judge {
     }
 
     pub(super) fn has_attempt(&self, n: usize) -> bool {
-        matches!(self.records[n].at, At::Granted | At::Running | At::Stopping(_))
+        matches!(self.records[n].at, At::Granted | At::Running | At::Ready | At::Stopping(_))
     }
 
     /// C4: "The old attempt is settled first: a result is that end; begun is lost; nothing is not begun."
@@ -161,6 +153,42 @@ impl Judge {
         }
     }
 
+    /// "none: ready when started"
+    fn may_be_ready(&mut self, n: usize) {
+        let step = &self.plan.steps[n];
+        if step.service && step.readiness.is_none() && self.records[n].at == At::Running {
+            self.records[n].at = At::Ready;
+        }
+    }
+
+    /// "`failureThreshold` failures in a row before the first success are `NotReady`, later ones only unset Ready"
+    fn probed(&mut self, n: usize, readiness: Probed) {
+        let record = &mut self.records[n];
+        match (readiness, record.at) {
+            (Probed::Ready, At::Running) => {
+                record.at = At::Ready;
+                record.was_ready = true;
+            }
+            (Probed::Unready, At::Ready) => record.at = At::Running,
+            (Probed::NotReady, At::Running) if !record.was_ready => {
+                record.at = At::Stopping(Verdict::Failed(Reason::NotReady));
+            }
+            _ => {}
+        }
+    }
+
+    /// "order of questions to a step: dependencies, then `when`": only one that was asked has an answer.
+    fn decided(&mut self, n: usize, decision: &Decision) {
+        if !std::mem::replace(&mut self.records[n].asked, false) {
+            return;
+        }
+        match decision {
+            Decision::Run => self.records[n].decided = true,
+            Decision::Skip => self.end_as(n, Phase::Skipped, Reason::WhenFalse),
+            Decision::Error(_) => self.fail(n, Reason::WhenError),
+        }
+    }
+
     /// Begun was written, the command was not started. Whether that is "has begun an attempt" when nobody read the begin before is
     /// open; either way the number is used up.
     fn never_started(&mut self, n: usize, started_at: Time) -> Result<(), String> {
@@ -194,6 +222,8 @@ impl Judge {
             Reason::TimedOut
         } else {
             match ended.exit {
+                // "`EndedEarly` whatever the code or signal"
+                Exit::Code(_) | Exit::Signal { .. } if step.service => Reason::EndedEarly,
                 Exit::Code(code) if step.success_exit_codes.contains(&code) => {
                     self.records[n].at = At::End(Phase::Succeeded, Reason::Completed);
                     return Ok(());
@@ -228,12 +258,18 @@ impl Judge {
                 Ok(())
             }
             Verdict::Failed(reason) => self.failed(n, reason, can_go_on),
+            // "after podturn stopped it its code does not count"
+            Verdict::Stopped(..) => {
+                self.end_as(n, Phase::Succeeded, Reason::Stopped);
+                Ok(())
+            }
         }
     }
 
     pub(super) fn end_as(&mut self, n: usize, phase: Phase, reason: Reason) {
         self.records[n].at = At::End(phase, reason);
         self.records[n].open = false;
+        self.records[n].asked = false;
     }
 
     /// Whether another attempt would find a container: this one, or one that comes back.
@@ -252,11 +288,15 @@ impl Judge {
         let returns = returns && (clean || !self.records[n].ever_begun);
         match self.records[n].at {
             At::End(..) => Ok(()),
-            At::Granted | At::Running | At::Stopping(_) if self.records[n].begun => self.cut_off(n, reason, returns),
-            At::Granted | At::Running | At::Stopping(_) => self.never_begun(n, reason, returns),
-            At::Waiting | At::Backoff(_) if returns => Ok(()),
+            _ if self.has_attempt(n) && self.records[n].begun => self.cut_off(n, reason, returns),
+            _ if self.has_attempt(n) => self.never_begun(n, reason, returns),
+            _ if returns => Ok(()),
+            At::Paused(why, _) => {
+                self.end_as(n, Phase::Failed, why);
+                Ok(())
+            }
             // "a lost shim is final: `ShimLost`, at once"
-            At::Waiting | At::Backoff(_) => {
+            _ => {
                 self.end_as(n, Phase::Failed, reason);
                 Ok(())
             }
@@ -276,8 +316,12 @@ impl Judge {
     fn never_begun(&mut self, n: usize, reason: Reason, returns: bool) -> Result<(), String> {
         match self.records[n].at {
             At::Stopping(Verdict::Cancelled(why)) => self.end_as(n, Phase::Cancelled, why),
-            At::Stopping(Verdict::Failed(why)) if !returns => self.end_as(n, Phase::Failed, why),
-            _ if !returns => self.end_as(n, Phase::Failed, reason),
+            At::Stopping(Verdict::Stopped(phase, why)) => match self.records[n].failed {
+                Some(_) => self.end_as(n, Phase::Succeeded, Reason::Stopped),
+                None => self.end_as(n, phase, why),
+            },
+            At::Stopping(Verdict::Failed(why)) if !returns => return self.failed(n, why, false),
+            _ if !returns => return self.failed(n, reason, false),
             _ => self.wait(n),
         }
         Ok(())
@@ -286,9 +330,11 @@ impl Judge {
     /// C10: "its attempt is no longer wanted, with the verdict `ShimLost`. Without an attempt in hand it counts as `Lost`."
     fn deaf(&mut self, n: usize) -> Result<(), String> {
         match self.records[n].at {
-            At::Granted | At::Running => self.records[n].at = At::Stopping(Verdict::Failed(Reason::ShimLost)),
+            At::Granted | At::Running | At::Ready => {
+                self.records[n].at = At::Stopping(Verdict::Failed(Reason::ShimLost));
+            }
             At::Stopping(_) | At::End(..) => {}
-            At::Waiting | At::Backoff(_) => {
+            At::Waiting | At::Backoff(_) | At::Paused(..) => {
                 self.gone(n);
                 self.lost(n, Reason::ShimLost, self.plan.steps[n].restarts, true)?;
             }
@@ -312,14 +358,16 @@ impl Judge {
         let finally = self.plan.steps[n].finally;
         match self.records[n].at {
             At::Waiting | At::Backoff(_) | At::Granted if finally => {}
-            At::Granted | At::Running => {
+            At::Granted | At::Running | At::Ready => {
                 self.records[n].leaving = true;
                 self.records[n].at = At::Stopping(Verdict::Failed(Reason::Interrupted));
             }
             At::Stopping(_) => {
                 self.records[n].leaving = true;
             }
-            At::Waiting | At::Backoff(_) if self.records[n].leaving => {}
+            At::Waiting | At::Backoff(_) | At::Paused(..) if self.records[n].leaving => {}
+            // Nobody can look into it any more.
+            At::Paused(why, _) => self.end_as(n, Phase::Failed, why),
             At::Waiting | At::Backoff(_) => self.end_as(n, Phase::Failed, Reason::Interrupted),
             At::End(..) => {}
         }

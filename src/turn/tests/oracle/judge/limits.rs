@@ -6,15 +6,19 @@ use super::{At, Judge, Verdict};
 use crate::world::MS;
 
 impl Judge {
-    /// An attempt has failed, or a step without one has.
+    /// An attempt has failed.
     pub(super) fn failed(&mut self, n: usize, reason: Reason, can_go_on: bool) -> Result<(), String> {
-        if !(can_go_on && self.records[n].open && self.may_retry(n, reason)) {
-            self.end_as(n, Phase::Failed, reason);
-            return Ok(());
-        }
+        let goes_on = can_go_on && self.records[n].open && self.may_go_on(n);
+        let comes_back = goes_on && self.comes_back(n, reason);
+        let retried = goes_on && self.may_retry(n, reason);
         self.records[n].open = false;
         self.records[n].failed = Some(reason);
-        let (shortest, longest) = self.backoff(n);
+        if !comes_back && !retried {
+            self.fail(n, reason);
+            return Ok(());
+        }
+        let (shortest, longest) = if comes_back { (0, 0) } else { self.backoff(n) };
+        self.records[n].comebacks += u32::from(comes_back);
         let seen = self.seen[n].next_attempt_at;
         let waits = (self.now + shortest..=self.now + longest).contains(&seen.unwrap_or(self.now));
         if !waits && !self.seen[n].phase.is_end() {
@@ -25,6 +29,25 @@ impl Judge {
             self.records[n].at = At::Backoff(until);
         }
         Ok(())
+    }
+
+    /// A failure that nothing follows by itself: "hold everything for a person", "bounded by `timeout` or `pauseTimeout`".
+    pub(super) fn fail(&mut self, n: usize, reason: Reason) {
+        let step = &self.plan.steps[n];
+        // "failures that are allowed, or in finally steps never trigger `onFailure`"
+        let pauses = self.plan.on_failure == OnFailure::Pause && !step.allow_failure && !step.finally;
+        if !pauses || self.waits_for_nobody(n) || self.has_lost(n) {
+            self.end_as(n, Phase::Failed, reason);
+            return;
+        }
+        self.records[n].asked = false;
+        self.records[n].at = At::Paused(reason, self.plan.pause_timeout.map(|limit| self.now + limit * MS));
+    }
+
+    /// Nothing of it starts any more, or it is what finally steps need and these are all that is left.
+    pub(super) fn waits_for_nobody(&self, n: usize) -> bool {
+        self.over[usize::from(self.late[n])].is_some()
+            || (self.late[n] && (self.over[0].is_some() || self.tasks_are_over()))
     }
 
     pub(super) fn wait(&mut self, n: usize) {
@@ -43,19 +66,31 @@ impl Judge {
             Reason::TimedOut => Cause::TimedOut,
             Reason::ShimLost => Cause::ShimLost,
             Reason::Interrupted => Cause::Interrupted,
+            Reason::EndedEarly => Cause::EndedEarly,
+            Reason::NotReady => Cause::NotReady,
             _ => return false,
         };
         let code = record.codes.last();
         let code_counts = cause != Cause::ExitCode
             || step.retry.exit_codes.is_empty()
             || code.is_some_and(|c| step.retry.exit_codes.contains(c));
-        step.retry.causes.contains(&cause)
-            && code_counts
-            && record.attempt <= step.retry.limit
-            // "cancel or time-out meets Stopping: the first verdict stands; no retry"
-            && self.over[usize::from(step.finally)].is_none()
+        step.retry.causes.contains(&cause) && code_counts && record.attempt - record.comebacks <= step.retry.limit
+    }
+
+    /// A service that was lost with its container, which the kubelet starts again: "gets its turn again as soon as its dependencies
+    /// hold".
+    fn comes_back(&self, n: usize, reason: Reason) -> bool {
+        let step = &self.plan.steps[n];
+        step.service && step.restarts && matches!(reason, Reason::ShimLost | Reason::Interrupted)
+    }
+
+    /// Whether any further attempt may follow.
+    fn may_go_on(&self, n: usize) -> bool {
+        // "cancel or time-out meets Stopping: the first verdict stands; no retry"
+        self.over[usize::from(self.late[n])].is_none()
             // "no new attempt starts, so Backoff becomes Failed"
             && (!self.drains() || self.exempt[n])
+            && !self.has_lost(n)
     }
 
     /// The shortest and longest wait before the next attempt, in ns: "duration * factor^(n-1), at most cap, then changed by up
@@ -63,7 +98,7 @@ impl Judge {
     fn backoff(&self, n: usize) -> (Time, Time) {
         let backoff = self.plan.steps[n].retry.backoff;
         let mut wait = backoff.duration;
-        for _ in 1..self.records[n].attempt {
+        for _ in 1..self.records[n].attempt - self.records[n].comebacks {
             wait = wait * u64::from(backoff.factor_milli) / 1_000;
         }
         let wait = wait.min(backoff.cap.unwrap_or(u64::MAX)) * MS;
@@ -83,6 +118,8 @@ impl Judge {
             if now.contains(&None) {
                 self.plan_deadline = None;
                 self.plan_timed_out = Some(time);
+                // "then finally steps run"
+                self.paused = false;
                 self.stop_all(false, Reason::PlanTimedOut);
             }
             self.settle();
@@ -94,11 +131,12 @@ impl Judge {
         match self.records[n].at {
             At::Backoff(_) => {
                 self.records[n].at = At::Waiting;
-                self.records[n].due_at = Some(self.now);
+                self.records[n].due_at = None;
             }
-            At::Running => self.records[n].at = At::Stopping(Verdict::Failed(Reason::TimedOut)),
+            At::Running | At::Ready => self.records[n].at = At::Stopping(Verdict::Failed(Reason::TimedOut)),
             // "before it is Failed, `NeverArrived`"
-            At::Waiting => self.end_as(n, Phase::Failed, Reason::NeverArrived),
+            At::Waiting => self.fail(n, Reason::NeverArrived),
+            At::Paused(why, _) => self.end_as(n, Phase::Failed, why),
             At::Granted | At::Stopping(_) | At::End(..) => return Err(format!("step {n} has no timer")),
         }
         Ok(())
@@ -115,7 +153,8 @@ impl Judge {
             let limit = self.plan.steps[n].timeout;
             match (record.at, record.due_at, limit) {
                 (At::Backoff(until), ..) => timers.push((until, Some(n))),
-                (At::Running, _, Some(limit)) => timers.push((record.started_at + limit * MS, Some(n))),
+                (At::Paused(_, Some(until)), ..) => timers.push((until, Some(n))),
+                (At::Running | At::Ready, _, Some(limit)) => timers.push((record.started_at + limit * MS, Some(n))),
                 (At::Waiting, Some(due), _) if !self.has_container(n) => {
                     let since = due.max(record.absent_since);
                     timers.push((since + self.plan.arrival_timeout * MS, Some(n)));
@@ -136,27 +175,41 @@ impl Judge {
         }
     }
 
-    /// "running ones are stopped ..., pending ones Cancelled", Backoff too.
-    pub(super) fn stop_all(&mut self, finally: bool, reason: Reason) {
-        if !finally && self.tasks_are_over() {
+    /// "running ones are stopped ..., pending ones Cancelled", Backoff too; "services Succeeded `Stopped`, dependents first; services
+    /// that finally steps need are kept".
+    pub(super) fn stop_all(&mut self, late: bool, reason: Reason) {
+        if !late && self.tasks_are_over() {
             return;
         }
-        self.over[usize::from(finally)].get_or_insert(reason);
+        self.over[usize::from(late)].get_or_insert(reason);
         for n in 0..self.records.len() {
-            if self.plan.steps[n].finally == finally {
-                match self.records[n].at {
-                    At::Waiting | At::Backoff(_) => self.end_as(n, Phase::Cancelled, reason),
-                    At::Granted | At::Running => self.records[n].at = At::Stopping(Verdict::Cancelled(reason)),
-                    // "the first verdict stands"
-                    At::Stopping(_) | At::End(..) => {}
-                }
+            if self.late[n] != late {
+                continue;
             }
+            match self.records[n].at {
+                // "until a person retries, skips or cancels"
+                At::Paused(why, _) => self.end_as(n, Phase::Failed, why),
+                At::Waiting | At::Backoff(_) => self.end_waiting(n, reason),
+                // Once nobody needs it.
+                At::Granted | At::Running | At::Ready if self.plan.steps[n].service => {}
+                At::Granted | At::Running | At::Ready => self.records[n].at = At::Stopping(Verdict::Cancelled(reason)),
+                // "the first verdict stands"
+                At::Stopping(_) | At::End(..) => {}
+            }
+        }
+    }
+
+    pub(super) fn end_waiting(&mut self, n: usize, reason: Reason) {
+        if self.plan.steps[n].service && self.records[n].failed.is_some() {
+            self.end_as(n, Phase::Succeeded, Reason::Stopped);
+        } else {
+            self.end_as(n, Phase::Cancelled, reason);
         }
     }
 
     /// Whether a failure has made the plan drain: "failures that are allowed, or in finally steps never trigger `onFailure`".
     pub(super) fn drains(&self) -> bool {
-        self.plan.on_failure != OnFailure::Continue
+        matches!(self.plan.on_failure, OnFailure::Drain | OnFailure::Cancel)
             && self.plan.steps.iter().zip(&self.records).any(|(step, record)| {
                 matches!(record.at, At::End(Phase::Failed, _)) && !step.allow_failure && !step.finally
             })

@@ -7,6 +7,8 @@
 mod compare;
 mod events;
 mod limits;
+mod needs;
+mod requests;
 mod settle;
 
 use podturn_turn::{Event, Kind, Outcome, Phase, Plan, Reason, StepView, Time};
@@ -23,8 +25,12 @@ enum At {
     Backoff(Time),
     Granted,
     Running,
+    /// A service that runs and is ready.
+    Ready,
     /// Told to stop; what it will be when it has.
     Stopping(Verdict),
+    /// Failed for this reason, and waits for a person; until this time, if there is a limit.
+    Paused(Reason, Option<Time>),
     End(Phase, Reason),
 }
 
@@ -32,6 +38,8 @@ enum At {
 enum Verdict {
     Cancelled(Reason),
     Failed(Reason),
+    /// A service that is not wanted any more, and what it is if nothing of it ever ran.
+    Stopped(Phase, Reason),
 }
 
 /// What is known of a step.
@@ -48,22 +56,40 @@ struct Record {
     /// That attempt is under way, or waits to be granted once more under its number.
     open: bool,
     begun: bool,
+    /// That attempt was ready at some time.
+    was_ready: bool,
     /// When that attempt was begun.
     started_at: Time,
     ever_begun: bool,
-    /// All conditions are met since then.
+    /// All conditions are met and all questions answered since then.
     due_at: Option<Time>,
+    /// Its `when` waits for its value.
+    asked: bool,
+    /// Its `when` was true.
+    decided: bool,
+    /// A person is asked for the approval.
+    awaits: bool,
+    approved: bool,
+    /// Attempts that `retry` does not count: a service came back with its container.
+    comebacks: u32,
     /// Why the last attempt that failed did.
     failed: Option<Reason>,
     /// Codes that the last attempts ended with, newest last.
     codes: Vec<u8>,
 }
 
+pub(crate) use needs::{late, users};
+
 pub(crate) struct Judge {
     plan: Plan,
     records: Vec<Record>,
     /// Steps that Drain and Cancel leave alone.
     exempt: Vec<bool>,
+    /// Finally steps and the services they need.
+    late: Vec<bool>,
+    /// For each service the steps that it ends after, and whether these hold it up by an edge.
+    users: Vec<Vec<usize>>,
+    is_held: Vec<bool>,
     now: Time,
     plan_deadline: Option<Time>,
     /// The plan's time ran out then.
@@ -72,6 +98,8 @@ pub(crate) struct Judge {
     /// Why no step that is not `finally` (first) or is (second) may start any more.
     over: [Option<Reason>; 2],
     volume_full: bool,
+    /// A person holds all turns back.
+    paused: bool,
     /// What the core shows after the event that is judged: looked at only where two answers are open.
     seen: Vec<StepView>,
 }
@@ -86,22 +114,32 @@ impl Judge {
             attempt: 0,
             open: false,
             begun: false,
+            was_ready: false,
             started_at: 0,
             ever_begun: false,
             due_at: None,
+            asked: false,
+            decided: false,
+            awaits: false,
+            approved: false,
+            comebacks: 0,
             failed: None,
             codes: Vec::new(),
         };
         Self {
             plan: plan.clone(),
             records: vec![record; plan.steps.len()],
-            exempt: settle::exempt(plan),
+            exempt: needs::exempt(plan),
+            late: needs::late(plan),
+            users: (0..plan.steps.len()).map(|n| needs::users(plan, n)).collect(),
+            is_held: (0..plan.steps.len()).map(|n| needs::is_held(plan, n)).collect(),
             now: 0,
             plan_deadline: None,
             plan_timed_out: None,
             cancels: 0,
             over: [None; 2],
             volume_full: false,
+            paused: false,
             seen: Vec::new(),
         }
     }
@@ -120,6 +158,7 @@ impl Judge {
             self.compare(n).map_err(|e| format!("event {}: step {n}: {e}", event.seq))?;
         }
         self.compare_deadline(answer.deadline).map_err(|e| format!("event {}: {e}", event.seq))?;
+        self.compare_question(answer.question).map_err(|e| format!("event {}: {e}", event.seq))?;
         self.compare_outcome(outcome).map_err(|e| format!("event {}: {e}", event.seq))
     }
 }

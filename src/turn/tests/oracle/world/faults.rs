@@ -1,6 +1,6 @@
 //! What a run would rather be without: deaths, restarts, reboots, cancels, late words, a full volume.
 
-use podturn_turn::{Kind, Phase, Request, State, Time};
+use podturn_turn::{Kind, Phase, Probed, Request, State, Time};
 use podturn_wire::{Ended, Exit, Usage};
 
 use super::{Container, MS, RUN, Shim, World, id};
@@ -9,7 +9,7 @@ impl World {
     /// Something that a run would rather be without.
     pub(super) fn fault(&mut self) -> Result<(), String> {
         let n = self.tape.draw(self.places.len());
-        match self.tape.draw(18) {
+        match self.tape.draw(24) {
             16 => self.deaf(n),
             17 => self.fill_the_volume(),
             0..=4 => {
@@ -28,8 +28,11 @@ impl World {
                     return Ok(());
                 }
                 self.cancels += 1;
-                self.tell(Kind::Requested { request: Request::Cancel })
+                self.request(Request::Cancel)
             }
+            18 | 19 => self.lose_readiness(n),
+            20 => self.decide(n),
+            21..=23 => self.ask_for_something(),
             12 => self.speak_for_the_dead(n),
             13 => self.read_again(n),
             14 => self.tell(Kind::Deadline),
@@ -56,10 +59,23 @@ impl World {
         if !view.arrived || view.instance != Some(instance) {
             return Ok(());
         }
-        if matches!(view.phase, Phase::Pending | Phase::Backoff) {
+        if matches!(view.phase, Phase::Pending | Phase::Backoff | Phase::Awaiting | Phase::Paused) {
             self.leave(n, false);
         }
         self.tell(Kind::Deaf { step: id(n), instance })
+    }
+
+    /// A probe that fails, or one whose word comes after the attempt that it was of.
+    fn lose_readiness(&mut self, n: usize) -> Result<(), String> {
+        let Container::Up(shim) = &self.places[n].container else { return Ok(()) };
+        if shim.command.is_some() && shim.readiness == Some(Probed::Ready) {
+            return self.found(n, Probed::Unready);
+        }
+        let view = self.state.view(id(n));
+        let Some(instance) = view.instance.filter(|_| self.plan.steps[n].service) else { return Ok(()) };
+        let readiness = self.tape.pick(&[Probed::Ready, Probed::Unready, Probed::NotReady]);
+        let attempt = view.attempts.saturating_sub(1);
+        self.tell(Kind::Probed { step: id(n), instance, report: 0, attempt, probed_at: self.now, readiness })
     }
 
     /// The runtime sends a stop signal from outside the pod's process namespace.
@@ -152,7 +168,10 @@ impl World {
         let attempt = u32::try_from(1 + self.tape.draw(3)).expect("small");
         let (step, report, started_at) = (id(n), 99, self.now);
         let ended = Ended { at: self.now, exit: Exit::Code(0), timed_out: false, usage: Usage::default() };
-        let word = match self.tape.draw(4) {
+        let found = |readiness| Kind::Probed { step, instance, report, attempt, probed_at: started_at, readiness };
+        let word = match self.tape.draw(6) {
+            4 => found(Probed::Ready),
+            5 => found(self.tape.pick(&[Probed::Unready, Probed::NotReady])),
             0 => Kind::Lost { step, instance, survivors: false },
             1 => Kind::Begun { step, instance, report, attempt, started_at },
             2 => Kind::Ended { step, instance, report, attempt, started_at, ended },

@@ -5,11 +5,12 @@
 //! what the world itself sees: that commands run in order, one attempt at a time, within the limits.
 
 mod faults;
+mod person;
 mod shim;
 
 use std::collections::VecDeque;
 
-use podturn_turn::{Condition, Event, Kind, Outcome, Phase, Plan, State, StepId, StepView, Time};
+use podturn_turn::{Condition, Event, Kind, Outcome, Phase, Plan, Probed, State, StepId, StepView, Time};
 use podturn_wire::{Exit, InstanceId, Last, RunId, Turn};
 
 use crate::judge::Judge;
@@ -19,8 +20,11 @@ use crate::tape::Tape;
 pub(crate) const MS: Time = 1_000_000;
 const RUN: RunId = RunId(0x0dd5);
 
+/// When a command ends that has to be stopped.
+const FOR_EVER: Time = Time::MAX;
+
 /// More actions than any fair world needs; beyond it the run counts as endless.
-const ENDLESS: usize = 20_000;
+const ENDLESS: usize = 8_000;
 
 /// The place of a step's container.
 enum Container {
@@ -43,6 +47,8 @@ struct Shim {
     /// Begun is written, the turn not yet read once more (rule S6).
     about_to_start: bool,
     command: Option<Command>,
+    /// What its readiness was found to be, in the present attempt.
+    readiness: Option<Probed>,
 }
 
 struct Command {
@@ -88,6 +94,12 @@ enum Action {
     Create(usize),
     /// The report is read after an attempt was called back.
     LookBack(usize),
+    /// The readiness of the command is found out.
+    Probe(usize),
+    /// The `when` that is asked for is evaluated.
+    Decide(usize),
+    /// A person is asked: for an approval, or what becomes of a failure.
+    Person(usize),
     Deadline,
 }
 
@@ -96,6 +108,7 @@ enum Action {
 pub(crate) struct Answer {
     pub(crate) turns: Vec<(StepId, Turn)>,
     pub(crate) deadline: Option<Time>,
+    pub(crate) question: Option<StepId>,
     pub(crate) views: Vec<StepView>,
 }
 
@@ -109,6 +122,8 @@ pub(crate) struct World {
     instances: u64,
     /// Half of the runs see few faults, so that plans also get to their end.
     is_calm: bool,
+    /// A person looks on, and does something now and then.
+    is_watched: bool,
     cancels: usize,
     is_full: bool,
     judge: Judge,
@@ -121,6 +136,7 @@ impl World {
     pub(crate) fn new(plan: &Plan, tape: Tape) -> Self {
         let mut tape = tape;
         let is_calm = tape.draw(2) == 0;
+        let is_watched = tape.chance(2);
         let places = plan.steps.iter().map(|_| Place::new(&mut tape, is_calm)).collect();
         Self {
             plan: plan.clone(),
@@ -130,6 +146,7 @@ impl World {
             places,
             instances: 0,
             is_calm,
+            is_watched,
             cancels: 0,
             is_full: false,
             judge: Judge::new(plan),
@@ -147,12 +164,19 @@ impl World {
                 self.fault()?;
                 continue;
             }
+            if self.is_watched && self.tape.chance(30) {
+                self.ask_for_something()?;
+                continue;
+            }
             let possible = self.possible();
             if let Some(action) = possible.get(self.tape.draw(possible.len().max(1))) {
                 self.now += self.tape.draw(20) as Time * MS;
                 self.act(*action)?;
             } else if !self.wait() {
-                return self.finish();
+                match self.last_resort() {
+                    Some(request) => self.request(request)?,
+                    None => return self.finish(),
+                }
             }
         }
         Err("the run does not end".into())
@@ -190,10 +214,21 @@ impl World {
                     }
                     if shim.command.as_ref().is_some_and(|c| c.ends_at <= self.now) {
                         actions.push(Action::End(n));
+                    } else if self.can_probe(n, shim) {
+                        actions.push(Action::Probe(n));
                     }
                 }
                 Container::Absent(Some(comes)) if *comes <= self.now => actions.push(Action::Create(n)),
                 Container::Absent(_) | Container::Gone => {}
+            }
+        }
+        actions.extend(self.state.question().map(|step| Action::Decide(step.index())));
+        for n in 0..self.places.len() {
+            match self.state.phase(id(n)) {
+                Phase::Awaiting => actions.push(Action::Person(n)),
+                // Where nobody looks on, its time limit has to end it.
+                Phase::Paused if self.is_watched => actions.push(Action::Person(n)),
+                _ => {}
             }
         }
         if self.state.next_deadline().is_some_and(|t| t <= self.now) {
@@ -205,7 +240,7 @@ impl World {
     /// Jumps to the next moment at which something can happen; `false` when there is none.
     fn wait(&mut self) -> bool {
         let of_places = self.places.iter().filter_map(|place| match &place.container {
-            Container::Up(shim) => shim.command.as_ref().map(|c| c.ends_at),
+            Container::Up(shim) => shim.command.as_ref().map(|c| c.ends_at).filter(|at| *at < FOR_EVER),
             Container::Absent(comes) => *comes,
             Container::Gone => None,
         });
@@ -232,6 +267,9 @@ impl World {
                 self.create(n);
                 Ok(())
             }
+            Action::Probe(n) => self.probe(n),
+            Action::Decide(n) => self.decide(n),
+            Action::Person(n) => self.ask_a_person(n),
             Action::Deadline => self.tell(Kind::Deadline),
         }
     }
@@ -294,7 +332,11 @@ impl World {
         };
         for dependency in &self.plan.steps[n].depends_on {
             let on = dependency.step.index();
-            if dependency.condition == Condition::Started {
+            let ready = dependency.condition == Condition::Ready && self.plan.steps[on].service;
+            if ready && self.state.phase(dependency.step) == Phase::Skipped {
+                continue;
+            }
+            if ready || dependency.condition == Condition::Started {
                 if !self.places[on].has_begun {
                     return Err(format!("the command of step {n} starts before step {on} has begun"));
                 }
@@ -303,7 +345,8 @@ impl World {
             }
         }
         let running: Vec<usize> = (0..self.places.len()).filter(runs).collect();
-        if self.plan.max_parallel.is_some_and(|most| running.len() > most as usize) {
+        let tasks = running.iter().filter(|m| !self.plan.steps[**m].service).count();
+        if self.plan.max_parallel.is_some_and(|most| tasks > most as usize) {
             return Err(format!("more commands run than maxParallel: {running:?}"));
         }
         for (pool, capacity) in self.plan.pools.iter().enumerate() {
@@ -352,7 +395,7 @@ pub(crate) fn answer(state: &mut State) -> Answer {
         turns.push((step, state.turn_for(step)));
     }
     let views = (0..state.plan().steps.len()).map(|n| state.view(id(n))).collect();
-    Answer { turns, deadline: state.next_deadline(), views }
+    Answer { turns, deadline: state.next_deadline(), question: state.question(), views }
 }
 
 /// Runs a journal through a fresh core.

@@ -1,9 +1,9 @@
 //! The shim's side of the world: it reads its turn, begins, runs a command, reports, and goes (rules S1 to S8).
 
-use podturn_turn::{Kind, Time};
+use podturn_turn::{Kind, Phase, Probed, Time};
 use podturn_wire::{Ended, Exit, InstanceId, Last, StartStage, Then, Usage};
 
-use super::{Command, Container, MS, Report, Shim, World, id};
+use super::{Command, Container, FOR_EVER, MS, Report, Shim, World, id};
 
 impl World {
     /// The shim reads its turn file and obeys it (rules S5 to S8).
@@ -68,6 +68,7 @@ impl World {
             let command = self.new_command(n);
             if let Container::Up(shim) = &mut self.places[n].container {
                 shim.command = Some(command);
+                shim.readiness = None;
             }
             self.check_start(n)
         } else {
@@ -95,10 +96,11 @@ impl World {
         let exit = if self.is_calm && self.tape.draw(4) < 3 { Exit::Code(0) } else { self.tape.pick(&exits) };
         let takes = match exit {
             Exit::StartError { .. } => 0,
+            Exit::Code(0) if self.plan.steps[n].service && self.tape.draw(4) < 3 => FOR_EVER,
             _ => self.tape.draw(10_000) as Time * self.tape.pick(&[MS, MS, 10 * MS, 100 * MS]),
         };
         let started_at = self.places[n].report.own.map_or(self.now, |own| own.started_at);
-        let mut command = Command { started_at, ends_at: self.now + takes, exit, timed_out: false };
+        let mut command = Command { started_at, ends_at: self.now.saturating_add(takes), exit, timed_out: false };
         if let Some(limit) = self.plan.steps[n].timeout {
             let limit = started_at + limit * MS;
             if command.ends_at > limit {
@@ -108,6 +110,39 @@ impl World {
             }
         }
         command
+    }
+
+    /// Whether the next thing that is found out about the command's readiness is due. One that is ready stays so, but for a fault.
+    pub(super) fn can_probe(&self, n: usize, shim: &Shim) -> bool {
+        let Some(readiness) = &self.plan.steps[n].readiness else { return false };
+        // The coordinator tries what it knows to run.
+        let known = !readiness.probe.is_network()
+            || (self.state.phase(id(n)) == Phase::Running && self.state.view(id(n)).instance == Some(shim.instance));
+        shim.command.is_some() && known && matches!(shim.readiness, None | Some(Probed::Unready))
+    }
+
+    pub(super) fn probe(&mut self, n: usize) -> Result<(), String> {
+        let found = self.tape.pick(&[Probed::Ready, Probed::Ready, Probed::Ready, Probed::NotReady]);
+        let Container::Up(shim) = &self.places[n].container else { return Ok(()) };
+        let was_ready = shim.readiness.is_some();
+        self.found(n, if was_ready { Probed::Ready } else { found })
+    }
+
+    /// A readiness is found: told at once by the coordinator, which tries network probes, or in a report.
+    pub(super) fn found(&mut self, n: usize, readiness: Probed) -> Result<(), String> {
+        let by_the_shim = self.plan.steps[n].readiness.as_ref().is_some_and(|r| !r.probe.is_network());
+        let place = &mut self.places[n];
+        let Container::Up(shim) = &mut place.container else { return Ok(()) };
+        shim.readiness = Some(readiness);
+        shim.reports += u64::from(by_the_shim);
+        let report = if by_the_shim { shim.reports } else { 0 };
+        let (instance, attempt) = (shim.instance, shim.begun);
+        let kind = Kind::Probed { step: id(n), instance, report, attempt, probed_at: self.now, readiness };
+        if by_the_shim {
+            place.mail.push_back(kind);
+            return Ok(());
+        }
+        self.tell(kind)
     }
 
     /// The command has ended, and the shim writes it down (rule S7).
@@ -152,8 +187,15 @@ impl World {
         } else {
             place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last, references: Vec::new() });
         }
-        place.container =
-            Container::Up(Shim { instance, reports: 1, read: None, begun: 0, about_to_start: false, command: None });
+        place.container = Container::Up(Shim {
+            instance,
+            reports: 1,
+            read: None,
+            begun: 0,
+            about_to_start: false,
+            command: None,
+            readiness: None,
+        });
     }
 
     /// The shim is gone, and with it its command.
