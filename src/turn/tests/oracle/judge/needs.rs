@@ -14,10 +14,9 @@ impl Judge {
     }
 
     /// "then who is still needed": all that nobody needs at this moment, before anything follows from one of them.
-    pub(super) fn let_go(&mut self) -> bool {
+    pub(super) fn let_go(&mut self) {
         let is_unneeded = |n: &usize| self.plan.steps[*n].service && !self.is_needed(*n);
         let unneeded: Vec<usize> = (0..self.records.len()).filter(is_unneeded).collect();
-        let mut changed = false;
         for n in unneeded {
             match self.records[n].at {
                 // "if all its dependents end before it started it is Omitted `NotNeeded`"
@@ -31,11 +30,9 @@ impl Judge {
                 At::Granted | At::Running | At::Ready => {
                     self.records[n].at = At::Stopping(Verdict::Stopped(Phase::Omitted, Reason::NotNeeded));
                 }
-                At::Stopping(_) | At::End(..) => continue,
+                At::Stopping(_) | At::End(..) => {}
             }
-            changed = true;
         }
-        changed
     }
 }
 

@@ -8,11 +8,13 @@ impl Judge {
     /// "first all ends, then who is still needed, then turns; a lost dependency's reason comes before `NotNeeded` and `Draining`"
     pub(super) fn settle(&mut self) {
         loop {
-            for n in 0..self.records.len() {
-                self.end_what_is_over(n);
-            }
+            let before: Vec<At> = self.records.iter().map(|record| record.at).collect();
+            (0..before.len()).for_each(|n| self.end_what_is_over(n));
             while self.omit_the_lost() || self.drain() {}
-            if !self.let_go() {
+            // The steps that are not late may be over only now.
+            (0..before.len()).for_each(|n| self.end_what_is_over(n));
+            self.let_go();
+            if self.records.iter().map(|record| record.at).eq(before) {
                 break;
             }
         }
