@@ -139,16 +139,43 @@ pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8
     Ok(&buffer[..length])
 }
 
-/// Whether the descriptor is open: fcntl(2), `F_GETFD`.
+/// The flags of the descriptor: fcntl(2), `F_GETFD`.
+fn flags(fd: Fd) -> Result<usize, Errno> {
+    call3(nr::FCNTL, int(fd.0), 1, 0)
+}
+
+/// Whether the descriptor is open.
 pub(crate) fn is_open(fd: Fd) -> bool {
-    call3(nr::FCNTL, int(fd.0), 1, 0).is_ok()
+    flags(fd).is_ok()
+}
+
+/// Whether an exec closes the descriptor: `FD_CLOEXEC`.
+pub(crate) fn is_closed_by_exec(fd: Fd) -> bool {
+    flags(fd).is_ok_and(|flags| flags & 1 != 0)
+}
+
+/// A pipe: where to read from, and where to write to.
+pub(crate) fn pipe() -> Result<(Fd, Fd), Errno> {
+    let mut fds = [0i32; 2];
+    call3(nr::PIPE2, fds.as_mut_ptr() as usize, open::CLOSE_ON_EXEC, 0)?;
+    Ok((Fd(fds[0]), Fd(fds[1])))
+}
+
+/// Makes `to`, which is another number, the same as `fd`, and open over an exec.
+pub(crate) fn duplicate(fd: Fd, to: Fd) -> Result<(), Errno> {
+    call3(nr::DUP3, int(fd.0), int(to.0), 0).map(|_| ())
+}
+
+fn time_of(clock: usize) -> [u64; 2] {
+    let mut time = [0u64; 2];
+    let _ = call3(nr::CLOCK_GETTIME, clock, time.as_mut_ptr() as usize, 0);
+    time
 }
 
 /// `CLOCK_BOOTTIME` in ns.
 pub(crate) fn boot_time() -> u64 {
-    let mut time = [0u64; 2];
-    let _ = call3(nr::CLOCK_GETTIME, 7, time.as_mut_ptr() as usize, 0);
-    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
+    let [seconds, ns] = time_of(7);
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(ns)
 }
 
 /// `CLOCK_REALTIME_COARSE` in ns: the clock by which file systems stamp (clock_gettime(2)).
@@ -171,22 +198,22 @@ pub(crate) fn changed_at(path: *const u8) -> Result<u64, Errno> {
     Ok(at(CTIME).max(at(MTIME)))
 }
 
-/// Makes `to` the same as `from` (dup3(2)).
-pub(crate) fn duplicate(from: Fd, to: Fd) -> Result<(), Errno> {
-    call3(nr::DUP3, int(from.0), int(to.0), 0).map(|_| ())
-}
-
 pub(crate) fn random() -> u64 {
     let mut bytes = [0u8; 8];
     let _ = call3(nr::GETRANDOM, bytes.as_mut_ptr() as usize, bytes.len(), 0);
     u64::from_ne_bytes(bytes)
 }
 
-/// `length` bytes of fresh memory, zeroed, for good.
+/// `length` bytes of fresh memory, zeroed.
 pub(crate) fn memory(length: usize) -> Result<*mut u8, Errno> {
     const READ_WRITE: usize = 3;
     const PRIVATE_ANONYMOUS: usize = 0x22;
     call(nr::MMAP, [0, length, READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0]).map(|address| address as *mut u8)
+}
+
+/// Gives back what [`memory`] gave.
+pub(crate) fn give_back(memory: *mut u8, length: usize) {
+    let _ = call3(nr::MUNMAP, memory as usize, length, 0);
 }
 
 // --- processes ---

@@ -2,6 +2,7 @@
 
 use podturn_wire::Turn;
 
+use crate::readiness::Readiness;
 use crate::signals::KILL;
 
 /// One millisecond in ns: the wire's durations are in the one, its times in the other.
@@ -13,6 +14,8 @@ pub(crate) struct Running {
     pub(crate) attempt: u32,
     /// It was stopped because its time was over, and for no other reason before.
     pub(crate) timed_out: bool,
+    /// Its probe; `None`: there is none, or it does not matter any more.
+    pub(crate) readiness: Option<Readiness>,
     started_at: u64,
     timeout: Option<u64>,
     signal: u8,
@@ -33,9 +36,9 @@ enum Stop {
 
 impl Running {
     /// Started by `turn` at `started_at`.
-    pub(crate) fn new(attempt: u32, started_at: u64, turn: &Turn) -> Self {
-        let mut running =
-            Self { attempt, timed_out: false, started_at, timeout: None, signal: 0, grace: 0, stop: Stop::No };
+    pub(crate) fn new(attempt: u32, started_at: u64, turn: &Turn, readiness: Option<Readiness>) -> Self {
+        let (timed_out, timeout, signal, grace, stop) = (false, None, 0, 0, Stop::No);
+        let mut running = Self { attempt, timed_out, readiness, started_at, timeout, signal, grace, stop };
         running.take_limits(turn);
         running
     }
@@ -53,6 +56,7 @@ impl Running {
             return None;
         }
         self.stop = Stop::Asked { kill_at: after(now, self.grace) };
+        self.readiness = None;
         Some(self.signal)
     }
 
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn time_over_means_stop_signal_then_grace_then_kill() {
-        let mut running = Running::new(1, 0, &turn(Some(5)));
+        let mut running = Running::new(1, 0, &turn(Some(5)), None);
         let at = 5 * MILLISECOND;
         assert_eq!(running.deadline(), Some(at));
         assert_eq!(running.handle_time(at - 1), None);
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_command_that_is_being_stopped_does_not_time_out() {
-        let mut running = Running::new(1, 0, &turn(Some(5)));
+        let mut running = Running::new(1, 0, &turn(Some(5)), None);
         assert_eq!(running.handle_unwanted(MILLISECOND), Some(TERM));
         assert_eq!(running.handle_unwanted(2 * MILLISECOND), None, "asked once");
         assert_eq!(running.handle_time(after(MILLISECOND, 10)), Some(KILL));
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn endless_limits_do_not_overflow() {
-        let mut running = Running::new(1, u64::MAX - 1, &Turn { grace: u64::MAX, ..turn(Some(u64::MAX)) });
+        let mut running = Running::new(1, u64::MAX - 1, &Turn { grace: u64::MAX, ..turn(Some(u64::MAX)) }, None);
         assert_eq!(running.handle_unwanted(1), Some(TERM));
         assert_eq!(running.deadline(), Some(u64::MAX));
     }

@@ -79,15 +79,7 @@ impl Start {
 
     fn environment(self) -> impl Iterator<Item = *const u8> {
         // SAFETY: the environment lies behind the arguments' null pointer and ends with one.
-        let first = unsafe { self.argv.add(self.count + 1) };
-        // SAFETY: as above; the iterator ends at the null pointer.
-        (0..).map(move |at| unsafe { *first.add(at) }).take_while(|entry| !entry.is_null())
-    }
-
-    /// The value of `PATH`.
-    pub(crate) fn path(self) -> Option<&'static [u8]> {
-        // SAFETY: entries of the environment are C strings that live as long as the process.
-        self.environment().find_map(|entry| unsafe { string(entry) }.strip_prefix(b"PATH="))
+        unsafe { pointers_of(self.argv.add(self.count + 1)) }
     }
 
     /// The environment with the shim's own variables in it: pointers into what is there.
@@ -109,6 +101,31 @@ impl Start {
         }
         Ok(array)
     }
+}
+
+/// The value of `PATH` in an environment.
+///
+/// # Safety
+/// As for [`words_of`].
+pub(crate) unsafe fn path_in(envp: *const *const u8) -> Option<&'static [u8]> {
+    // SAFETY: the caller's promise.
+    unsafe { words_of(envp) }.find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="))
+}
+
+/// The C strings of an array.
+///
+/// # Safety
+/// The array ends with a null pointer, and array and strings are not changed or freed while the words are used.
+pub(crate) unsafe fn words_of(list: *const *const u8) -> impl Iterator<Item = &'static CStr> {
+    // SAFETY: the caller's promise.
+    unsafe { pointers_of(list).map(|word| CStr::from_ptr(word.cast())) }
+}
+
+/// # Safety
+/// The array ends with a null pointer.
+unsafe fn pointers_of(list: *const *const u8) -> impl Iterator<Item = *const u8> {
+    // SAFETY: the iterator ends at the null pointer, which the caller promises.
+    (0..).map(move |at| unsafe { *list.add(at) }).take_while(|entry| !entry.is_null())
 }
 
 fn is_own(entry: &[u8]) -> bool {

@@ -15,10 +15,15 @@ mod mailbox;
 mod oom;
 mod outputs;
 mod path;
+mod probe;
 mod readiness;
+mod references;
+mod region;
+mod relay;
 mod run;
 mod signals;
 mod spawn;
+mod substitute;
 mod sys;
 mod wait;
 mod wait_arguments;
@@ -27,9 +32,9 @@ mod wait_phases;
 mod words;
 
 pub use linux::{Buffers, main};
-pub use readiness::Readiness;
+pub use readiness::Schedule;
 pub use run::run;
-pub use sys::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
+pub use sys::{Errno, Found, Notice, Ready, Reaped, Received, StartFailure, Sys};
 pub use wait::main as gate;
 
 /// Ends the process with `code`.

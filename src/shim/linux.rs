@@ -3,16 +3,22 @@
 use core::ffi::CStr;
 
 use podturn_wire::json::decimal;
-use podturn_wire::{Exit, REPORT_MAX, TURN_MAX, Usage};
+use podturn_wire::{
+    ENCLOSING_TURN_MAX, Enclosed, Exit, LISTING_REPORT_MAX, Report, StartStage, Strings, TURN_MAX, Usage,
+};
 
 use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
 use crate::arguments::{self, Request};
 use crate::calls::{self, Fd, HERE, POLL_IN, POLL_OUT, Poll, open};
-use crate::environment::{Start, Variables};
+use crate::environment::{Start, Variables, path_in, words_of};
 use crate::path::{self, PATH_MAX};
+use crate::probe::Prober;
+use crate::references::References;
+use crate::region::Region;
 use crate::spawn::{Launch, Stack, spawn};
+use crate::substitute::{self, Words};
 use crate::words;
-use crate::{Errno, Notice, Readiness, Ready, Reaped, Received, StartFailure, Sys, oom, outputs};
+use crate::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys, oom, outputs};
 
 const SIGKILL: u8 = 9;
 const SIGPIPE: u8 = 13;
@@ -23,6 +29,9 @@ const NOTICE: usize = 128;
 /// How many signals one read takes.
 const NOTICES: usize = 8;
 
+/// Room for the longest report that lists no references: what is on the stack stays resident.
+const REPORT_ROOM: usize = 1024;
+
 const MILLISECOND: u64 = 1_000_000;
 /// How long leftovers may take to end after SIGKILL, in ns. The kernel needs far less unless a process is stuck in it.
 const LEFTOVERS_END_WITHIN: u64 = 5_000 * MILLISECOND;
@@ -30,7 +39,7 @@ const LEFTOVERS_END_WITHIN: u64 = 5_000 * MILLISECOND;
 const SAY_WITHIN: u64 = 1_000 * MILLISECOND;
 
 /// The shim's memory besides its stack. In a static, so that only the pages that are used become resident; what is used
-/// early and a little comes first, so that these are few.
+/// early and a little comes first, so that these are few; what most shims never use comes last.
 #[repr(C)]
 pub struct Buffers {
     variables: Variables,
@@ -38,13 +47,23 @@ pub struct Buffers {
     path: [u8; PATH_MAX],
     notices: [u8; NOTICE * NOTICES],
     stack: Stack,
+    references: References,
+    listing: [u8; LISTING_REPORT_MAX],
 }
 
 impl Buffers {
     /// All zero.
     #[must_use]
     pub const fn new() -> Self {
-        Self { variables: Variables::new(), file: [0; _], path: [0; _], notices: [0; _], stack: Stack::new() }
+        Self {
+            variables: Variables::new(),
+            file: [0; _],
+            path: [0; _],
+            notices: [0; _],
+            stack: Stack::new(),
+            references: References::new(),
+            listing: [0; _],
+        }
     }
 }
 
@@ -83,6 +102,12 @@ pub unsafe fn main(stack: *const usize, buffers: *mut Buffers) -> u8 {
 
 struct Linux {
     file: &'static mut [u8; TURN_MAX + 1],
+    /// How much of `file` is the turn, if that was read last.
+    turn: usize,
+    /// The turn that was read last, if it is too long for `file`.
+    large_turn: Option<Region>,
+    references: &'static References,
+    listing: &'static mut [u8; LISTING_REPORT_MAX],
     notices: &'static mut [u8; NOTICE * NOTICES],
     /// Where in `notices` the signals are that were read and not yet taken.
     unread: core::ops::Range<usize>,
@@ -96,17 +121,11 @@ struct Linux {
     signals: Fd,
     bell: Option<Fd>,
     command: Option<i32>,
-    probe: Option<Probe>,
-    probe_process: Option<i32>,
-    /// When the present attempt was begun, by the clock of files.
-    begun_at: u64,
-}
-
-/// The step's own probe, in memory of its own.
-struct Probe {
-    readiness: Readiness,
-    /// Of a command: its arguments, with a null pointer at the end. Of a file: its path first.
-    arguments: *const *const u8,
+    /// What the running attempt has instead of `launch`'s words.
+    words: Option<Words>,
+    prober: Option<Prober>,
+    /// The process of the probe that is tried.
+    probe: Option<i32>,
 }
 
 impl Linux {
@@ -130,6 +149,13 @@ impl Linux {
         let (inbox, outbox) = find_mailbox(file, path, unsafe { &mut *variables })?;
         // SAFETY: as above.
         let envp = start.environment_with(unsafe { &mut *variables }).map_err(NoStart::at("the environment"))?;
+        let argv = start.arguments_from(command);
+        // SAFETY: as above, and the kernel's arrays live as long as the process.
+        let (references, listing) = unsafe {
+            let references = &mut (*buffers).references;
+            words_of(argv).chain(words_of(envp)).for_each(|word| references.note(word.to_bytes()));
+            (&*references, &mut (*buffers).listing)
+        };
         let signal_mask = calls::set_signal_mask(calls::ALL_SIGNALS);
         let child_signal_ignored = calls::is_ignored(SIGCHLD);
         if child_signal_ignored {
@@ -138,21 +164,25 @@ impl Linux {
         become_parent_of_orphans()?;
         let signals = calls::signal_descriptor(calls::ALL_SIGNALS).map_err(NoStart::at("signalfd"))?;
         let launch = Launch {
-            argv: start.arguments_from(command),
+            argv,
             envp,
-            path: start.path(),
+            // SAFETY: as above.
+            path: unsafe { path_in(envp) },
+            standard: [None; 3],
             signal_mask,
             child_signal_ignored,
             umask,
             terminal: None,
-            is_quiet: false,
         };
         let pid = calls::process_id();
-        let (unread, bell, command, probe, probe_process, begun_at) = (0..0, None, None, None, None, 0);
         Ok(Self {
             file,
+            turn: 0,
+            large_turn: None,
+            references,
+            listing,
             notices,
-            unread,
+            unread: 0..0,
             path,
             stack,
             variables,
@@ -161,12 +191,82 @@ impl Linux {
             inbox,
             outbox,
             signals,
-            bell,
-            command,
-            probe,
-            probe_process,
-            begun_at,
+            bell: None,
+            command: None,
+            words: None,
+            prober: None,
+            probe: None,
         })
+    }
+
+    /// Reads a turn that is too long for `file`.
+    #[cold]
+    #[inline(never)]
+    fn read_large_turn(&mut self) -> Result<&[u8], Errno> {
+        // Pages that nothing is read into cost nothing.
+        let memory = self.large_turn.insert(Region::new(ENCLOSING_TURN_MAX + 1)?).rest();
+        self.turn = calls::read_file(self.inbox, c"turn.json", memory)?.len();
+        bounded(&memory[..self.turn], ENCLOSING_TURN_MAX)
+    }
+
+    /// Makes what the turn that was read last encloses ready for an attempt.
+    fn equip(&mut self) -> Result<Option<Schedule>, StartFailure> {
+        let may_enclose = self.large_turn.is_some() || Enclosed::may_be_in(&self.file[..self.turn]);
+        if may_enclose || self.references.is_marked() { self.equip_with_enclosed() } else { Ok(None) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn equip_with_enclosed(&mut self) -> Result<Option<Schedule>, StartFailure> {
+        let turn = match &mut self.large_turn {
+            Some(turn) => &turn.rest()[..self.turn],
+            None => &self.file[..self.turn],
+        };
+        let failed = |stage| move |errno| StartFailure { stage, errno };
+        let replace = failed(StartStage::Replace);
+        let enclosed = Enclosed::parse(turn).map_err(|_| replace(Errno::EINVAL))?;
+        if self.references.is_marked() || !enclosed.replace.is_empty() {
+            let (argv, envp) = (self.launch.argv, self.launch.envp);
+            // SAFETY: the kernel's arrays, and the environment with the shim's own variables, live as long as the process.
+            let words = unsafe { substitute::replaced(self.references, enclosed.replace, turn.len(), argv, envp) };
+            self.words = Some(words.map_err(replace)?);
+        }
+        let Some(probe) = enclosed.probe else { return Ok(None) };
+        self.prober = Some(Prober::new(&probe, turn.len()).map_err(failed(StartStage::Prepare))?);
+        Ok(Some(Schedule::of(&probe)))
+    }
+
+    /// The command's launch, with the words of the running attempt.
+    fn launch(&self) -> Launch<'static> {
+        let Some(words) = &self.words else { return self.launch };
+        // SAFETY: the words live as long as the attempt, and so does what is started for it.
+        Launch { argv: words.argv, envp: words.envp, path: unsafe { path_in(words.envp) }, ..self.launch }
+    }
+
+    /// As [`Sys::wait`], when output is to be passed on.
+    #[cold]
+    #[inline(never)]
+    fn wait_with_relay(&mut self, timeout: Option<u64>) -> Ready {
+        let bell = self.bell.map_or(-1, |bell| bell.0);
+        let mut fds = [-1, -1, self.signals.0, bell].map(poll_in);
+        if let Some(relay) = self.prober.as_mut().and_then(Prober::relay) {
+            [fds[0], fds[1]] = relay.polls();
+        }
+        calls::poll(&mut fds, timeout);
+        let relay = self.prober.as_mut().and_then(Prober::relay);
+        let output = relay.is_some_and(|relay| relay.note(&fds[..2]));
+        Ready { signals: fds[2].happened != 0, bell: fds[3].happened != 0, output }
+    }
+
+    /// Starts the process of a probe: the command's environment, and no input or output.
+    #[cold]
+    #[inline(never)]
+    fn spawn_probe(&mut self, argv: *const *const u8) -> Result<i32, Errno> {
+        let nothing = calls::open_at(HERE, c"/dev/null", open::READ_WRITE, 0)?;
+        let launch = Launch { argv, standard: [Some(nothing); 3], terminal: None, ..self.launch() };
+        let started = spawn(&launch, self.stack, self.path);
+        calls::close(nothing);
+        started.map_err(|failure| failure.errno)
     }
 
     /// Reads the next signals from the signal descriptor, if there are any.
@@ -174,46 +274,6 @@ impl Linux {
         let length = calls::read(self.signals, self.notices).unwrap_or(0);
         self.unread = 0..length;
         length >= NOTICE
-    }
-
-    /// Writes the report aside. What a command put in its place is removed.
-    fn write_aside(&self, report: &[u8], name: &CStr) -> Result<(), Errno> {
-        let flags = open::WRITE | open::CREATE | open::TRUNCATE | open::NON_BLOCKING | open::NO_CTTY | O_NOFOLLOW;
-        let fd = match calls::open_at(self.outbox, name, flags, 0o644) {
-            Ok(fd) => fd,
-            Err(errno) => {
-                calls::unlink_at(self.outbox, name).map_err(|_| errno)?;
-                calls::open_at(self.outbox, name, flags | open::EXCLUSIVE, 0o644)?
-            }
-        };
-        let written = calls::write_all(fd, report);
-        calls::close(fd);
-        written
-    }
-
-    /// Reads `in/readiness`, which the init container laid down for a step whose probe the shim tries.
-    fn read_probe(&mut self) -> Option<Probe> {
-        let bytes = calls::read_file(self.inbox, c"readiness", self.file).ok()?;
-        let (readiness, at) = Readiness::parse(bytes)?;
-        let arguments = &bytes[at..];
-        let count = arguments.iter().filter(|byte| **byte == 0).count();
-        let pointers = (count + 1) * size_of::<*const u8>();
-        let memory = calls::memory(pointers + arguments.len()).ok()?;
-        // SAFETY: the memory is fresh, aligned to a page, and as long as both parts; it is zeroed, so a null pointer ends the
-        // first one. Each argument ends with its NUL.
-        unsafe {
-            let text = memory.add(pointers);
-            crate::arch::copy_up(text, arguments.as_ptr(), arguments.len());
-            let array = memory.cast::<*const u8>();
-            let mut from = 0;
-            for (index, end) in
-                arguments.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at).enumerate()
-            {
-                array.add(index).write(text.add(from));
-                from = end + 1;
-            }
-        }
-        Some(Probe { readiness, arguments: memory.cast() })
     }
 
     /// The counter in the file whose name is in `path`.
@@ -254,16 +314,30 @@ impl Sys for Linux {
     }
 
     fn read_turn(&mut self) -> Result<&[u8], Errno> {
-        bounded(calls::read_file(self.inbox, c"turn.json", self.file)?, TURN_MAX)
+        self.large_turn = None;
+        self.turn = calls::read_file(self.inbox, c"turn.json", self.file)?.len();
+        if self.turn <= TURN_MAX { Ok(&self.file[..self.turn]) } else { self.read_large_turn() }
     }
 
     fn read_report(&mut self) -> Result<&[u8], Errno> {
-        bounded(calls::read_file(self.outbox, c"report.json", self.file)?, REPORT_MAX)
+        let name = c"report.json";
+        let length = calls::read_file(self.outbox, name, self.file)?.len();
+        if length < self.file.len() {
+            return Ok(&self.file[..length]);
+        }
+        bounded(calls::read_file(self.outbox, name, self.listing)?, LISTING_REPORT_MAX - 1)
     }
 
-    fn write_report(&mut self, report: &[u8]) -> Result<(), Errno> {
+    fn references(&mut self) -> Strings<'static> {
+        self.references.list()
+    }
+
+    fn write_report(&mut self, report: &Report, references: Strings<'_>) -> Result<(), Errno> {
         let temporary = c".report.json.new";
-        self.write_aside(report, temporary)?;
+        let mut buffer = [0; REPORT_ROOM];
+        let buffer = if references.is_empty() { &mut buffer[..] } else { &mut self.listing[..] };
+        let length = report.write_listing(references, buffer).map_err(|_| Errno::EFBIG)?;
+        write_aside(self.outbox, &buffer[..length], temporary)?;
         calls::replace_at(self.outbox, temporary, c"report.json")
     }
 
@@ -313,10 +387,14 @@ impl Sys for Linux {
 
     fn wait(&mut self, until: Option<u64>) -> Ready {
         let bell = self.bell.map_or(-1, |bell| bell.0);
-        let mut fds = [poll_in(self.signals.0), poll_in(bell)];
         let timeout = until.map(|until| until.saturating_sub(calls::boot_time()));
+        self.large_turn = None; // what was needed of it was taken
+        if self.prober.is_some() {
+            return self.wait_with_relay(timeout);
+        }
+        let mut fds = [poll_in(self.signals.0), poll_in(bell)];
         calls::poll(&mut fds, timeout);
-        Ready { signals: fds[0].happened != 0, bell: fds[1].happened != 0 }
+        Ready { signals: fds[0].happened != 0, bell: fds[1].happened != 0, output: false }
     }
 
     fn next_signal(&mut self) -> Option<Notice> {
@@ -344,25 +422,65 @@ impl Sys for Linux {
         }
     }
 
-    fn start(&mut self, attempt: u32) -> Result<(), StartFailure> {
-        if self.probe.is_some() {
-            self.begun_at = calls::file_time();
-        }
+    fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure> {
+        let schedule = self.equip()?;
         // SAFETY: only the command's process reads the variables through the environment, at its exec.
         unsafe { (*self.variables).set_attempt(attempt) };
         let own_group = calls::group_id();
         let standard = [Fd(0), Fd(1), Fd(2)];
         self.launch.terminal = standard.into_iter().find(|fd| calls::foreground(*fd) == Ok(own_group));
-        match spawn(&self.launch, self.stack, self.path) {
+        let mut launch = self.launch();
+        if let Some(prober) = &self.prober {
+            launch.standard = prober.ends();
+        }
+        let started = spawn(&launch, self.stack, self.path);
+        launch.standard.into_iter().flatten().for_each(calls::close); // they are the command's now
+        match started {
             Ok(pid) => {
                 self.command = Some(pid);
-                Ok(())
+                Ok(schedule)
             }
             Err(failure) => {
                 self.take_terminal_back();
+                (self.prober, self.words) = (None, None);
                 Err(failure)
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn probe(&mut self) -> Found {
+        let argv = match self.prober.as_ref().map(Prober::look) {
+            None => return Found::Failure,
+            Some(Ok(found)) => return found,
+            Some(Err(argv)) => argv,
+        };
+        self.probe = self.spawn_probe(argv).ok();
+        if self.probe.is_some() { Found::Running } else { Found::Failure }
+    }
+
+    fn end_probe(&mut self) {
+        if let Some(pid) = self.probe {
+            calls::kill(-pid, SIGKILL); // it leads a group of its own
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pass_output_on(&mut self) -> bool {
+        let Some(relay) = self.prober.as_mut().and_then(Prober::relay) else { return false };
+        let was_met = relay.is_met();
+        relay.pass_on();
+        relay.is_met() && !was_met
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_attempt(&mut self) -> bool {
+        let all = self.prober.as_mut().and_then(Prober::relay).is_none_or(crate::relay::Relay::finish);
+        (self.prober, self.words) = (None, None);
+        all
     }
 
     fn signal_command(&mut self, number: u8) {
@@ -374,8 +492,8 @@ impl Sys for Linux {
     fn reap(&mut self) -> Reaped {
         let (mut command, mut probe) = (None, None);
         while let Ok(Some(child)) = calls::next_ended_child() {
-            if self.probe_process == Some(child.pid) {
-                self.probe_process = None;
+            if self.probe == Some(child.pid) {
+                self.probe = None;
                 probe = Some(child.status == 0);
             }
             if self.command == Some(child.pid) {
@@ -387,36 +505,9 @@ impl Sys for Linux {
         Reaped { command, probe }
     }
 
-    fn readiness(&mut self) -> Option<Readiness> {
-        self.probe = self.read_probe();
-        self.probe.as_ref().map(|probe| probe.readiness)
-    }
-
-    fn try_probe(&mut self) -> Option<bool> {
-        let probe = self.probe.as_ref()?;
-        if !probe.readiness.is_exec {
-            // SAFETY: the first argument is there, a C string.
-            let path = unsafe { *probe.arguments };
-            return Some(calls::changed_at(path).is_ok_and(|at| at >= self.begun_at));
-        }
-        let launch = Launch { argv: probe.arguments, terminal: None, is_quiet: true, ..self.launch };
-        match spawn(&launch, self.stack, self.path) {
-            Ok(pid) => {
-                self.probe_process = Some(pid);
-                None
-            }
-            Err(_) => Some(false),
-        }
-    }
-
-    fn end_probe(&mut self) {
-        if let Some(pid) = self.probe_process.take() {
-            calls::kill(-pid, SIGKILL); // it leads its group, and is reaped as any orphan
-        }
-    }
-
     fn end_leftovers(&mut self) -> Result<(), Errno> {
         let mut give_up_at = None;
+        self.probe = None; // it is a leftover now
         loop {
             match calls::next_ended_child() {
                 Ok(Some(_)) => continue,
@@ -487,6 +578,21 @@ impl NoStart {
     }
 }
 
+/// Writes the report aside. What a command put in its place is removed.
+fn write_aside(outbox: Fd, report: &[u8], name: &CStr) -> Result<(), Errno> {
+    let flags = open::WRITE | open::CREATE | open::TRUNCATE | open::NON_BLOCKING | open::NO_CTTY | O_NOFOLLOW;
+    let fd = match calls::open_at(outbox, name, flags, 0o644) {
+        Ok(fd) => fd,
+        Err(errno) => {
+            calls::unlink_at(outbox, name).map_err(|_| errno)?;
+            calls::open_at(outbox, name, flags | open::EXCLUSIVE, 0o644)?
+        }
+    };
+    let written = calls::write_all(fd, report);
+    calls::close(fd);
+    written
+}
+
 fn bounded(bytes: &[u8], limit: usize) -> Result<&[u8], Errno> {
     if bytes.len() > limit { Err(Errno::EFBIG) } else { Ok(bytes) }
 }
@@ -548,4 +654,33 @@ fn become_parent_of_orphans() -> Result<(), NoStart> {
     const PR_SET_CHILD_SUBREAPER: usize = 36;
     calls::prctl(PR_SET_CHILD_SUBREAPER, 1).map_err(NoStart::at("becoming a child subreaper"))?;
     calls::prctl(PR_SET_DUMPABLE, 0).map_err(NoStart::at("becoming non-dumpable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use podturn_wire::{Ended, InstanceId, Last, RunId};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_report_has_room() {
+        let usage = Usage { cpu: u64::MAX, max_rss: u64::MAX };
+        let exit = Exit::StartError { stage: StartStage::Prepare, errno: u16::MAX };
+        let ended = Some(Ended { at: u64::MAX, exit, timed_out: false, usage });
+        let report = Report {
+            run: RunId(u64::MAX),
+            instance: InstanceId(u64::MAX),
+            seq: u64::MAX,
+            turn: u64::MAX,
+            attempt: Some(u32::MAX),
+            started_at: Some(u64::MAX),
+            ended,
+            ready_at: Some(u64::MAX),
+            not_ready_at: Some(u64::MAX),
+            stop_signal: Some(u8::MAX),
+            pid: u32::MAX,
+            last: Some(Last { attempt: u32::MAX, started_at: u64::MAX, ended }),
+        };
+        assert!(report.write(&mut [0; REPORT_ROOM]).is_ok());
+    }
 }

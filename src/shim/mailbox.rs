@@ -1,17 +1,16 @@
 //! The two registers of the mailbox: which turns count, and the one report.
 
-use podturn_wire::{Ended, Exit, InstanceId, Last, Report, RunId, Turn};
+use podturn_wire::{Ended, Exit, InstanceId, Last, Report, RunId, Strings, Turn};
 
 use crate::words::Trouble;
 use crate::{Errno, Sys};
-
-/// Room for the longest report that a shim writes, far below `REPORT_MAX`: what it has on its stack stays resident.
-const REPORT_ROOM: usize = 1024;
 
 /// What this instance knows of its mailbox.
 pub(crate) struct Mailbox {
     /// Everything this instance has to say. Changed by the logic, made public by [`Mailbox::write`].
     pub(crate) report: Report,
+    /// What the reports list until a turn shows that it was read.
+    references: Strings<'static>,
     /// The turn number in the report that was written last.
     answered: u64,
     /// The newest attempt that was begun, by whatever instance. Outlives `report.last`.
@@ -32,7 +31,7 @@ impl Mailbox {
         let last = old.filter(|old| old.run == turn.run).and_then(|old| old.as_last());
         let newest_begun = last.map_or(0, newest_begun);
         let report = arrival(turn.run, instance, pid, last);
-        Ok((Self { report, answered: 0, newest_begun }, turn))
+        Ok((Self { report, references: sys.references(), answered: 0, newest_begun }, turn))
     }
 
     /// The number of the newest attempt that was begun, by whatever instance (rule S5).
@@ -49,10 +48,11 @@ impl Mailbox {
         (self.report.ready_at, self.report.not_ready_at) = (None, None);
     }
 
-    /// A turn for this instance has come, so the coordinator has read the arrival and what an earlier instance left
-    /// (rule S10).
+    /// A turn for this instance has come, so the coordinator has read the arrival with its references, and what an earlier
+    /// instance left (rule S10).
     pub(crate) fn acknowledge_last(&mut self) {
         self.report.last = None;
+        self.references = Strings::default();
     }
 
     /// The turn, if it is one for this instance and not older than what it acted on before (rule S5).
@@ -76,9 +76,7 @@ impl Mailbox {
     /// Those of `Sys::write_report`. Then the report before still stands, whole.
     pub(crate) fn write(&mut self, sys: &mut impl Sys) -> Result<(), Errno> {
         self.report.seq += 1;
-        let mut buffer = [0; REPORT_ROOM];
-        let length = self.report.write(&mut buffer).map_err(|_| Errno::EFBIG)?;
-        sys.write_report(&buffer[..length])?;
+        sys.write_report(&self.report, self.references)?;
         self.answered = self.report.turn;
         Ok(())
     }
@@ -111,24 +109,4 @@ fn arrival(run: RunId, instance: InstanceId, pid: u32, last: Option<Last>) -> Re
 
 fn parse(sys: &mut impl Sys) -> Result<Turn, Trouble> {
     Turn::parse(sys.read_turn()?).map_err(Trouble::Content)
-}
-
-#[cfg(test)]
-mod tests {
-    use podturn_wire::Usage;
-
-    use super::*;
-
-    #[test]
-    fn the_longest_report_has_room() {
-        let usage = Usage { cpu: u64::MAX, max_rss: u64::MAX };
-        let exit = Exit::StartError { stage: podturn_wire::StartStage::Prepare, errno: u16::MAX };
-        let ended = Some(Ended { at: u64::MAX, exit, timed_out: false, usage });
-        let last = Some(Last { attempt: u32::MAX, started_at: u64::MAX, ended });
-        let mut report = arrival(RunId(u64::MAX), InstanceId(u64::MAX), u32::MAX, last);
-        (report.seq, report.turn, report.stop_signal) = (u64::MAX, u64::MAX, Some(u8::MAX));
-        (report.ready_at, report.not_ready_at) = (Some(u64::MAX), Some(u64::MAX));
-        (report.attempt, report.started_at, report.ended) = (Some(u32::MAX), Some(u64::MAX), ended);
-        assert!(report.write(&mut [0; REPORT_ROOM]).is_ok());
-    }
 }

@@ -1,202 +1,229 @@
-//! When the step's probe is tried, and what a row of tries says. Pure: time is an argument.
-//!
-//! Belongs here: Kubernetes' periods and thresholds, as far as a shim needs them, and the form in which the init container lays
-//! them down (`in/readiness`). Does not belong here: trying.
+//! When a readiness probe is tried, and what its results mean, as Kubernetes has it ("Configure Liveness, Readiness and
+//! Startup Probes"). Pure: time and results are arguments.
 
-use podturn_wire::json::decimal;
+use podturn_wire::Probe;
 
 use crate::command::after;
 
-const SECOND: u64 = 1_000; // ms
-
-/// What the init container laid down: fields that each end with a NUL. The kind (`exec` or `file`), five numbers, and then the
-/// path, or the command and its arguments.
+/// The numbers of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Readiness {
-    /// A command is tried, and not a file looked for.
-    pub is_exec: bool,
+pub struct Schedule {
+    /// From the begin to the first try, in ms.
     initial_delay: u64,
+    /// From one try to the next, in ms.
     period: u64,
+    /// How long a try may take, in ms.
     timeout: u64,
-    success_threshold: u64,
-    failure_threshold: u64,
+    success_threshold: u32,
+    failure_threshold: u32,
 }
 
-impl Readiness {
-    /// Reads it, and where in `bytes` the path or command begins.
+impl Schedule {
+    /// Those of this probe.
     #[must_use]
-    pub fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
-        let mut at = 0;
-        let mut field = || {
-            let rest = bytes.get(at..)?;
-            let length = rest.iter().position(|byte| *byte == 0)?;
-            at += length + 1;
-            Some(&rest[..length])
-        };
-        let is_exec = match field()? {
-            b"exec" => true,
-            b"file" => false,
-            _ => return None,
-        };
-        let mut number = || field().and_then(decimal);
-        let readiness = Self {
-            is_exec,
-            initial_delay: number()?,
-            period: number()?.max(1),
-            timeout: number()?.max(1),
-            success_threshold: number()?,
-            failure_threshold: number()?,
-        };
-        (bytes.len() > at).then_some((readiness, at))
+    pub fn of(probe: &Probe<'_>) -> Self {
+        Self {
+            initial_delay: u64::from(probe.initial_delay_seconds) * 1000,
+            period: u64::from(probe.period_seconds) * 1000,
+            timeout: u64::from(probe.timeout_seconds) * 1000,
+            success_threshold: probe.success_threshold,
+            failure_threshold: probe.failure_threshold,
+        }
     }
 }
 
-/// What has become of the readiness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is to be done now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Try it.
+    Try,
+    /// The try takes too long: it is a failure, and has to end.
+    GiveUp,
+}
+
+/// What a result changed.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Successes enough in a row.
+    /// It is ready from now on.
     Ready,
-    /// Failures enough in a row after that.
+    /// It is not ready any more.
     Unready,
-    /// Failures enough in a row before it was ever ready: nothing is tried any more.
+    /// It never became ready, and is not tried any more.
     NotReady,
 }
 
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// A try.
-    Try,
-    /// The end of one that takes too long: it has failed.
-    Kill,
-}
-
-/// The tries of one attempt.
-pub(crate) struct Probing {
-    plan: Readiness,
-    next_at: u64,
-    /// A try is under way, and has this long.
-    until: Option<u64>,
-    successes: u64,
-    failures: u64,
+/// The readiness of one attempt.
+pub(crate) struct Readiness {
+    schedule: Schedule,
+    /// Before this nothing is tried.
+    first_at: u64,
+    /// When it is tried next; `None`: never again.
+    next_at: Option<u64>,
+    trying: Trying,
+    /// Results in a row that were the same, and which.
+    row: u32,
+    row_of: bool,
     is_ready: bool,
     was_ready: bool,
-    is_over: bool,
 }
 
-impl Probing {
-    pub(crate) fn new(plan: Readiness, begun_at: u64) -> Self {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trying {
+    No,
+    /// A try runs, and has time until then.
+    Until(u64),
+    /// A try was given up, but has not ended yet.
+    GivenUp,
+}
+
+impl Readiness {
+    /// Of an attempt that was begun at `started_at`.
+    pub(crate) fn new(schedule: Schedule, started_at: u64) -> Self {
+        let first_at = after(started_at, schedule.initial_delay);
         Self {
-            plan,
-            next_at: after(begun_at, plan.initial_delay.saturating_mul(SECOND)),
-            until: None,
-            successes: 0,
-            failures: 0,
+            schedule,
+            first_at,
+            next_at: Some(first_at),
+            trying: Trying::No,
+            row: 0,
+            row_of: false,
             is_ready: false,
             was_ready: false,
-            is_over: false,
         }
     }
 
-    /// When something is due.
+    /// When [`Readiness::poll_due`] has something.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        (!self.is_over).then(|| self.until.unwrap_or(self.next_at))
+        match self.trying {
+            Trying::No => self.next_at,
+            Trying::Until(at) => Some(at),
+            Trying::GivenUp => None,
+        }
     }
 
-    /// What is due now. A try begins with this.
-    pub(crate) fn due(&mut self, now: u64) -> Option<Due> {
+    /// The time is `now`.
+    pub(crate) fn poll_due(&mut self, now: u64) -> Option<Due> {
         if self.deadline().is_none_or(|at| now < at) {
             return None;
         }
-        if self.until.is_some() {
-            return Some(Due::Kill);
+        match self.trying {
+            Trying::Until(_) => {
+                self.trying = Trying::GivenUp;
+                Some(Due::GiveUp)
+            }
+            _ => {
+                self.next_at = Some(after(now, self.schedule.period));
+                Some(Due::Try)
+            }
         }
-        self.until = Some(after(now, self.plan.timeout.saturating_mul(SECOND)));
-        self.next_at = after(now, self.plan.period.saturating_mul(SECOND));
-        Some(Due::Try)
     }
 
-    /// A try has ended.
-    pub(crate) fn add(&mut self, success: bool) -> Option<Change> {
-        self.until = None;
-        if success {
-            (self.successes, self.failures) = (self.successes.saturating_add(1), 0);
-            let becomes = !self.is_ready && self.successes >= self.plan.success_threshold;
-            self.is_ready |= becomes;
-            self.was_ready |= becomes;
-            return becomes.then_some(Change::Ready);
+    /// The try that is due has begun, and its result will follow.
+    pub(crate) fn handle_begun(&mut self, now: u64) {
+        self.trying = Trying::Until(after(now, self.schedule.timeout));
+    }
+
+    /// The try that was begun has ended: whether its result counts.
+    pub(crate) fn handle_over(&mut self) -> bool {
+        core::mem::replace(&mut self.trying, Trying::No) != Trying::GivenUp
+    }
+
+    /// The result of a try.
+    pub(crate) fn handle_result(&mut self, success: bool) -> Option<Change> {
+        self.row = if self.row_of == success { self.row.saturating_add(1) } else { 1 };
+        self.row_of = success;
+        if success && !self.is_ready && self.row >= self.schedule.success_threshold {
+            (self.is_ready, self.was_ready) = (true, true);
+            return Some(Change::Ready);
         }
-        (self.successes, self.failures) = (0, self.failures.saturating_add(1));
-        if self.failures < self.plan.failure_threshold {
+        if success || self.row < self.schedule.failure_threshold {
             return None;
         }
-        match (self.was_ready, core::mem::replace(&mut self.is_ready, false)) {
-            (true, true) => Some(Change::Unready),
-            (true, false) => None,
-            (false, _) => {
-                self.is_over = true;
-                Some(Change::NotReady)
-            }
+        if core::mem::replace(&mut self.is_ready, false) {
+            return Some(Change::Unready);
+        }
+        if self.was_ready || self.next_at.take().is_none() {
+            return None;
+        }
+        Some(Change::NotReady)
+    }
+
+    /// Something happened for which nobody has to wait until the next try.
+    pub(crate) fn handle_hint(&mut self, now: u64) {
+        if self.next_at.is_some() {
+            self.next_at = Some(now.max(self.first_at));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
-    use crate::command::MILLISECOND;
 
-    const SECONDS: u64 = 1000 * MILLISECOND;
+    const SECOND: u64 = 1_000_000_000;
+    const SCHEDULE: Schedule =
+        Schedule { initial_delay: 5_000, period: 10_000, timeout: 1_000, success_threshold: 1, failure_threshold: 3 };
 
-    fn laid_down(numbers: &str) -> Readiness {
-        let mut bytes = std::format!("exec {numbers} true ").into_bytes();
-        bytes.iter_mut().filter(|byte| **byte == b' ').for_each(|byte| *byte = 0);
-        Readiness::parse(&bytes).expect("it is whole").0
+    #[test]
+    fn the_first_try_comes_after_the_delay_and_the_next_ones_with_the_period() {
+        let mut readiness = Readiness::new(SCHEDULE, SECOND);
+        assert_eq!(readiness.deadline(), Some(6 * SECOND));
+        assert_eq!(readiness.poll_due(6 * SECOND - 1), None);
+        assert_eq!(readiness.poll_due(6 * SECOND), Some(Due::Try));
+        assert_eq!(readiness.handle_result(false), None);
+        assert_eq!(readiness.deadline(), Some(16 * SECOND));
     }
 
     #[test]
-    fn a_torn_or_foreign_file_is_no_readiness() {
-        let whole = b"file\x000\x0010\x001\x001\x003\x00/ready\x00";
-        let (read, at) = Readiness::parse(whole).expect("it is whole");
-        assert!(!read.is_exec);
-        assert_eq!(&whole[at..], b"/ready\x00");
-        for length in 0..whole.len() - b"/ready\x00".len() {
-            assert_eq!(Readiness::parse(&whole[..length + 1 - 1]), None, "{length}");
-        }
-        assert_eq!(Readiness::parse(b"http\x000\x0010\x001\x001\x003\x00/\x00"), None);
+    fn failures_in_a_row_before_the_first_success_are_the_end_of_it() {
+        let mut readiness = Readiness::new(SCHEDULE, 0);
+        assert_eq!([false, false].map(|result| readiness.handle_result(result)), [None, None]);
+        assert_eq!(readiness.handle_result(false), Some(Change::NotReady));
+        assert_eq!(readiness.deadline(), None, "nothing is tried any more");
+        readiness.handle_hint(1);
+        assert_eq!(readiness.deadline(), None);
     }
 
     #[test]
-    fn tries_come_after_the_delay_and_then_every_period() {
-        let mut probing = Probing::new(laid_down("5 10 2 1 3"), 0);
-        assert_eq!(probing.deadline(), Some(5 * SECONDS));
-        assert_eq!(probing.due(5 * SECONDS - 1), None);
-        assert_eq!(probing.due(5 * SECONDS), Some(Due::Try));
-        assert_eq!(probing.deadline(), Some(7 * SECONDS), "its time limit");
-        assert_eq!(probing.due(7 * SECONDS), Some(Due::Kill));
-        assert_eq!(probing.add(false), None);
-        assert_eq!(probing.deadline(), Some(15 * SECONDS), "the next one");
+    fn after_the_first_success_failures_only_unset_it() {
+        let mut readiness = Readiness::new(SCHEDULE, 0);
+        let told = [false, false, true, true, false, false, true, false, false, false, false, false, false, true];
+        let told = told.map(|result| readiness.handle_result(result));
+        assert_eq!(told[2], Some(Change::Ready));
+        assert_eq!(told[9], Some(Change::Unready));
+        assert_eq!(told[13], Some(Change::Ready));
+        assert_eq!(told.iter().flatten().count(), 3);
+        assert!(readiness.deadline().is_some());
     }
 
     #[test]
-    fn a_row_says_what_kubernetes_says() {
-        let table = [("0 1 1 1 3", "--+---+", "  R  UR"), ("0 1 1 2 2", "+-++", "   R"), ("0 1 1 1 3", "---", "  N")];
-        for (numbers, tries, expected) in table {
-            let mut probing = Probing::new(laid_down(numbers), 0);
-            for (one, say) in tries.bytes().zip(expected.bytes()) {
-                let said = match probing.add(one == b'+') {
-                    Some(Change::Ready) => b'R',
-                    Some(Change::Unready) => b'U',
-                    Some(Change::NotReady) => b'N',
-                    None => b' ',
-                };
-                assert_eq!(said as char, say as char, "{numbers} {tries}");
-            }
-        }
-        let mut probing = Probing::new(laid_down("0 1 1 1 1"), 0);
-        assert_eq!(probing.add(false), Some(Change::NotReady));
-        assert_eq!(probing.deadline(), None, "nothing is tried any more");
+    fn successes_count_in_a_row_only() {
+        let mut readiness = Readiness::new(Schedule { success_threshold: 2, ..SCHEDULE }, 0);
+        let told = [true, false, true, true].map(|result| readiness.handle_result(result));
+        assert_eq!(told, [None, None, None, Some(Change::Ready)]);
+    }
+
+    #[test]
+    fn a_try_that_takes_too_long_is_given_up_and_the_next_waits_for_its_end() {
+        let mut readiness = Readiness::new(SCHEDULE, 0);
+        assert_eq!(readiness.poll_due(5 * SECOND), Some(Due::Try));
+        readiness.handle_begun(5 * SECOND);
+        assert_eq!(readiness.deadline(), Some(6 * SECOND));
+        assert_eq!(readiness.poll_due(6 * SECOND), Some(Due::GiveUp));
+        assert_eq!(readiness.poll_due(30 * SECOND), None, "it has not ended");
+        assert!(!readiness.handle_over(), "it was counted when it was given up");
+        assert_eq!(readiness.poll_due(30 * SECOND), Some(Due::Try));
+        readiness.handle_begun(30 * SECOND);
+        assert!(readiness.handle_over());
+    }
+
+    #[test]
+    fn a_hint_brings_the_next_try_forward_but_not_before_the_delay() {
+        let mut readiness = Readiness::new(SCHEDULE, 0);
+        readiness.handle_hint(SECOND);
+        assert_eq!(readiness.deadline(), Some(5 * SECOND));
+        assert_eq!(readiness.poll_due(5 * SECOND), Some(Due::Try));
+        readiness.handle_hint(7 * SECOND);
+        assert_eq!(readiness.deadline(), Some(7 * SECOND));
     }
 }

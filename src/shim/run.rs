@@ -7,10 +7,10 @@ use podturn_wire::{Ended, Exit, Packet, StartStage, TERMINATION_LOG_MAX, Text, T
 
 use crate::command::{MILLISECOND, Running, after};
 use crate::mailbox::Mailbox;
-use crate::readiness::{Change, Due, Probing, Readiness};
+use crate::readiness::{Change, Due, Readiness};
 use crate::signals::{self, Held};
 use crate::words::{self, Line};
-use crate::{Errno, Notice, Received, Sys};
+use crate::{Errno, Found, Notice, Received, Sys};
 
 /// How often a lost coordinator is looked for, in ns: often enough to be there when it is back, rarely enough to cost
 /// nothing (rule S4).
@@ -40,8 +40,6 @@ pub fn run(sys: &mut impl Sys) -> u8 {
         grace: turn.coordinator_grace,
         signal: turn.signal,
         termination_log: turn.termination_log,
-        readiness: None,
-        probing: None,
         running: None,
         held: None,
         parked: false,
@@ -77,10 +75,6 @@ struct Shim<'a, S> {
     /// The step's own stop signal.
     signal: u8,
     termination_log: Text<TERMINATION_LOG_MAX>,
-    /// The step's own probe.
-    readiness: Option<Readiness>,
-    /// Its tries, while an attempt runs and is wanted.
-    probing: Option<Probing>,
     running: Option<Running>,
     held: Option<Held>,
     parked: bool,
@@ -97,7 +91,6 @@ impl<S: Sys> Shim<'_, S> {
         self.connect()?; // S2
         self.publish()?; // S3
         self.oom_before = self.sys.oom_kills();
-        self.readiness = self.sys.readiness();
         Ok(())
     }
 
@@ -118,6 +111,13 @@ impl<S: Sys> Shim<'_, S> {
         }
         if ready.bell {
             self.handle_bell()?;
+        }
+        if ready.output && self.sys.pass_output_on() {
+            let now = self.sys.now();
+            if let Some(readiness) = self.readiness() {
+                readiness.handle_hint(now);
+            }
+            return self.attend_probe(now);
         }
         match until {
             Some(at) if self.sys.now() >= at => self.handle_time(),
@@ -230,8 +230,8 @@ impl<S: Sys> Shim<'_, S> {
                 && let Some(signal) = running.handle_unwanted(now)
             {
                 self.held = None;
+                self.sys.end_probe();
                 self.sys.signal_command(signal);
-                self.stop_probing();
             }
         }
         if self.mailbox.is_answered() { Ok(()) } else { self.publish() }
@@ -279,6 +279,10 @@ impl<S: Sys> Shim<'_, S> {
             return self.start_failed(StartStage::Clear, errno);
         }
         self.write()?; // begun; if that fails, nothing is started
+        if self.oom_before_is_old {
+            // Only before a retry: on the way from one step to the next nobody has to wait for it.
+            (self.oom_before, self.oom_before_is_old) = (self.sys.oom_kills(), false);
+        }
         let turn = match self.read_turn() {
             Some(turn) if turn.attempt == Some(attempt) => turn,
             _ => {
@@ -286,14 +290,10 @@ impl<S: Sys> Shim<'_, S> {
                 return self.ended(at, Exit::NotStarted, false, Usage::default());
             }
         };
-        if self.oom_before_is_old {
-            // Only before a retry: on the way from one step to the next nobody has to wait for it.
-            (self.oom_before, self.oom_before_is_old) = (self.sys.oom_kills(), false);
-        }
         match self.sys.start(attempt) {
-            Ok(()) => {
-                self.running = Some(Running::new(attempt, started_at, &turn));
-                self.probing = self.readiness.map(|readiness| Probing::new(readiness, started_at));
+            Ok(schedule) => {
+                let readiness = schedule.map(|schedule| Readiness::new(schedule, started_at));
+                self.running = Some(Running::new(attempt, started_at, &turn, readiness));
                 self.ring();
                 Ok(())
             }
@@ -301,6 +301,8 @@ impl<S: Sys> Shim<'_, S> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn start_failed(&mut self, stage: StartStage, errno: Errno) -> Result<(), End> {
         self.sys.say(words::not_started(stage, errno).as_str());
         let exit = Exit::StartError { stage, errno: errno.0 };
@@ -318,10 +320,7 @@ impl<S: Sys> Shim<'_, S> {
     /// A child has ended. If it was the command: what it left is ended too, then its end is told.
     fn handle_child(&mut self) -> Result<(), End> {
         let reaped = self.sys.reap();
-        let Some((exit, usage)) = reaped.command else {
-            return reaped.probe.map_or(Ok(()), |success| self.probed(success));
-        };
-        self.stop_probing();
+        let Some((exit, usage)) = reaped.command else { return self.handle_probe_end(reaped.probe) };
         let Some(running) = self.running.take() else { return Ok(()) };
         let at = self.sys.now(); // what it left behind may take long to end, and is not its time
         let exit = match exit {
@@ -334,6 +333,9 @@ impl<S: Sys> Shim<'_, S> {
         if self.sys.end_leftovers().is_err() {
             self.sys.say(words::leftovers().as_str());
         }
+        if !self.sys.end_attempt() {
+            self.sys.say(words::output_lost().as_str());
+        }
         self.held = None;
         self.own_code = Some(if running.timed_out { exit::TIMED_OUT } else { exit.code() });
         self.ended(at, exit, running.timed_out, usage)?;
@@ -343,34 +345,61 @@ impl<S: Sys> Shim<'_, S> {
 
     // --- readiness ---
 
-    fn probe(&mut self, due: Due) -> Result<(), End> {
-        let result = match due {
-            Due::Try => self.sys.try_probe(),
-            Due::Kill => {
-                self.sys.end_probe();
-                Some(false)
-            }
-        };
-        result.map_or(Ok(()), |success| self.probed(success))
+    fn readiness(&mut self) -> Option<&mut Readiness> {
+        self.running.as_mut()?.readiness.as_mut()
     }
 
-    /// A try has ended; what changes is reported at once.
-    fn probed(&mut self, success: bool) -> Result<(), End> {
-        let Some(change) = self.probing.as_mut().and_then(|probing| probing.add(success)) else { return Ok(()) };
+    /// Does what is due of the probe.
+    fn attend_probe(&mut self, now: u64) -> Result<(), End> {
+        match self.readiness() {
+            None => Ok(()),
+            Some(_) => self.handle_probe_time(now),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn handle_probe_time(&mut self, now: u64) -> Result<(), End> {
+        match self.readiness().and_then(|readiness| readiness.poll_due(now)) {
+            None => Ok(()),
+            Some(Due::GiveUp) => {
+                self.sys.end_probe();
+                self.handle_probed(now, false)
+            }
+            Some(Due::Try) => match self.sys.probe() {
+                Found::Running => {
+                    if let Some(readiness) = self.readiness() {
+                        readiness.handle_begun(now);
+                    }
+                    Ok(())
+                }
+                found => self.handle_probed(now, found == Found::Success),
+            },
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn handle_probe_end(&mut self, success: Option<bool>) -> Result<(), End> {
+        let Some(success) = success else { return Ok(()) };
+        if self.readiness().is_none_or(|readiness| !readiness.handle_over()) {
+            return Ok(());
+        }
         let now = self.sys.now();
+        self.handle_probed(now, success)
+    }
+
+    #[cold]
+    fn handle_probed(&mut self, now: u64, success: bool) -> Result<(), End> {
+        let change = self.readiness().and_then(|readiness| readiness.handle_result(success));
         let report = &mut self.mailbox.report;
         match change {
-            Change::Ready => report.ready_at = Some(now),
-            Change::Unready => report.ready_at = None,
-            Change::NotReady => report.not_ready_at = Some(now),
+            None => return Ok(()),
+            Some(Change::Ready) => report.ready_at = Some(now),
+            Some(Change::Unready) => report.ready_at = None,
+            Some(Change::NotReady) => report.not_ready_at = Some(now),
         }
         self.publish()
-    }
-
-    fn stop_probing(&mut self) {
-        if self.probing.take().is_some() {
-            self.sys.end_probe();
-        }
     }
 
     // --- signals ---
@@ -424,9 +453,9 @@ impl<S: Sys> Shim<'_, S> {
     fn deadline(&self) -> Option<u64> {
         let reconnect = (!self.bell.connected).then_some(self.bell.retry_at);
         let running = self.running.as_ref().and_then(Running::deadline);
+        let probe = self.running.as_ref().and_then(|running| running.readiness.as_ref()?.deadline());
         let held = self.held.as_ref().and_then(Held::deadline);
-        let probing = self.probing.as_ref().and_then(Probing::deadline);
-        [reconnect, running, held, probing, self.grace_ends()].into_iter().flatten().min()
+        [reconnect, running, probe, held, self.grace_ends()].into_iter().flatten().min()
     }
 
     /// When a waiting shim gives its coordinator up (S9). A running command is finished first, and a parked shim stays:
@@ -446,12 +475,10 @@ impl<S: Sys> Shim<'_, S> {
     fn handle_time(&mut self) -> Result<(), End> {
         let now = self.sys.now();
         if let Some(signal) = self.running.as_mut().and_then(|running| running.handle_time(now)) {
+            self.sys.end_probe();
             self.sys.signal_command(signal);
-            self.stop_probing();
         }
-        if let Some(due) = self.probing.as_mut().and_then(|probing| probing.due(now)) {
-            self.probe(due)?;
-        }
+        self.attend_probe(now)?;
         if self.is_unanswered(now) {
             self.obey()?; // as below: the answer may have come without its ring
         }

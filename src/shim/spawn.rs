@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use podturn_wire::StartStage;
 
 use crate::arch;
-use crate::calls::{self, Fd, HERE, open};
+use crate::calls::{self, Fd};
 use crate::path::{Candidates, PATH_MAX};
 use crate::{Errno, StartFailure};
 
@@ -29,7 +29,8 @@ impl Stack {
     }
 }
 
-/// What the command gets, and what the shim found when it was started itself and gives back.
+/// What a command gets, and what the shim found when it was started itself and gives back.
+#[derive(Clone, Copy)]
 pub(crate) struct Launch<'a> {
     /// The command and its arguments, as the kernel gave them to the shim.
     pub(crate) argv: *const *const u8,
@@ -39,10 +40,10 @@ pub(crate) struct Launch<'a> {
     pub(crate) signal_mask: u64,
     pub(crate) child_signal_ignored: bool,
     pub(crate) umask: usize,
+    /// What the command's descriptors 0, 1 and 2 become; `None`: they stay as they are.
+    pub(crate) standard: [Option<Fd>; 3],
     /// The terminal whose foreground the command becomes.
     pub(crate) terminal: Option<Fd>,
-    /// Standard input and outputs lead nowhere.
-    pub(crate) is_quiet: bool,
 }
 
 struct Child<'a> {
@@ -102,10 +103,9 @@ fn prepare(child: &Child<'_>) -> Result<(), Errno> {
     if let Some(terminal) = launch.terminal {
         calls::set_foreground(terminal, calls::process_id())?;
     }
-    if launch.is_quiet {
-        let nowhere = calls::open_at(HERE, c"/dev/null", open::READ_WRITE, 0)?;
-        for fd in 0..3 {
-            calls::duplicate(nowhere, Fd(fd))?;
+    for (at, fd) in launch.standard.iter().enumerate() {
+        if let Some(fd) = fd {
+            calls::duplicate(*fd, Fd(at as i32))?;
         }
     }
     if launch.child_signal_ignored {

@@ -4,7 +4,9 @@
 //! a simulation can let the other side act, or kill the shim, between any two of them. Calls block; nothing here
 //! decides anything. [`crate::linux`] is the real one.
 
-use podturn_wire::{Exit, StartStage, Usage};
+use podturn_wire::{Exit, Report, StartStage, Strings, Usage};
+
+use crate::Schedule;
 
 /// A Linux error number, see errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +25,18 @@ impl Errno {
     pub const ECHILD: Self = Self(10);
     /// Try again: the call would have to wait.
     pub const EAGAIN: Self = Self(11);
+    /// Out of memory.
+    pub const ENOMEM: Self = Self(12);
     /// Permission denied.
     pub const EACCES: Self = Self(13);
     /// Device or resource busy.
     pub const EBUSY: Self = Self(16);
     /// File exists.
     pub const EEXIST: Self = Self(17);
+    /// Invalid argument.
+    pub const EINVAL: Self = Self(22);
+    /// No data available.
+    pub const ENODATA: Self = Self(61);
     /// Not a directory.
     pub const ENOTDIR: Self = Self(20);
     /// File too large.
@@ -50,6 +58,8 @@ pub struct Ready {
     pub bell: bool,
     /// A signal waits.
     pub signals: bool,
+    /// There is output of the command to pass on.
+    pub output: bool,
 }
 
 /// What the connection had for the shim.
@@ -82,8 +92,25 @@ pub enum Notice {
 pub struct Reaped {
     /// The command's end, if it was among them. A signal is never marked `oom` here: that is for the logic to find out.
     pub command: Option<(Exit, Usage)>,
-    /// Whether the try of a probe that ended was a success, if one did.
+    /// The end of the probe that was tried, if it was among them: whether it was a success.
     pub probe: Option<bool>,
+}
+
+/// What a try of the probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// What it looked for.
+    Success,
+    /// Not that.
+    Failure,
+    /// It runs, and [`Sys::reap`] will tell.
+    Running,
+}
+
+impl Found {
+    pub(crate) fn of(success: bool) -> Self {
+        if success { Self::Success } else { Self::Failure }
+    }
 }
 
 /// Why a command could not be started.
@@ -109,20 +136,23 @@ pub trait Sys {
     /// The bytes of `turn.json`.
     ///
     /// # Errors
-    /// Those of open(2) and read(2); `EFBIG` when it is longer than `TURN_MAX`.
+    /// Those of open(2) and read(2); `EFBIG` when it is longer than `ENCLOSING_TURN_MAX`.
     fn read_turn(&mut self) -> Result<&[u8], Errno>;
 
     /// The bytes of the `report.json` that an earlier instance left. Called once, before the first report.
     ///
     /// # Errors
-    /// As for `read_turn`, with `REPORT_MAX`.
+    /// As for `read_turn`, with `LISTING_REPORT_MAX`.
     fn read_report(&mut self) -> Result<&[u8], Errno>;
+
+    /// The distinct references of command line and environment, without their brackets. Always the same.
+    fn references(&mut self) -> Strings<'static>;
 
     /// Writes `report.json` aside and renames it in: whole or not at all.
     ///
     /// # Errors
     /// Those of open(2), write(2) and rename(2). Then the old one stands.
-    fn write_report(&mut self, report: &[u8]) -> Result<(), Errno>;
+    fn write_report(&mut self, report: &Report, references: Strings<'_>) -> Result<(), Errno>;
 
     /// Removes the outputs of an earlier attempt; links are removed, not followed.
     ///
@@ -153,27 +183,31 @@ pub trait Sys {
     /// The next signal that was received, without waiting.
     fn next_signal(&mut self) -> Option<Notice>;
 
-    /// Starts the command as attempt number `attempt`. When it returns `Ok`, the command's program is loaded.
+    /// Starts the command as attempt number `attempt`, with the values that the turn that was read last encloses. When it
+    /// returns `Ok`, the command's program is loaded; it has the schedule of the probe that the same turn asks for.
     ///
     /// # Errors
     /// The stage that failed, and how. Nothing of the attempt is left then.
-    fn start(&mut self, attempt: u32) -> Result<(), StartFailure>;
+    fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure>;
+
+    /// Tries the probe of the attempt that was started last.
+    fn probe(&mut self) -> Found;
+
+    /// SIGKILLs the probe that runs, if one does.
+    fn end_probe(&mut self);
+
+    /// Passes on what waits of the command's output. `true`: the probe's text was met, just now.
+    fn pass_output_on(&mut self) -> bool;
+
+    /// The attempt is over: passes on the last of its output, and gives back what it took. `false`: nobody took all of
+    /// the output within a few seconds.
+    fn end_attempt(&mut self) -> bool;
 
     /// Sends a signal to the command itself, not to its group. Does nothing when it is gone.
     fn signal_command(&mut self, number: u8);
 
     /// Takes the ends of all children that have ended, without waiting.
     fn reap(&mut self) -> Reaped;
-
-    /// What the step's own probe is, if it has one that the shim tries. Does not change while the shim lives.
-    fn readiness(&mut self) -> Option<crate::Readiness>;
-
-    /// Tries the probe once: its result where that is there at once, `None` where a process was started for it, whose end
-    /// `reap` tells.
-    fn try_probe(&mut self) -> Option<bool>;
-
-    /// Sends SIGKILL to the try that is under way. Its end is not told.
-    fn end_probe(&mut self);
 
     /// SIGKILLs whatever descends from the shim and waits until nothing does.
     ///

@@ -24,6 +24,8 @@ impl From<Errno> for Trouble {
 }
 
 /// Joins the parts behind the program's name.
+#[cold]
+#[inline(never)]
 pub(crate) fn line(parts: &[&str]) -> Line {
     let mut line = Line::truncated("podturn-shim: ");
     for part in parts {
@@ -34,6 +36,8 @@ pub(crate) fn line(parts: &[&str]) -> Line {
 }
 
 /// `in/turn.json` cannot be used.
+#[cold]
+#[inline(never)]
 pub(crate) fn turn_trouble(trouble: &Trouble) -> Line {
     match trouble {
         Trouble::File(errno) => line(&["in/turn.json: cannot read the turn: ", errno_words(*errno).as_str()]),
@@ -46,23 +50,29 @@ pub(crate) fn turn_trouble(trouble: &Trouble) -> Line {
 }
 
 /// `out/report.json` cannot be written.
+#[cold]
 pub(crate) fn report_trouble(errno: Errno) -> Line {
     line(&["out/report.json: cannot write the report: ", errno_words(errno).as_str()])
 }
 
 /// `in/bell` cannot be used.
+#[cold]
 pub(crate) fn bell_trouble(errno: Errno) -> Line {
     let why = errno_words(errno);
     line(&["in/bell: cannot connect to the coordinator: ", why.as_str(), "; its socket is unusable here"])
 }
 
 /// Nobody answered for the whole of the grace, in ms.
+#[cold]
+#[inline(never)]
 pub(crate) fn coordinator_lost(grace: u64) -> Line {
     let seconds = number(grace / 1_000);
     line(&["no coordinator for ", seconds.as_str(), " s (coordinatorGrace): giving up"])
 }
 
 /// The command could not be started.
+#[cold]
+#[inline(never)]
 pub(crate) fn not_started(stage: StartStage, errno: Errno) -> Line {
     let doing = match stage {
         StartStage::Clear => "clearing what the attempt before left: ",
@@ -76,11 +86,20 @@ pub(crate) fn not_started(stage: StartStage, errno: Errno) -> Line {
 }
 
 /// Something outlives its command.
+#[cold]
 pub(crate) fn leftovers() -> Line {
     line(&["the command left processes behind that cannot be ended"])
 }
 
+/// Output could not be passed on.
+#[cold]
+pub(crate) fn output_lost() -> Line {
+    line(&["nobody took the command's last output (the `log` probe's pipe): it is lost"])
+}
+
 /// An error number as a person reads it; those that happen here have words.
+#[cold]
+#[inline(never)]
 pub(crate) fn errno_words(errno: Errno) -> Text<64> {
     let words = match errno {
         Errno::EPERM => "operation not permitted (EPERM)",
@@ -88,7 +107,7 @@ pub(crate) fn errno_words(errno: Errno) -> Text<64> {
         Errno::E2BIG => "arguments and environment too long (E2BIG)",
         Errno(8) => "exec format error (ENOEXEC)",
         Errno::EAGAIN => "too many processes (EAGAIN)",
-        Errno(12) => "out of memory (ENOMEM)",
+        Errno::ENOMEM => "out of memory (ENOMEM)",
         Errno::EACCES => "permission denied (EACCES)",
         Errno::EBUSY => "busy (EBUSY)",
         Errno::ENOTDIR => "not a directory (ENOTDIR)",
@@ -98,7 +117,8 @@ pub(crate) fn errno_words(errno: Errno) -> Text<64> {
         Errno(30) => "read-only file system (EROFS)",
         Errno::ENAMETOOLONG => "name too long (ENAMETOOLONG)",
         Errno(40) => "a symbolic link, or too many of them (ELOOP)",
-        Errno(61) => "the turn has no values for them (ENODATA)",
+        Errno::ENODATA => "the turn has no values for them (ENODATA)",
+        Errno::EINVAL => "invalid, such as a NUL in a value (EINVAL)",
         Errno(88) => "not a socket (ENOTSOCK)",
         Errno(91) => "a socket of another type (EPROTOTYPE)",
         Errno(other) => {

@@ -64,16 +64,26 @@ impl<'a> Enclosed<'a> {
         TURN_MAX + texts + self.replace.room()
     }
 
+    /// Whether a turn may enclose something, by a glance that is cheaper than reading it.
+    #[must_use]
+    pub fn may_be_in(turn: &[u8]) -> bool {
+        let at_quotes = turn.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| &turn[at..]);
+        let names: [&[u8]; 2] = [b"\"probe\"", b"\"replace\""];
+        at_quotes.into_iter().any(|rest| names.iter().any(|name| rest.starts_with(name)))
+    }
+
     /// Reads what the turn in these bytes encloses.
     ///
     /// # Errors
     /// A [`WireError`] for anything that is not a whole turn. What it says besides is not looked at.
+    #[cold]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let object = Object::parse(bytes)?;
         let probe = object.object("probe")?.map(|probe| Probe::read(&probe)).transpose()?;
         Ok(Self { probe, replace: object.strings("replace")?.unwrap_or_default() })
     }
 
+    #[cold]
     pub(crate) fn write(&self, json: &mut Writer<'_>) {
         if let Some(probe) = &self.probe {
             json.begin_member("probe");
@@ -86,24 +96,28 @@ impl<'a> Enclosed<'a> {
     }
 }
 
+/// The members of a probe that are numbers.
+const NUMBERS: [&str; 5] =
+    ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"];
+
 impl<'a> Probe<'a> {
+    #[cold]
     fn write(&self, json: &mut Writer<'_>) {
         match self.kind {
             ProbeKind::Exec(command) => json.strings("exec", command),
             ProbeKind::File(path) => json.quoted_string("file", path),
             ProbeKind::Log(text) => json.quoted_string("log", text),
         }
-        for (name, value) in [
-            ("initialDelaySeconds", self.initial_delay_seconds),
-            ("periodSeconds", self.period_seconds),
-            ("timeoutSeconds", self.timeout_seconds),
-            ("successThreshold", self.success_threshold),
-            ("failureThreshold", self.failure_threshold),
-        ] {
+        let Self {
+            initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold, ..
+        } = *self;
+        let numbers = [initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold];
+        for (name, value) in NUMBERS.into_iter().zip(numbers) {
             json.number(name, u64::from(value));
         }
     }
 
+    #[cold]
     fn read(object: &Object<'a>) -> Result<Self, WireError> {
         let kind = match (object.strings("exec")?, object.quoted("file")?, object.quoted("log")?) {
             (Some(command), None, None) if !command.is_empty() => ProbeKind::Exec(command),
@@ -111,19 +125,12 @@ impl<'a> Probe<'a> {
             (None, None, Some(text)) => ProbeKind::Log(text),
             _ => return Err(WireError::Member("probe")),
         };
-        let positive = |name| match object.optional_u32(name)? {
-            Some(value) if value > 0 => Ok(value),
-            _ => Err(WireError::Member(name)),
-        };
-        Ok(Self {
-            kind,
-            initial_delay_seconds: object
-                .optional_u32("initialDelaySeconds")?
-                .ok_or(WireError::Member("initialDelaySeconds"))?,
-            period_seconds: positive("periodSeconds")?,
-            timeout_seconds: positive("timeoutSeconds")?,
-            success_threshold: positive("successThreshold")?,
-            failure_threshold: positive("failureThreshold")?,
-        })
+        let mut numbers = [0; NUMBERS.len()];
+        for ((number, name), at_least) in numbers.iter_mut().zip(NUMBERS).zip([0, 1, 1, 1, 1]) {
+            let value = object.optional_u32(name)?.filter(|value| *value >= at_least);
+            *number = value.ok_or(WireError::Member(name))?;
+        }
+        let [initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold] = numbers;
+        Ok(Self { kind, initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold })
     }
 }

@@ -85,12 +85,15 @@ impl<'a> Writer<'a> {
     }
 
     /// The member `name` with a string of any length.
+    #[cold]
     pub fn quoted_string(&mut self, name: &str, value: Quoted<'_>) {
         self.name(name);
         self.quoted_chars(value);
     }
 
     /// The member `name` with a list of strings.
+    #[cold]
+    #[inline(never)]
     pub fn strings(&mut self, name: &str, values: Strings<'_>) {
         self.name(name);
         self.byte(b'[');
@@ -128,11 +131,14 @@ impl<'a> Writer<'a> {
     }
 
     fn quoted_chars(&mut self, value: Quoted<'_>) {
-        self.byte(b'"');
-        for c in value.chars() {
-            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| self.escaped(byte));
+        match value.as_json() {
+            None => self.quoted(value.text()),
+            Some(inner) => {
+                self.byte(b'"');
+                self.bytes(inner.as_bytes());
+                self.byte(b'"');
+            }
         }
-        self.byte(b'"');
     }
 
     fn escaped(&mut self, byte: u8) {
@@ -295,6 +301,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// `Member` when it is something else.
+    #[cold]
     pub fn quoted(&self, name: &'static str) -> Result<Option<Quoted<'a>>, WireError> {
         let text = match self.find(name) {
             None | Some(b"null") => return Ok(None),
@@ -308,6 +315,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// `Member` when it is something else.
+    #[cold]
     pub fn strings(&self, name: &'static str) -> Result<Option<Strings<'a>>, WireError> {
         let wrong = WireError::Member(name);
         let value = match self.find(name) {
@@ -377,6 +385,7 @@ fn unescape<const N: usize>(bytes: &[u8]) -> Option<Text<N>> {
 
 /// The first string of what stands between the brackets of a JSON list, without its quotes, and what follows it and its
 /// comma. The list was checked before; `None` when something else comes first.
+#[cold]
 pub(crate) fn first_string(list: &str) -> Option<(&str, &str)> {
     let mut cursor = Cursor { bytes: list.as_bytes(), at: 0 };
     cursor.space();

@@ -14,6 +14,7 @@ mod enclosed;
 pub mod exit;
 pub mod json;
 pub mod names;
+pub mod reference;
 mod report;
 mod strings;
 mod text;

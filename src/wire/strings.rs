@@ -22,6 +22,16 @@ impl<'a> Quoted<'a> {
         Self { text, escaped: true }
     }
 
+    /// What stands between the quotes of JSON, if it has that form.
+    pub(crate) fn as_json(self) -> Option<&'a str> {
+        self.escaped.then_some(self.text)
+    }
+
+    /// The text in the form that it has.
+    pub(crate) fn text(self) -> &'a str {
+        self.text
+    }
+
     /// Its characters. What JSON cannot mean (half a surrogate pair) is U+FFFD.
     pub fn chars(self) -> impl Iterator<Item = char> + Clone + use<'a> {
         let mut chars = self.text.chars();
@@ -33,8 +43,9 @@ impl<'a> Quoted<'a> {
 
     /// Copies its UTF-8 to the beginning of `buffer` and returns the length; `None`: it does not fit.
     #[must_use]
+    #[cold]
     pub fn copy_to(self, buffer: &mut [u8]) -> Option<usize> {
-        if !self.escaped || !self.text.as_bytes().contains(&b'\\') {
+        if !self.escaped || self.text.bytes().all(|byte| byte != b'\\') {
             buffer.get_mut(..self.text.len())?.copy_from_slice(self.text.as_bytes());
             return Some(self.text.len());
         }
@@ -84,6 +95,32 @@ enum Form<'a> {
     Json(&'a str),
 }
 
+impl<'a> Form<'a> {
+    /// Takes the first string away.
+    #[inline(never)] // the shim, which has to be small, has many loops over strings
+    #[cold]
+    fn next(&mut self) -> Option<Quoted<'a>> {
+        match self {
+            Form::Given(strings) => {
+                let (first, others) = strings.split_first()?;
+                *strings = others;
+                Some(Quoted::new(first))
+            }
+            Form::Joined(strings) => {
+                let end = strings.bytes().position(|byte| byte == 0)?;
+                let first = strings.get(..end)?;
+                *strings = strings.get(end + 1..)?;
+                Some(Quoted::new(first))
+            }
+            Form::Json(list) => {
+                let (first, others) = json::first_string(list)?;
+                *list = others;
+                Some(Quoted::escaped(first))
+            }
+        }
+    }
+}
+
 impl<'a> Strings<'a> {
     /// These strings.
     #[must_use]
@@ -104,29 +141,17 @@ impl<'a> Strings<'a> {
     /// The strings in order.
     pub fn iter(self) -> impl Iterator<Item = Quoted<'a>> + Clone + use<'a> {
         let mut rest = self.0;
-        core::iter::from_fn(move || match &mut rest {
-            Form::Given(strings) => {
-                let (first, others) = strings.split_first()?;
-                *strings = others;
-                Some(Quoted::new(first))
-            }
-            Form::Joined(strings) => {
-                let (first, others) = strings.split_once('\0')?;
-                *strings = others;
-                Some(Quoted::new(first))
-            }
-            Form::Json(list) => {
-                let (first, others) = json::first_string(list)?;
-                *list = others;
-                Some(Quoted::escaped(first))
-            }
-        })
+        core::iter::from_fn(move || rest.next())
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.iter().next().is_none()
+        match self.0 {
+            Form::Given(strings) => strings.is_empty(),
+            Form::Joined(strings) => strings.is_empty(),
+            Form::Json(list) => list.bytes().all(|byte| byte != b'"'),
+        }
     }
 
     /// At most as many bytes do they take in a JSON text.

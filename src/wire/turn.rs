@@ -196,6 +196,7 @@ mod tests {
                 assert!(length <= enclosed.room());
                 assert_eq!(Turn::parse(&buffer[..length]), Ok(a_turn()));
                 assert_eq!(Enclosed::parse(&buffer[..length]), Ok(enclosed));
+                assert_eq!(Enclosed::may_be_in(&buffer[..length]), enclosed != Enclosed::default());
             }
         }
     }

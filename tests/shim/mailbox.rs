@@ -18,7 +18,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, listen, recv, send, socket,
 };
 use nix::unistd::Pid;
-use podturn_wire::{InstanceId, Packet, Report, RunId, TURN_MAX, Text, Then, Turn};
+use podturn_wire::{Enclosed, InstanceId, Packet, Probe, Report, RunId, Strings, Text, Then, Turn, listed_references};
 use tempfile::TempDir;
 
 /// No wait of a test is longer than this, in ms.
@@ -38,6 +38,9 @@ pub(crate) struct Mailbox {
     pub(crate) instance: Option<InstanceId>,
     /// What `turn.json` says.
     pub(crate) turn: Turn,
+    /// What it encloses.
+    pub(crate) probe: Option<Probe<'static>>,
+    pub(crate) values: Vec<String>,
     shim: Option<Child>,
 }
 
@@ -58,7 +61,8 @@ impl Mailbox {
             coordinator_grace: 60_000,
             termination_log: Text::new(),
         };
-        let mailbox = Self { directory, bell: None, peer: None, instance: None, turn, shim: None };
+        let (probe, values) = (None, Vec::new());
+        let mailbox = Self { directory, bell: None, peer: None, instance: None, turn, probe, values, shim: None };
         for half in ["in", "out"] {
             fs::create_dir_all(mailbox.path(half)).expect("a fresh directory");
         }
@@ -212,8 +216,10 @@ impl Mailbox {
 
     /// Writes `turn` as it is.
     pub(crate) fn write_turn(&self) {
-        let mut buffer = [0; TURN_MAX];
-        let length = self.turn.write(&mut buffer).expect("turns fit");
+        let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        let enclosed = Enclosed { probe: self.probe, replace: Strings::new(&values) };
+        let mut buffer = vec![0; enclosed.room()];
+        let length = self.turn.write_enclosing(&enclosed, &mut buffer).expect("turns fit");
         self.write_raw_turn(&buffer[..length]);
     }
 
@@ -226,6 +232,12 @@ impl Mailbox {
     pub(crate) fn report(&self) -> Option<Report> {
         let bytes = fs::read(self.path("out/report.json")).ok()?;
         Some(Report::parse(&bytes).expect("reports are whole"))
+    }
+
+    /// The references that `report.json` lists now.
+    pub(crate) fn references(&self) -> Vec<String> {
+        let bytes = fs::read(self.path("out/report.json")).expect("a report");
+        listed_references(&bytes).expect("reports are whole").iter().map(|name| name.chars().collect()).collect()
     }
 
     /// Reads the report now and after each ring, until it is what the story waits for.

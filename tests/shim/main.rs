@@ -11,4 +11,6 @@ mod ends;
 mod gates;
 mod mailbox;
 mod protocol;
+mod readiness;
+mod references;
 mod terminal;

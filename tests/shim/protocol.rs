@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
-use podturn_wire::{Ended, Exit, InstanceId, Last, Report, RunId, TURN_MAX, Usage};
+use podturn_wire::{ENCLOSING_TURN_MAX, Ended, Exit, InstanceId, Last, Report, RunId, Usage};
 
 use crate::mailbox::{Mailbox, RUN};
 
@@ -117,7 +117,7 @@ fn a_turn_that_is_no_turn_is_said_and_waited_out() {
         (b"{\"version\":1,".to_vec(), "not a whole turn"),
         (b"{\"version\":2}".to_vec(), "another version of the protocol"),
         (b"{\"version\":1}".to_vec(), "member \"then\" is missing or wrong"),
-        (vec![b' '; TURN_MAX + 1], "too large (EFBIG)"),
+        (vec![b' '; ENCLOSING_TURN_MAX + 1], "too large (EFBIG)"),
     ] {
         mailbox.write_raw_turn(&bytes);
         mailbox.ring();

@@ -1,9 +1,9 @@
 //! Rules that are taken out: each one from outside, by a world that is not what it should be.
 
 use podturn::coordinator::{Link, World, WriteError};
-use podturn_shim::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
+use podturn_shim::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys};
 use podturn_turn::{Event, Process, StepId, Time};
-use podturn_wire::{InstanceId, Packet, Report, Turn};
+use podturn_wire::{InstanceId, Packet, Report, Strings, Turn};
 
 use crate::pod::{RUN, bytes_of_report, bytes_of_turn};
 
@@ -153,21 +153,21 @@ impl<S: Sys> Sys for Broken<S> {
         Ok(&self.bytes)
     }
 
-    fn write_report(&mut self, report: &[u8]) -> Result<(), Errno> {
+    fn references(&mut self) -> Strings<'static> {
+        self.inner.references()
+    }
+
+    fn write_report(&mut self, report: &Report, references: Strings<'_>) -> Result<(), Errno> {
         self.written += 1;
         self.is_rung = false;
-        let parsed = Report::parse(report).ok();
-        self.report = parsed;
-        let Some(parsed) = parsed else { return self.inner.write_report(report) };
-        let begins = parsed.attempt.is_some() && parsed.ended.is_none();
+        self.report = Some(*report);
+        let begins = report.attempt.is_some() && report.ended.is_none();
         match self.rule {
             Some(Rule::ArrivalUnwritten) if self.written == 1 => Ok(()),
             Some(Rule::BegunUnwritten) if begins => Ok(()),
-            Some(Rule::EndUnwritten) if parsed.ended.is_some() => Ok(()),
-            Some(Rule::LastDroppedAtOnce) => {
-                self.inner.write_report(&bytes_of_report(&Report { last: None, ..parsed }))
-            }
-            _ => self.inner.write_report(report),
+            Some(Rule::EndUnwritten) if report.ended.is_some() => Ok(()),
+            Some(Rule::LastDroppedAtOnce) => self.inner.write_report(&Report { last: None, ..*report }, references),
+            _ => self.inner.write_report(report, references),
         }
     }
 
@@ -205,7 +205,7 @@ impl<S: Sys> Sys for Broken<S> {
         self.inner.next_signal()
     }
 
-    fn start(&mut self, attempt: u32) -> Result<(), StartFailure> {
+    fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure> {
         self.inner.start(attempt)
     }
 
@@ -213,20 +213,24 @@ impl<S: Sys> Sys for Broken<S> {
         self.inner.signal_command(number);
     }
 
-    fn reap(&mut self) -> Reaped {
-        self.inner.reap()
-    }
-
-    fn readiness(&mut self) -> Option<podturn_shim::Readiness> {
-        self.inner.readiness()
-    }
-
-    fn try_probe(&mut self) -> Option<bool> {
-        self.inner.try_probe()
+    fn probe(&mut self) -> Found {
+        self.inner.probe()
     }
 
     fn end_probe(&mut self) {
         self.inner.end_probe();
+    }
+
+    fn pass_output_on(&mut self) -> bool {
+        self.inner.pass_output_on()
+    }
+
+    fn end_attempt(&mut self) -> bool {
+        self.inner.end_attempt()
+    }
+
+    fn reap(&mut self) -> Reaped {
+        self.inner.reap()
     }
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {

@@ -4,12 +4,12 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use corosensei::Yielder;
-use podturn_shim::{Errno, Notice, Ready, Reaped, Received, StartFailure, Sys};
-use podturn_wire::{Exit, Usage};
+use podturn_shim::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys};
+use podturn_wire::{Exit, Report, Strings, Usage};
 
 use crate::case::Leaves;
 use crate::play::Pause;
-use crate::pod::{Connection, Pod};
+use crate::pod::{Connection, Pod, bytes_of_report};
 
 /// The hands of one instance.
 pub(crate) struct Hands<'a> {
@@ -39,7 +39,7 @@ pub(crate) fn readiness(pod: &Pod, step: usize) -> Ready {
         let connection = &pod.connections[line];
         connection.to_shim > 0 || !connection.coordinator_open
     });
-    Ready { bell, signals: !container.signals.is_empty() }
+    Ready { bell, signals: !container.signals.is_empty(), output: false }
 }
 
 impl Sys for Hands<'_> {
@@ -69,7 +69,12 @@ impl Sys for Hands<'_> {
         Ok(&self.buffer)
     }
 
-    fn write_report(&mut self, report: &[u8]) -> Result<(), Errno> {
+    fn references(&mut self) -> Strings<'static> {
+        Strings::default()
+    }
+
+    fn write_report(&mut self, report: &Report, _references: Strings<'_>) -> Result<(), Errno> {
+        let report = &bytes_of_report(report)[..];
         let (step, shim) = (self.step, self.shim);
         let mut pod = self.act("writes report.json");
         pod.say(|| format!("         {}", String::from_utf8_lossy(report)));
@@ -154,7 +159,7 @@ impl Sys for Hands<'_> {
         self.pod.borrow_mut().containers[self.step].signals.pop_front()
     }
 
-    fn start(&mut self, attempt: u32) -> Result<(), StartFailure> {
+    fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure> {
         let (step, shim) = (self.step, self.shim);
         let mut pod = self.act("starts the command");
         pod.judge_start(step, shim, attempt);
@@ -162,7 +167,22 @@ impl Sys for Hands<'_> {
             return Err(StartFailure { stage, errno: Errno(errno) });
         }
         pod.begin_command(step, shim, attempt);
-        Ok(())
+        Ok(None)
+    }
+
+    /// No turn of the simulation asks for a probe of the shim's.
+    fn probe(&mut self) -> Found {
+        Found::Failure
+    }
+
+    fn end_probe(&mut self) {}
+
+    fn pass_output_on(&mut self) -> bool {
+        false
+    }
+
+    fn end_attempt(&mut self) -> bool {
+        true
     }
 
     fn signal_command(&mut self, number: u8) {
@@ -179,16 +199,6 @@ impl Sys for Hands<'_> {
         }
         Reaped { command: ended.map(|exit| (exit, Usage::default())), probe: None }
     }
-
-    fn readiness(&mut self) -> Option<podturn_shim::Readiness> {
-        None
-    }
-
-    fn try_probe(&mut self) -> Option<bool> {
-        None
-    }
-
-    fn end_probe(&mut self) {}
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {
         let shim = self.shim;

@@ -11,12 +11,14 @@ pub const O_NOFOLLOW: usize = 0o100_000;
 /// System call numbers: `asm-generic/unistd.h`.
 #[expect(missing_docs, reason = "the names of section 2 of the manual")]
 pub mod number {
+    pub const DUP3: usize = 24;
     pub const FCNTL: usize = 25;
     pub const IOCTL: usize = 29;
     pub const MKDIRAT: usize = 34;
     pub const UNLINKAT: usize = 35;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
+    pub const PIPE2: usize = 59;
     pub const GETDENTS64: usize = 61;
     pub const LSEEK: usize = 62;
     pub const READ: usize = 63;
@@ -40,11 +42,11 @@ pub mod number {
     pub const CONNECT: usize = 203;
     pub const SENDTO: usize = 206;
     pub const RECVFROM: usize = 207;
+    pub const MUNMAP: usize = 215;
     pub const CLONE: usize = 220;
     pub const EXECVE: usize = 221;
     pub const MMAP: usize = 222;
     pub const WAIT4: usize = 260;
-    pub const DUP3: usize = 24;
     pub const RENAMEAT2: usize = 276;
     pub const STATX: usize = 291;
     pub const GETRANDOM: usize = 278;

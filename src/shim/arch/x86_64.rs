@@ -15,6 +15,7 @@ pub mod number {
     pub const CLOSE: usize = 3;
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
+    pub const MUNMAP: usize = 11;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const IOCTL: usize = 16;
@@ -44,6 +45,7 @@ pub mod number {
     pub const PPOLL: usize = 271;
     pub const SIGNALFD4: usize = 289;
     pub const DUP3: usize = 292;
+    pub const PIPE2: usize = 293;
     pub const RENAMEAT2: usize = 316;
     pub const GETRANDOM: usize = 318;
     pub const STATX: usize = 332;
