@@ -40,6 +40,23 @@ fn link(out: &Path, shim: &Path, program: &Path, flags: &[&str]) {
         rustc.arg("-C").arg(argument);
     }
     run(rustc.arg("-L").arg(out).arg("-o").arg(program));
+    cut_behind_segments(program);
+}
+
+/// Takes away what follows the last segment: the section headers, which only tools read, and the padding before them
+/// (elf(5); both architectures are 64 bit and little endian).
+fn cut_behind_segments(program: &Path) {
+    let mut elf = std::fs::read(program).expect("it was linked just now");
+    let number = |at: usize, length: usize| {
+        elf[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let (table, size, count) = (number(0x20, 8), number(0x36, 2), number(0x38, 2)); // e_phoff, e_phentsize, e_phnum
+    let ends = (0..count).map(|at| table + at * size).filter(|header| number(header + 0x20, 8) > 0);
+    let end = ends.map(|header| number(header + 8, 8) + number(header + 0x20, 8)).max(); // p_offset + p_filesz
+    elf.truncate(end.expect("a program has segments"));
+    elf[0x28..0x30].fill(0); // e_shoff
+    elf[0x3c..0x40].fill(0); // e_shnum, e_shstrndx
+    std::fs::write(program, elf).expect("it was written just now");
 }
 
 /// Compiles a crate of the shim's and returns where it lies.
