@@ -1,5 +1,7 @@
 //! The command line and environment of one attempt, with values in the place of references.
 
+use core::ffi::CStr;
+
 use podturn_wire::Strings;
 
 use crate::Errno;
@@ -49,7 +51,7 @@ fn decoded<'a>(values: Strings<'_>, expected: usize, buffer: &'a mut [u8]) -> Re
     let (mut length, mut count) = (0, 0);
     for value in values.iter() {
         let end = length + value.copy_to(&mut buffer[length..]).ok_or(Errno::E2BIG)?;
-        if buffer[length..end].iter().any(|byte| *byte == 0) {
+        if CStr::from_bytes_until_nul(&buffer[length..end]).is_ok() {
             return Err(Errno::EINVAL);
         }
         length = end + 1; // the buffer is zeroed, and JSON takes more room than the text and a NUL

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use podturn_wire::{Exit, Probe, ProbeKind, Quoted, Strings};
 
@@ -146,8 +146,14 @@ fn a_probe_that_cannot_be_started_has_failed() {
 fn a_file_counts_once_it_is_not_older_than_the_attempt() {
     let mut mailbox = Mailbox::listening();
     let path = mailbox.path("ready");
-    let old = fs::File::create(&path).expect("a writable mailbox");
-    old.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("it is ours");
+    fs::write(&path, "").expect("a writable mailbox");
+    // The clock of files goes in steps of some ms: the attempt must not begin in the same one.
+    let now = mailbox.path("now");
+    let stamp = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).expect("it is there");
+    eventually("a later time of files", || {
+        fs::write(&now, "").expect("a writable mailbox");
+        stamp(&now) > stamp(&path) + Duration::from_millis(50)
+    });
     // Another attempt's file is there at the first try; the command renews it when the test says so.
     mailbox.probe = Some(probe(ProbeKind::File(Quoted::new(Box::leak(path.to_string_lossy().into())))));
     let mut command = mailbox.command(&["sh", "-c", "echo begun; read -r line; : > \"$0\"; exec sleep 1000"]);
