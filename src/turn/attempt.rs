@@ -75,6 +75,7 @@ impl State {
     /// The attempt is no longer wanted.
     pub(crate) fn stop(&mut self, step: StepId, verdict: Verdict, detail: Detail) {
         self.unset_timer(step);
+        self.let_leave(step);
         let track = self.track_mut(step);
         debug_assert!(track.verdict.is_none(), "the first verdict stands");
         track.verdict = Some(verdict);
@@ -182,6 +183,7 @@ impl State {
         let now = self.now;
         let again = can_go_on && self.is_retried(step, judged, ended.as_ref());
         self.unset_timer(step);
+        self.let_leave(step);
         let track = self.track_mut(step);
         let ended_at = ended.map_or(now, |ended| ended.at);
         track.attempts.push(Attempt {

@@ -151,6 +151,9 @@ impl State {
     /// No process of the run is left and the clock began anew. What was begun is Interrupted; what was not waits for a
     /// new instance, and whoever is due has the whole arrival timeout again, because the node has just come up.
     fn handle_reboot(&mut self, before: Time) {
+        for id in (0..self.tracks.len() as u32).map(StepId) {
+            self.take_held(id);
+        }
         self.timers.rebase(before, self.now);
         self.plan_deadline = self.plan_deadline.map(|at| timers::rebased(at, before, self.now));
         for id in (0..self.tracks.len() as u32).map(StepId) {
@@ -191,6 +194,8 @@ impl State {
         if track.instance == Some(instance) {
             return; // given up as lost or deaf: it does not come back, its container may
         }
+        self.take_held(step); // it was meant for the instance before
+        let track = self.track_mut(step);
         track.instance = Some(instance);
         track.arrived = true;
         track.leaving = false;
@@ -273,7 +278,9 @@ impl State {
         self.attempt_ended(step, ended);
     }
 
-    /// Somebody outside the pod stops this one container (a failed liveness probe, `podman kill`).
+    /// Somebody outside the pod stops a container: this one alone (a failed liveness probe, `podman kill`), or every one of them,
+    /// because the pod is being deleted. The signal does not say which. A step that it would stop is told to hold it for a
+    /// [`timers::MOMENT`], within which a deletion is known by its request; until then no attempt goes to the container.
     fn handle_stop_signal(&mut self, step: StepId, report: u64, signal: u8) {
         let finally = self.step(step).finally;
         let is_ordered = self.halt.terminating.is_some();
@@ -295,13 +302,17 @@ impl State {
                 self.touched.push(step);
             }
             Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused if self.track(step).leaving => {} // said before
-            Phase::Pending | Phase::Awaiting | Phase::Backoff => {
-                self.end(step, Phase::Failed, Reason::Interrupted, Detail::Signal(signal));
-            }
             Phase::Paused => self.give_up(step), // nobody can look into it any more
-            Phase::Granted | Phase::Running | Phase::Ready => {
-                self.track_mut(step).leaving = true;
-                self.stop(step, Verdict::Interrupted, Detail::Signal(signal));
+            Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Granted | Phase::Running | Phase::Ready => {
+                let until = timers::after(self.now, timers::MOMENT);
+                let track = self.track_mut(step);
+                track.stays_after = report;
+                if track.held.is_none() {
+                    track.held = Some((signal, until));
+                    self.timers.set(until, Owner::StopSignal(step));
+                }
+                self.touched.push(step);
+                self.consider(step);
             }
             Phase::Stopping => self.track_mut(step).leaving = true,
             Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {
@@ -311,7 +322,39 @@ impl State {
         }
     }
 
+    /// The moment is over, and the pod is not being deleted: the signal was meant for this step.
+    fn handle_stop_alone(&mut self, step: StepId) {
+        let Some(signal) = self.take_held(step) else { return };
+        match self.track(step).phase {
+            Phase::Pending | Phase::Awaiting | Phase::Backoff => {
+                self.end(step, Phase::Failed, Reason::Interrupted, Detail::Signal(signal));
+            }
+            Phase::Paused => self.give_up(step), // nobody can look into it any more
+            Phase::Granted | Phase::Running | Phase::Ready => {
+                self.track_mut(step).leaving = true;
+                self.stop(step, Verdict::Interrupted, Detail::Signal(signal));
+            }
+            Phase::Stopping => {} // it was let go when it was told to stop
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => {}
+        }
+    }
+
+    /// Takes away what the step holds.
+    fn take_held(&mut self, step: StepId) -> Option<u8> {
+        let (signal, until) = self.track_mut(step).held.take()?;
+        self.timers.discard(until, Owner::StopSignal(step));
+        Some(signal)
+    }
+
+    /// Its attempt is over, or told to stop, while it holds a stop signal: its container follows that, whomever it was meant for.
+    pub(crate) fn let_leave(&mut self, step: StepId) {
+        if self.take_held(step).is_some() {
+            self.track_mut(step).leaving = true;
+        }
+    }
+
     fn handle_loss(&mut self, step: StepId, survivors: bool) {
+        self.take_held(step);
         let restarts = self.step(step).restarts;
         let detail = if survivors { Detail::Survivors } else { Detail::None };
         let track = self.track_mut(step);
@@ -366,16 +409,23 @@ impl State {
             // Settling may have taken it away.
             let Some((at, owner)) = self.timers.pop_due(at) else { continue };
             self.work += 1;
-            if owner == Owner::Termination {
-                self.stop_finally(Reason::PodDeleted);
-                continue;
-            }
-            let Owner::Step(step) = owner else {
-                self.plan_deadline = None;
-                self.halt.plan_timed_out = Some(at);
-                self.halt.paused = false; // finally steps run now
-                self.stop_main(Reason::PlanTimedOut);
-                continue;
+            let step = match owner {
+                Owner::Step(step) => step,
+                Owner::StopSignal(step) => {
+                    self.handle_stop_alone(step);
+                    continue;
+                }
+                Owner::Termination => {
+                    self.stop_finally(Reason::PodDeleted);
+                    continue;
+                }
+                Owner::Plan => {
+                    self.plan_deadline = None;
+                    self.halt.plan_timed_out = Some(at);
+                    self.halt.paused = false; // finally steps run now
+                    self.stop_main(Reason::PlanTimedOut);
+                    continue;
+                }
             };
             let Some((_, timer)) = self.track_mut(step).timer.take() else { continue };
             match timer {
@@ -406,7 +456,22 @@ impl State {
         self.halt.paused = false;
         self.halt.cancels = self.halt.cancels.max(1);
         self.timers.set(finally_until, Owner::Termination);
+        self.release_all_held();
         self.stop_main(Reason::PodDeleted);
+    }
+
+    /// The signals that were held were meant for everybody: who stops when is decided here.
+    fn release_all_held(&mut self) {
+        for id in (0..self.tracks.len() as u32).map(StepId) {
+            self.work += 1;
+            if self.take_held(id).is_none() {
+                continue;
+            }
+            if self.track(id).holds_slot() {
+                self.track_mut(id).leaving = true; // when it has ended, its container goes too
+            }
+            self.consider(id);
+        }
     }
 
     /// Nothing that follows could be journaled, so everything ends now.

@@ -232,6 +232,7 @@ impl State {
     pub(crate) fn end(&mut self, step: StepId, phase: Phase, reason: Reason, detail: Detail) {
         debug_assert!(phase.is_end());
         self.unset_timer(step);
+        self.let_leave(step);
         self.set_phase(step, phase);
         let now = self.now;
         let track = self.track_mut(step);

@@ -358,7 +358,7 @@ impl State {
         let mut steps = Vec::new();
         for owner in self.timers.due(now) {
             match owner {
-                Owner::Step(step) => steps.push(step),
+                Owner::Step(step) | Owner::StopSignal(step) => steps.push(step),
                 Owner::Plan | Owner::Termination => return graph::steps(&self.plan).map(|(id, _)| id).collect(),
             }
         }

@@ -44,6 +44,8 @@ pub(crate) struct Track {
     pub(crate) instance: Option<InstanceId>,
     /// Whether that instance lives, as far as is known.
     pub(crate) arrived: bool,
+    /// The stop signal from outside that waits for the sign that it is meant for everybody, and until when.
+    pub(crate) held: Option<(u8, Time)>,
     /// It was told from outside to end, so no attempt goes to it any more.
     pub(crate) leaving: bool,
     /// The report of its newest stop signal that was answered with 'stay'; 0: none.
@@ -189,6 +191,7 @@ impl Track {
             started_at: None,
             instance: None,
             arrived: false,
+            held: None,
             leaving: false,
             stays_after: 0,
             ack: 0,
@@ -207,7 +210,7 @@ impl Track {
 
     /// Whether an attempt could be given to its container now.
     pub(crate) const fn has_container(&self) -> bool {
-        self.arrived && !self.leaving
+        self.arrived && !self.leaving && self.held.is_none()
     }
 
     /// Whether it waits for something: dependencies, a container, a slot, the next attempt.

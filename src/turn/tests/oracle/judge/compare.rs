@@ -70,7 +70,7 @@ impl Judge {
     }
 
     pub(super) fn compare_deadline(&self, seen: Option<Time>) -> Result<(), String> {
-        let due = self.timers().into_iter().map(|(time, _)| time).min();
+        let due = self.next_timer();
         if due == seen { Ok(()) } else { Err(format!("the next deadline is {seen:?}, expected {due:?}")) }
     }
 

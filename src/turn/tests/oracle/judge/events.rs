@@ -6,6 +6,9 @@ use podturn_wire::{Ended, Exit, InstanceId, Last, StartStage};
 use super::{At, Judge, Verdict};
 use crate::world::MS;
 
+/// How long a stop signal waits for the sign that it is meant for everybody (docs/decisions.md).
+const MOMENT: Time = 1_000 * MS;
+
 impl Judge {
     pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
         match event.kind.clone() {
@@ -88,6 +91,7 @@ impl Judge {
         }
         self.records[n].instance = None;
         self.records[n].leaving = false;
+        self.records[n].held = None;
     }
 
     /// "Every deadline is moved so that what was left of it is left from `at` on": what was left at the newest event before.
@@ -117,6 +121,7 @@ impl Judge {
     fn arrived(&mut self, n: usize, instance: InstanceId, last: Option<Last>) -> Result<(), String> {
         self.records[n].instance = Some(instance);
         self.records[n].leaving = false;
+        self.records[n].held = None;
         if !self.records[n].open || self.end(n).is_some() {
             return Ok(());
         }
@@ -278,7 +283,7 @@ impl Judge {
     }
 
     pub(super) fn has_container(&self, n: usize) -> bool {
-        self.records[n].instance.is_some() && !self.records[n].leaving
+        self.records[n].instance.is_some() && !self.records[n].leaving && self.records[n].held.is_none()
     }
 
     /// The shim is gone (its instance is already forgotten or replaced). `returns`: another one comes, or is there. `clean`:
@@ -358,18 +363,44 @@ impl Judge {
         let finally = self.plan.steps[n].finally;
         match self.records[n].at {
             At::Waiting | At::Backoff(_) | At::Granted if finally => {}
-            At::Granted | At::Running | At::Ready => {
-                self.records[n].leaving = true;
-                self.records[n].at = At::Stopping(Verdict::Failed(Reason::Interrupted));
-            }
             At::Stopping(_) => {
                 self.records[n].leaving = true;
             }
             At::Waiting | At::Backoff(_) | At::Paused(..) if self.records[n].leaving => {}
             // Nobody can look into it any more.
             At::Paused(why, _) => self.end_as(n, Phase::Failed, why),
-            At::Waiting | At::Backoff(_) => self.end_as(n, Phase::Failed, Reason::Interrupted),
+            At::Waiting | At::Backoff(_) | At::Granted | At::Running | At::Ready => {
+                if self.has_container(n) {
+                    self.records[n].absent_since = self.now;
+                }
+                self.records[n].held.get_or_insert(self.now + MOMENT);
+            }
             At::End(..) => {}
+        }
+    }
+
+    /// Nobody said in time that the pod is being deleted: it was meant for this step.
+    pub(super) fn stopped_alone(&mut self, n: usize) {
+        if self.records[n].held.take().is_none() {
+            return;
+        }
+        match self.records[n].at {
+            At::Waiting | At::Backoff(_) => self.end_as(n, Phase::Failed, Reason::Interrupted),
+            At::Granted | At::Running | At::Ready => {
+                self.records[n].leaving = true;
+                self.records[n].at = At::Stopping(Verdict::Failed(Reason::Interrupted));
+            }
+            At::Paused(why, _) => self.end_as(n, Phase::Failed, why),
+            At::Stopping(_) | At::End(..) => self.records[n].leaving = true,
+        }
+    }
+
+    /// What has ended, or was told to stop for another reason, leaves when it is over.
+    pub(super) fn follow_held(&mut self) {
+        for record in &mut self.records {
+            if matches!(record.at, At::Stopping(_) | At::End(..)) && record.held.take().is_some() {
+                record.leaving = true;
+            }
         }
     }
 

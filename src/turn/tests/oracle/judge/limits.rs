@@ -13,6 +13,9 @@ impl Judge {
         let retried = goes_on && self.may_retry(n, reason);
         self.records[n].open = false;
         self.records[n].failed = Some(reason);
+        if self.records[n].held.take().is_some() {
+            self.records[n].leaving = true; // its attempt is over: it follows the signal
+        }
         if !comes_back && !retried {
             self.fail(n, reason);
             return Ok(());
@@ -110,10 +113,15 @@ impl Judge {
 
     /// "every timer that is due at `at` goes off, oldest first": what follows from the older one is settled before the younger one.
     pub(super) fn deadline(&mut self) -> Result<(), String> {
-        while let Some(time) = self.timers().into_iter().map(|(time, _)| time).min().filter(|time| *time <= self.now) {
+        while let Some(time) = self.next_timer().filter(|time| *time <= self.now) {
             let now = self.timers().into_iter().filter(|(t, _)| *t == time).map(|(_, who)| who).collect::<Vec<_>>();
             for n in now.iter().flatten() {
                 self.timer_of(*n)?;
+            }
+            for n in 0..self.records.len() {
+                if self.held_until(n) == Some(time) {
+                    self.stopped_alone(n);
+                }
             }
             if now.contains(&None) {
                 self.plan_deadline = None;
@@ -123,8 +131,19 @@ impl Judge {
                 self.stop_all(false, Reason::PlanTimedOut);
             }
             self.settle();
+            self.follow_held();
         }
         Ok(())
+    }
+
+    /// The next timer, of whatever.
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        let held = (0..self.records.len()).filter_map(|n| self.held_until(n));
+        self.timers().into_iter().map(|(time, _)| time).chain(held).min()
+    }
+
+    fn held_until(&self, n: usize) -> Option<Time> {
+        self.records[n].held.filter(|_| !matches!(self.records[n].at, At::Stopping(_) | At::End(..)))
     }
 
     fn timer_of(&mut self, n: usize) -> Result<(), String> {

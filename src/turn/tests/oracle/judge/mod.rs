@@ -49,6 +49,8 @@ struct Record {
     instance: Option<InstanceId>,
     /// That instance was told from outside to end: no attempt goes to it any more.
     leaving: bool,
+    /// A stop signal from outside that may be meant for everybody: held until then.
+    held: Option<Time>,
     /// Without its container since then.
     absent_since: Time,
     /// The newest attempt granted.
@@ -110,6 +112,7 @@ impl Judge {
             at: At::Waiting,
             instance: None,
             leaving: false,
+            held: None,
             absent_since: 0,
             attempt: 0,
             open: false,
@@ -153,6 +156,7 @@ impl Judge {
         self.now = event.at;
         self.take(event)?;
         self.settle();
+        self.follow_held();
         self.grant();
         for n in 0..self.records.len() {
             self.compare(n).map_err(|e| format!("event {}: step {n}: {e}", event.seq))?;
