@@ -22,9 +22,9 @@ use crate::volume::{Placement, Volume};
 /// Arguments of `podturn coordinate`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-It takes up the run where its journal ends, whoever wrote it: it may be killed and started again at any time. SIGTERM and \
-SIGINT cancel the plan; a second one cancels its finally steps as well. As a native sidecar it goes on until it gets \
-SIGTERM after the end.
+It takes up the run where its journal ends, whoever wrote it: it may be killed and started again at any time. SIGTERM \
+says that the pod is being deleted, as `podturn terminating` does; SIGINT cancels the plan, and a second one its finally \
+steps as well. As a native sidecar it goes on until it gets SIGTERM after the end.
 
 Logs go to stderr, warnings only. PODTURN_LOG=info shows each event as one structured line, PODTURN_LOG=debug more.
 

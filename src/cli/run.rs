@@ -28,7 +28,8 @@ The containers' commands run as processes of this machine, with this machine's p
 own root (this machine's, whose changes are forgotten at the end), its volumes where the manifest says, its own environment \
 and its own session, in namespaces that end with the run. No root is needed where the kernel allows user namespaces.
 
-Ctrl-C cancels the plan: running steps are stopped, finally steps still run. A second Ctrl-C kills everything. A pod whose \
+Ctrl-C ends the pod as a deletion does: tasks are stopped, then services, finally steps still run, all within the \
+pod's grace. A second Ctrl-C kills everything. A pod whose \
 containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
 terminal.
 

@@ -8,7 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use podturn_turn::{Outcome, Request, StepId, Time};
+use podturn_turn::{Answer, Outcome, Request, StepId, Time};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -272,15 +272,17 @@ impl<'a> Server<'a> {
             }
             Some(found) = next_found(&mut self.probers) => { self.coordinator.probed(found); Ok(()) }
             Some(asked) = next_question(&mut self.questions) => { self.handle_question(asked); Ok(()) }
-            _ = terminate.recv() => { self.handle_signal(); Ok(()) }
-            _ = interrupt.recv() => { self.handle_signal(); Ok(()) }
+            _ = terminate.recv() => { self.handle_signal(Request::Terminate { grace: self.pod_grace }); Ok(()) }
+            _ = interrupt.recv() => { self.handle_signal(Request::Cancel); Ok(()) }
         }
     }
 
-    /// A stop is a cancel while the plan runs, and after it what a sidecar waits for.
-    fn handle_signal(&mut self) {
-        if self.coordinator.state().outcome().is_none() {
-            self.coordinator.requested(Request::Cancel);
+    /// SIGTERM is the kubelet's: the pod is being deleted, which the `preStop` hook has said already where there is one. SIGINT
+    /// is a person's at a terminal. After the end either is what a sidecar waits for.
+    fn handle_signal(&mut self, request: Request) {
+        if let Answer::Does(what) = self.coordinator.state().answer(request) {
+            tracing::warn!("{what}");
+            self.coordinator.requested(request);
         }
         self.told_to_end = true;
     }
@@ -309,6 +311,9 @@ impl<'a> Server<'a> {
     fn handle_request(&mut self, request: Request, answer: oneshot::Sender<Told>) {
         let told = Told::from(self.coordinator.state().answer(request));
         if told.result == asked::Verdict::Done {
+            if matches!(request, Request::Terminate { .. }) {
+                tracing::warn!("{}", told.message); // nobody sees what a hook prints
+            }
             self.coordinator.requested(request);
             self.answers.push((answer, told)); // once it is in the journal
         } else {

@@ -272,7 +272,7 @@ impl Kubelet {
                 Some(Ok((name, status))) = ends.join_next() => self.note_end(name, status),
                 event = sidecars.next() => self.handle_sidecar(event, sidecars)?,
                 Some(interrupt) = interrupts.recv() => self.handle_interrupt(interrupt),
-                () = until(self.cancelled) => self.end_what_was_asked(Signal::SIGKILL),
+                () = until(self.cancelled) => self.kill_what_is_left(),
             }
         }
         Ok(())
@@ -286,32 +286,43 @@ impl Kubelet {
         }
     }
 
-    /// An orderly end: the coordinator is asked to cancel the plan, and every container that has no turn from it to end, as
-    /// in a pod that is deleted.
+    /// An orderly end, as of a pod that is deleted: the coordinator's SIGTERM means what its `preStop` hook would say, and
+    /// containers without a turn get their own. What still lives after the grace is killed. Steps get no signal of their own
+    /// from here: one that was started just now is not its shim yet, would die of it, and be waited for.
     fn cancel(&mut self) {
         self.cancelled = Some(Instant::now() + Duration::from_secs(self.pod.grace_seconds));
+        let mut told = self.signal_all(Signal::SIGTERM);
         match self.coordinator {
             Some(pid) => drop(kill(pid, Signal::SIGTERM)),
             None => self.owes_cancel = true,
         }
-        self.end_what_was_asked(Signal::SIGTERM);
-        self.say("cancelling; finally steps still run. Once more kills everything at once".to_owned());
+        told.sort_unstable();
+        let whom = if told.is_empty() { String::new() } else { format!(" SIGTERM to {};", told.join(", ")) };
+        let grace = self.pod.grace_seconds;
+        self.say(format!(
+            "ending the pod within {grace} s:{whom} finally steps still run. Once more kills everything at once"
+        ));
     }
 
-    /// Without a coordinator that could end them, the steps' shims are asked themselves.
-    fn end_what_was_asked(&mut self, signal: Signal) {
+    /// To everybody but the coordinator, who ends by itself once nobody is left, and SIGTERM not to those whom it tells to
+    /// stop. Returns their names.
+    fn signal_all(&self, signal: Signal) -> Vec<String> {
         let comes_back = self.pod.init_containers.iter().any(Container::is_coordinator);
         let has_coordinator = self.coordinator.is_some() || comes_back;
-        for (name, pid) in &self.running {
-            let of_plan = self.pod.containers.iter().find(|container| container.name == *name);
-            let of_plan = of_plan.is_some_and(|container| container.is_step || container.is_coordinator());
-            if !(of_plan && has_coordinator) {
-                let _ = kill(*pid, signal);
-            }
+        let is_step = |name: &str| self.pod.containers.iter().any(|known| known.is_step && known.name == name);
+        let is_spared = |name: &str| signal == Signal::SIGTERM && has_coordinator && is_step(name);
+        let others = self.running.iter().filter(|(_, pid)| Some(**pid) != self.coordinator);
+        let others = others.filter(|(name, _)| !is_spared(name));
+        others.filter(|(_, pid)| kill(**pid, signal).is_ok()).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn kill_what_is_left(&mut self) {
+        let mut killed = self.signal_all(Signal::SIGKILL);
+        killed.sort_unstable();
+        if !killed.is_empty() {
+            self.say(format!("the grace is over: SIGKILL to {}", killed.join(", ")));
         }
-        if signal == Signal::SIGKILL {
-            self.cancelled = self.cancelled.map(|at| at + FOR_EVER);
-        }
+        self.cancelled = self.cancelled.map(|at| at + FOR_EVER);
     }
 
     /// Says something, in its place among the lines of the containers. Whoever reads may sleep; this does not wait for it.

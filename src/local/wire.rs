@@ -366,6 +366,7 @@ impl Wiring<'_> {
 
     fn refuse_lifecycle(&mut self, node: &Node) {
         let entry = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "lifecycle"));
+        let entry = entry.filter(|entry| !is_way_down(&entry.value));
         if let Some(entry) = entry.filter(|entry| entry.value.entries().is_some_and(|hooks| !hooks.is_empty())) {
             self.reporter
                 .error(entry.key_span, "podturn run has no lifecycle hooks yet")
@@ -404,6 +405,13 @@ impl Wiring<'_> {
         self.reporter.error(span, format!("{key} is missing here, or not a string"));
         None
     }
+}
+
+/// The coordinator's own `preStop` hook: at the end of a pod its signal says the same here.
+fn is_way_down(hooks: &Node) -> bool {
+    let command = hooks.get("preStop").and_then(|hook| hook.get("exec"));
+    let command = command.map(|exec| items(exec, "command").iter().map(Node::as_str).collect::<Vec<_>>());
+    hooks.entries().is_some_and(|hooks| hooks.len() == 1) && command == Some(vec![Some("podturn"), Some("terminating")])
 }
 
 fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {

@@ -200,7 +200,7 @@ fn a_cancel_that_one_coordinator_took_is_kept_by_the_next() {
     pod.coordinate();
     pod.start_all();
     pod.wait_note("build 1 begin");
-    pod.signal_coordinator(Signal::SIGTERM);
+    pod.signal_coordinator(Signal::SIGINT);
     pod.wait_event("the cancel", |event| matches!(event.kind, Kind::Requested { .. }));
     pod.kill_coordinator();
     pod.coordinate();

@@ -82,7 +82,7 @@ fn a_cancel_stops_what_runs_and_runs_the_finally_steps() {
     pod.coordinate();
     pod.start_all();
     pod.wait_note("build 1 begin");
-    pod.signal_coordinator(Signal::SIGTERM);
+    pod.signal_coordinator(Signal::SIGINT);
     assert_eq!(pod.end(), (codes(&[("build", 143), ("notify", 0), ("test", 143)]), 143), "{}", pod.everything());
     let expected = [
         ("build", "Cancelled CancelRequested"),

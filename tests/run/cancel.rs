@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one is an order to cancel, the second one an end at once.
+//! Ctrl-C: the first one ends the pod as a deletion does, the second one an end at once.
 
 use nix::sys::signal::Signal;
 
@@ -23,7 +23,7 @@ fn the_first_one_stops_what_runs_and_finally_steps_still_run() {
         assert_eq!(ended.code, 143, "{signal}: {}", ended.all());
         assert_eq!(
             ended.steps(),
-            ["work Cancelled CancelRequested 1", "after Cancelled CancelRequested 0", "cleanup Succeeded Completed 1"],
+            ["work Cancelled PodDeleted 1", "after Cancelled PodDeleted 0", "cleanup Succeeded Completed 1"],
             "{signal}"
         );
         assert!(ended.said_on_stderr("cleanup").contains(&"cleaned"), "{}", ended.all());
@@ -42,7 +42,7 @@ fn the_second_one_ends_even_what_will_not() {
     run.wait_said("work", "begun");
     let members: Vec<Watched> = run.pod().iter().filter_map(|member| Watched::new(member.pid)).collect();
     run.signal(Signal::SIGINT);
-    run.wait_said("podturn", "cancelling; finally steps still run");
+    run.wait_said("podturn", "ending the pod within 30 s");
     run.signal(Signal::SIGINT);
     let ended = run.end();
     assert_eq!(ended.code, 143, "{}", ended.all());

@@ -1,5 +1,7 @@
 //! The pods that people really write (`manifests/`): as they are, and with a failure, a kill, a cancel in them.
 
+use std::path::Path;
+
 use nix::sys::signal::{Signal, kill};
 
 use super::pod::{Ended, Place, Run};
@@ -111,8 +113,7 @@ fn a_cancelled_test_ends_before_its_database_and_a_killed_database_is_told() {
     run.signal(Signal::SIGINT);
     let ended = run.end();
     assert_eq!(ended.code, 143, "{}", ended.all());
-    let expected =
-        ["database Succeeded Stopped 1", "migrate Succeeded Completed 1", "itest Cancelled CancelRequested 1"];
+    let expected = ["database Succeeded Stopped 1", "migrate Succeeded Completed 1", "itest Cancelled PodDeleted 1"];
     assert_eq!(ended.steps(), expected);
     let state = ended.state();
     assert!(state["steps"][2]["endedAt"].as_str() <= state["steps"][0]["endedAt"].as_str());
@@ -227,7 +228,9 @@ fn services_start_in_order_and_a_crash_disturbs_nobody_else() {
     assert!(place.left().is_empty(), "{:?}", place.left());
 }
 
-/// What the coordinator's `preStop` hook does, and then the kubelet, to everybody at once.
+/// What a kubelet does: SIGTERM to every container at once, and the coordinator's `preStop` hook only after that. On a machine
+/// that stands still between the two for longer than the coordinator waits, the signals look like those of single containers:
+/// then once more.
 #[test]
 fn a_deleted_pod_goes_down_in_order_within_its_grace() {
     let finally = DATABASE.replace(
@@ -237,17 +240,8 @@ fn a_deleted_pod_goes_down_in_order_within_its_grace() {
     let container = "    - { name: report, image: busybox:1.37, command: [sh, -c, echo reporting] }\n";
     let hangs = "trap 'echo stopping; sleep 0.3; exit 1' TERM; echo testing; sleep 1000 & wait";
     let finally = finally.replace("echo \"insert somebody\" > /run/database/requests", hangs) + container;
-    let place = Place::new();
-    let mut run = start(&place, &finally, &["--json"]);
-    run.wait_said("itest", "testing");
-    let (code, out, err) = place.ask(&["terminating"]);
-    assert_eq!(code, 0, "{err}");
-    let budget = "the pod is being deleted, in 29s: each step has 7s250ms to stop, finally steps have 21s750ms\n";
-    assert_eq!(out, budget, "{err}");
-    for step in ["database", "itest", "report"] {
-        kill(run.process(&format!("steps/{step}/in/podturn-shim")), Signal::SIGTERM).expect("it is ours");
-    }
-    let ended = run.end();
+    let ended = (0..5).map(|_| delete(&finally)).find(|ended| !ended.steps().join(" ").contains("Interrupted"));
+    let ended = ended.expect("the hook comes in time at least once in five deletions");
     let expected = [
         "database Succeeded Stopped 1",
         "migrate Succeeded Completed 1",
@@ -259,4 +253,28 @@ fn a_deleted_pod_goes_down_in_order_within_its_grace() {
     let state = ended.state();
     assert!(state["steps"][2]["endedAt"].as_str() <= state["steps"][0]["endedAt"].as_str(), "the database is last");
     assert_eq!(ended.said_on_stderr("itest")[..2], ["testing", "stopping"]);
+}
+
+fn delete(manifest: &str) -> Ended {
+    let place = Place::new();
+    let mut run = start(&place, manifest, &["--json"]);
+    run.wait_said("itest", "testing");
+    // Seen from outside: the volume is mounted in the run's mount namespace only.
+    let volumes = place.left()[0].join("volumes");
+    let root = Path::new("/proc").join(run.pid().to_string()).join("root");
+    let volumes = root.join(volumes.strip_prefix("/").expect("it is absolute"));
+    let journal = || -> String {
+        let volumes = std::fs::read_dir(&volumes).expect("the run is under way").flatten();
+        volumes.filter_map(|volume| std::fs::read_to_string(volume.path().join("journal.jsonl")).ok()).collect()
+    };
+    for step in ["database", "itest", "report"] {
+        kill(run.process(&format!("steps/{step}/in/podturn-shim")), Signal::SIGTERM).expect("it is ours");
+    }
+    let reported = |_: &u32| journal().matches("\"stopSignal\"").count() >= 3;
+    assert!((0..1_000_000).any(|n| reported(&n)), "every shim reports the signal: {}", journal());
+    let (code, out, err) = place.ask(&["terminating"]);
+    assert_eq!(code, 0, "{err}");
+    let budget = "the pod is being deleted, in 29s: each step has 7s250ms to stop, finally steps have 21s750ms\n";
+    assert_eq!(out, budget, "{err}");
+    run.end()
 }
