@@ -8,7 +8,7 @@ use podturn_wire::names;
 
 use super::input::BAD_INPUT;
 use super::podturn_failed;
-use crate::control;
+use crate::control::{self, AskError};
 use crate::volume::published::State;
 
 /// Where the run is.
@@ -59,9 +59,14 @@ impl Place {
 /// How the run on a volume stands: by the coordinator's word, or where none is there by what it has published; or says why
 /// that cannot be told.
 pub(super) fn read(volume: &Path) -> Result<State, ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(control::state(volume))) {
         Ok(Ok(state)) => Ok(state),
+        Ok(Err(late @ AskError::Late(_))) => {
+            anstream::eprintln!("warning: {late}");
+            anstream::eprintln!("  help: this is what it published last");
+            read_file(volume)
+        }
         Ok(Err(_)) | Err(_) => read_file(volume),
     }
 }

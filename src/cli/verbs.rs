@@ -50,7 +50,7 @@ fn tell(place: &Place, ask: &Ask) -> ExitCode {
         Ok(volume) => volume,
         Err(code) => return code,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let told = match runtime {
         Ok(runtime) => runtime.block_on(control::ask(&volume, ask)),
         Err(error) => return podturn_failed(&error),
@@ -61,6 +61,13 @@ fn tell(place: &Place, ask: &Ask) -> ExitCode {
             let code = podturn_failed(&error);
             anstream::eprintln!("  help: is the run still under way? `podturn status` shows how it stands");
             code
+        }
+        Err(error @ AskError::Late(_)) => {
+            anstream::eprintln!("error: {error}");
+            anstream::eprintln!(
+                "  help: it may still be done; `podturn status` shows it, and the same request may be sent again"
+            );
+            ExitCode::from(exit::TIMED_OUT)
         }
         Err(error) => podturn_failed(&error),
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -11,16 +12,22 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use podturn_wire::names;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::{REQUESTS, STATE};
 use crate::coordinator::asked::{Ask, Told};
 use crate::volume::published::State;
+
+/// How long an answer may take. A coordinator that lives takes milliseconds; one that is frozen would be waited for for ever.
+const WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum AskError {
     /// Nobody listens there.
     Connect(PathBuf, io::Error),
+    /// Somebody listens there, and does not answer.
+    Late(PathBuf),
     /// The connection ended, or what came is no answer.
     Broken(String),
 }
@@ -29,6 +36,10 @@ impl std::fmt::Display for AskError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Connect(path, error) => write!(f, "no coordinator answers at {}: {error}", path.display()),
+            Self::Late(path) => {
+                let (path, limit) = (path.display(), WITHIN.as_secs());
+                write!(f, "the coordinator at {path} has not answered within {limit} s: is it stopped (SIGSTOP)?")
+            }
             Self::Broken(why) => write!(f, "the coordinator did not answer: {why}"),
         }
     }
@@ -61,6 +72,11 @@ pub async fn state(volume: &Path) -> Result<State, AskError> {
 
 async fn exchange(volume: &Path, request: Builder, body: Vec<u8>) -> Result<(StatusCode, Bytes), AskError> {
     let path = volume.join(names::CONTROL);
+    let exchanged = timeout(WITHIN, exchange_over(path.clone(), request, body)).await;
+    exchanged.unwrap_or(Err(AskError::Late(path)))
+}
+
+async fn exchange_over(path: PathBuf, request: Builder, body: Vec<u8>) -> Result<(StatusCode, Bytes), AskError> {
     let stream = UnixStream::connect(&path).await.map_err(|error| AskError::Connect(path, error))?;
     let broken = |error: hyper::Error| AskError::Broken(error.to_string());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;

@@ -1,11 +1,15 @@
 //! The server: takes connections, reads requests, hands them to the coordinator and writes what it answers.
+//!
+//! A connection is one question, and has [`WITHIN`] for all of it. When all places are taken, the oldest connection gives way to
+//! the new one: whoever says nothing, half a request, or takes no answer keeps nobody out, however often it connects.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -15,15 +19,22 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use podturn_wire::names;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet, yield_now};
+use tokio::time::{sleep, timeout};
 
 use super::{REQUEST_MAX, REQUESTS, STATE};
 use crate::coordinator::asked::{Ask, Asked, Asker, Told, Verdict};
 use crate::volume::Volume;
 
-/// How many may be connected at once. Whoever comes later waits.
+/// How many may be connected at once: more than people and hooks need, and few enough descriptors.
 const CONNECTIONS: usize = 16;
+
+/// How long a connection may last. A question and its answer take milliseconds; a person who types a request into `nc` has time.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// How long no connection is taken after one could not be, for want of a descriptor.
+const AFTER_AN_ERROR: Duration = Duration::from_millis(100);
 
 /// The open socket. It is removed with this.
 #[derive(Debug)]
@@ -58,14 +69,39 @@ pub fn listen(volume: &Volume) -> io::Result<(Control, mpsc::Receiver<Asked>)> {
 }
 
 async fn accept(listener: UnixListener, questions: mpsc::Sender<Asked>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let questions = questions.clone();
-        tokio::spawn(async move {
-            converse(stream, questions).await;
-            drop(place);
-        });
+    let mut talks = Talks::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => talks.begin(stream, questions.clone()),
+            Err(_) => sleep(AFTER_AN_ERROR).await,
+        }
+        // Otherwise a crowd that is taken at once would push each other out before anybody was listened to.
+        yield_now().await;
+    }
+}
+
+/// The connections. They end with this.
+#[derive(Default)]
+struct Talks {
+    tasks: JoinSet<()>,
+    oldest_first: VecDeque<AbortHandle>,
+}
+
+impl Talks {
+    fn begin(&mut self, stream: UnixStream, questions: mpsc::Sender<Asked>) {
+        while self.tasks.try_join_next().is_some() {}
+        self.oldest_first.retain(|talk| !talk.is_finished());
+        if self.oldest_first.len() == CONNECTIONS
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        let talk = async move {
+            if timeout(WITHIN, converse(stream, questions)).await.is_err() {
+                tracing::debug!("a connection to the control socket took longer than {} s", WITHIN.as_secs());
+            }
+        };
+        self.oldest_first.push_back(self.tasks.spawn(talk));
     }
 }
 
@@ -76,8 +112,8 @@ async fn converse(stream: UnixStream, questions: mpsc::Sender<Asked>) {
         let questions = questions.clone();
         async move { Ok::<_, Infallible>(answer(request, asker, &questions).await) }
     });
-    if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
-    {
+    let mut server = hyper::server::conn::http1::Builder::new();
+    if let Err(error) = server.keep_alive(false).serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("a connection to the control socket ended: {error}");
     }
 }
@@ -141,3 +177,6 @@ fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Full<Byte
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,7 +163,8 @@ fn a_volume_that_is_full_ends_the_run() {
     });
 }
 
-fn validator(document: &str) -> jsonschema::Validator {
+/// What `podturn schema` prints.
+pub(crate) fn validator(document: &str) -> jsonschema::Validator {
     let printed = Command::new(PODTURN).args(["schema", document]).output().expect("podturn is executable");
     let schema: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
     jsonschema::validator_for(&schema).expect("a schema")

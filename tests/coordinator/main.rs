@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures and seeds, shown with --nocapture")]
 
 mod chaos;
+mod control;
 mod crash;
 mod deaths;
 mod house;

@@ -165,3 +165,18 @@ fn repairs_a_failure_in_place_and_approves_what_follows() {
         assert_eq!(ended.steps(), steps);
     }
 }
+
+/// Steps do not see the socket. One that gets to it all the same, through the coordinator's process, may not use it.
+#[test]
+fn no_step_takes_the_controls() {
+    for place in [Place::new(), Place::of_nobody()] {
+        std::fs::copy(place.program(), place.notes("podturn")).expect("a copy");
+        let tries = "for process in /proc/[0-9]*; do for volume in /podturn $process/root/podturn; do
+            /notes/podturn cancel --volume $volume 2>&1; done; done | sort -u; test ! -e /podturn/control.sock";
+        let pod = place.pod("steps: {evil: {}, good: {dependsOn: [evil]}}", &[("evil", tries), ("good", "")]);
+        let ended = place.run(&pod, &["--json"]);
+        let refused = "error: a step may not control the run that it belongs to";
+        assert!(ended.said("evil").contains(&refused), "{}", ended.all());
+        assert_eq!(ended.steps(), ["evil Succeeded Completed 1", "good Succeeded Completed 1"], "{}", ended.all());
+    }
+}

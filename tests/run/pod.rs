@@ -147,6 +147,12 @@ impl Place {
         command
     }
 
+    /// The program, where this user may read it.
+    pub(crate) fn program(&self) -> PathBuf {
+        let own = self.path("podturn");
+        if own.exists() { own } else { PathBuf::from(PODTURN) }
+    }
+
     /// Another `podturn`, by the same user on the same machine: a second terminal. Its exit code, stdout and stderr.
     pub(crate) fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.podturn(arguments).output().expect("podturn is executable");
@@ -156,8 +162,7 @@ impl Place {
 
     /// A command of podturn, not started.
     fn podturn(&self, arguments: &[&str]) -> Command {
-        let own = self.path("podturn");
-        let mut command = Command::new(if own.exists() { own.as_path() } else { Path::new(PODTURN) });
+        let mut command = Command::new(self.program());
         command.args(arguments).env("TMPDIR", self.path("tmp")).env_remove("PODTURN_VOLUME");
         for name in ["CLICOLOR_FORCE", "CI"] {
             command.env_remove(name); // either would allow colours where the terminal does not
