@@ -49,6 +49,9 @@ pub(super) struct Arguments {
     /// The value of a parameter of the plan; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
+    /// A directory of this machine that stands in for a volume, as for a claim; may be given several times
+    #[arg(long = "volume", value_name = "NAME=DIR", value_parser = stand_in)]
+    volumes: Vec<(String, PathBuf)>,
     /// Keep the volumes of the run, and say where they are
     #[arg(long)]
     keep: bool,
@@ -88,7 +91,13 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
     let checked: Checked = check(&manifest.plan, &facts)?;
     refuse_unknown(&arguments.parameters, &checked)?;
     input::print(&checked.warnings);
-    wire(&manifest, &checked, &facts)
+    wire(&manifest, &checked, &facts, &arguments.volumes)
+}
+
+fn stand_in(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, directory) = text.split_once('=').ok_or("it is NAME=DIR")?;
+    let directory = std::path::absolute(directory).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), directory))
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

@@ -7,7 +7,8 @@ use std::io;
 
 use tokio::sync::mpsc::Receiver;
 
-use super::kubelet::{Interrupt, Kubelet, KubeletError, until};
+use super::errors::KubeletError;
+use super::kubelet::{Interrupt, Kubelet, until};
 use super::sidecars::Sidecars;
 use super::watch::News;
 use crate::volume::published::State;

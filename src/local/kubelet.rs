@@ -4,18 +4,14 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::wait::wait;
-use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid};
+use nix::unistd::{Pid, setsid};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::oneshot;
@@ -23,11 +19,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::container::{Bind, Spec};
+use super::errors::{KubeletError, system};
 use super::logs::{Message, Stream, follow, follow_if};
-use super::mounts::{self, MountError, Stage};
-use super::namespaces::{self, NamespaceError, Rights};
-use super::pod::{Container, LocalPod, Mount, VolumeKind};
+use super::namespaces::{self, Rights};
+use super::pod::{Container, LocalPod, VolumeKind};
+use super::sandbox::{Sandbox, raise_open_files};
 use super::sidecars::{Event, Sidecars};
+use super::volumes;
 use super::watch::watch;
 use crate::volume::published::State;
 
@@ -45,49 +43,6 @@ pub enum Interrupt {
     Asked,
     /// Nobody reads any more what the containers say, or can: an orderly end, however often it is said.
     Unread,
-}
-
-/// Why a pod could not be run.
-#[derive(Debug)]
-pub enum KubeletError {
-    /// This machine does not allow it.
-    Namespaces(NamespaceError),
-    /// A mount failed.
-    Mount(MountError),
-    /// Another system call failed.
-    System(String, io::Error),
-    /// A volume's path of this machine is not there.
-    NoHostPath(String, PathBuf),
-}
-
-impl std::fmt::Display for KubeletError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Namespaces(error) => error.fmt(f),
-            Self::Mount(error) => error.fmt(f),
-            Self::System(what, error) => write!(f, "{what}: {error}"),
-            Self::NoHostPath(volume, path) => write!(f, "volume {volume}: this machine has no {}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for KubeletError {}
-
-impl From<NamespaceError> for KubeletError {
-    fn from(error: NamespaceError) -> Self {
-        Self::Namespaces(error)
-    }
-}
-
-impl From<MountError> for KubeletError {
-    fn from(error: MountError) -> Self {
-        Self::Mount(error)
-    }
-}
-
-fn system(what: &str) -> impl FnOnce(io::Error) -> KubeletError {
-    let what = what.to_owned();
-    move |error| KubeletError::System(what, error)
 }
 
 /// How a pod ended.
@@ -113,10 +68,7 @@ pub struct Kubelet {
     rights: Rights,
     /// The limit of open files that this process was started with, which is the containers' too.
     open_files: u64,
-    /// The process that holds the pod's process namespace: its end is the end of all of them.
-    pause: Pid,
-    /// Its end is the end of that process.
-    _leash: OwnedFd,
+    sandbox: Sandbox,
     messages: Sender<Message>,
     followers: JoinSet<()>,
     coordinator: Option<Pid>,
@@ -148,27 +100,18 @@ impl Kubelet {
         messages: Sender<Message>,
         keep: bool,
     ) -> Result<Self, KubeletError> {
-        for volume in &mut pod.volumes {
-            match &mut volume.kind {
-                VolumeKind::HostPath(path) if !path.exists() => {
-                    return Err(KubeletError::NoHostPath(volume.name.clone(), path.clone()));
-                }
-                VolumeKind::EmptyDir { in_memory, .. } if keep => *in_memory = false,
-                VolumeKind::HostPath(_) | VolumeKind::EmptyDir { .. } => {}
-            }
-        }
+        volumes::prepare(&mut pod, keep)?;
         let open_files = raise_open_files().map_err(system("raising the limit of open files"))?;
         let rights = namespaces::enter(&pod.name)?;
-        make_volumes(&pod, directory)?;
+        volumes::make(&pod, directory)?;
         namespaces::enclose_children()?;
-        let (pause, leash) = start_pause().map_err(system("starting the pod's first process"))?;
+        let sandbox = Sandbox::start().map_err(system("starting the pod's first process"))?;
         Ok(Self {
             pod,
             directory: directory.to_owned(),
             rights,
             open_files,
-            pause,
-            _leash: leash,
+            sandbox,
             messages,
             followers: JoinSet::new(),
             coordinator: None,
@@ -190,7 +133,7 @@ impl Kubelet {
     /// Where the volume with the turns lies.
     #[must_use]
     pub fn turns(&self) -> PathBuf {
-        volume_path(&self.directory, &self.pod.turns)
+        volumes::path(&self.directory, &self.pod.turns)
     }
 
     /// Tells of each new state among the messages.
@@ -347,7 +290,7 @@ impl Kubelet {
 
     /// What is left of the pod ends, and with it what it still has to say.
     async fn finish(mut self, interrupts: &mut Receiver<Interrupt>) -> End {
-        let _ = kill(self.pause, Signal::SIGKILL);
+        self.sandbox.kill();
         self.verdict = None;
         tokio::select! {
             () = async { while self.followers.join_next().await.is_some() {} } => {}
@@ -355,24 +298,14 @@ impl Kubelet {
             () = sleep(LAST_WORDS), if self.end.killed => {}
         }
         self.followers.shutdown().await;
-        self.reap();
+        self.sandbox.reap();
         self.end.state = self.state();
         for volume in
             self.pod.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::EmptyDir { in_memory: true, .. }))
         {
-            let _ = umount2(&volume_path(&self.directory, &volume.name), MntFlags::MNT_DETACH);
+            let _ = umount2(&volumes::path(&self.directory, &volume.name), MntFlags::MNT_DETACH);
         }
         self.end
-    }
-
-    /// Takes the ends of all that was not waited for: the pod's first process ends only after every other one of the pod
-    /// was reaped, and those that it did not start itself are children of this process (pid_namespaces(7)).
-    fn reap(&self) {
-        while let Ok(status) = wait() {
-            if status.pid() == Some(self.pause) {
-                return;
-            }
-        }
     }
 
     // --- sidecars ---
@@ -461,7 +394,11 @@ impl Kubelet {
         if !log.exists() {
             File::create(&log)?.set_permissions(fs::Permissions::from_mode(0o666))?;
         }
-        let mut mounts = container.mounts.iter().map(|mount| self.bind(mount)).collect::<io::Result<Vec<_>>>()?;
+        let mut mounts = container
+            .mounts
+            .iter()
+            .map(|mount| volumes::bind(&self.pod.volumes, &self.directory, mount))
+            .collect::<io::Result<Vec<_>>>()?;
         mounts.push(Bind { source: log, target: container.termination_log.clone(), read_only: false });
         mounts.sort_by_key(|bind| bind.target.components().count()); // what is mounted inside another comes after it
         let is_root = self.rights == Rights::Root;
@@ -483,24 +420,6 @@ impl Kubelet {
         let path = place.join("spec.json");
         File::create(&path)?.write_all(&serde_json::to_vec(&spec)?)?;
         Ok(path)
-    }
-
-    fn bind(&self, mount: &Mount) -> io::Result<Bind> {
-        let host_path =
-            self.pod.volumes.iter().find(|volume| volume.name == mount.volume).and_then(|volume| match &volume.kind {
-                VolumeKind::HostPath(path) => Some(path.clone()),
-                VolumeKind::EmptyDir { .. } => None,
-            });
-        let whole = host_path.unwrap_or_else(|| volume_path(&self.directory, &mount.volume));
-        let source = if mount.sub_path.as_os_str().is_empty() {
-            whole
-        } else {
-            // A link inside the volume must not lead out of it.
-            let root = File::open(&whole)?;
-            let part = mounts::open_or_make(root.as_fd(), &mount.sub_path, mounts::Shape::Directory, 0o777)?;
-            fs::read_link(mounts::path_of(&part))?
-        };
-        Ok(Bind { source, target: mount.path.clone(), read_only: mount.read_only })
     }
 
     /// What a container runtime takes from the image's `/etc/passwd`. Without other users there is one home.
@@ -546,59 +465,4 @@ pub(super) fn pid_of(child: &Child) -> Option<Pid> {
 fn exit_code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
-}
-
-fn volume_path(directory: &Path, volume: &str) -> PathBuf {
-    directory.join("volumes").join(volume)
-}
-
-fn make_volumes(pod: &LocalPod, directory: &Path) -> Result<(), KubeletError> {
-    for volume in &pod.volumes {
-        let VolumeKind::EmptyDir { in_memory, size } = volume.kind else { continue };
-        let path = volume_path(directory, &volume.name);
-        let stage = || format!("making volume {}", volume.name);
-        fs::create_dir_all(&path).stage(stage)?;
-        if in_memory {
-            mounts::tmpfs(&path, 0o777, size).stage(stage)?;
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).stage(stage)?;
-    }
-    Ok(())
-}
-
-/// Each container takes three files here. Returns what the limit was.
-fn raise_open_files() -> io::Result<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(soft)
-}
-
-/// Starts the first process of the pod's process namespace. It does nothing but take the ends of orphans; when it ends, or
-/// when this process does, the kernel kills every process of the pod (pid_namespaces(7)).
-fn start_pause() -> io::Result<(Pid, OwnedFd)> {
-    let (end, leash) = pipe2(OFlag::O_CLOEXEC)?; // no container may hold it
-    // SAFETY: this process has one thread (the namespaces demanded that), so its child may do whatever it could.
-    match unsafe { fork() }? {
-        ForkResult::Parent { child } => Ok((child, leash)),
-        ForkResult::Child => {
-            drop(leash);
-            pause(&end)
-        }
-    }
-}
-
-fn pause(leash: &OwnedFd) -> ! {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
-    // The kernel itself takes the ends of children whose parent ignores them (sigaction(2)).
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::SA_NOCLDWAIT, SigSet::empty());
-    // SAFETY: no handler is installed.
-    let _ = unsafe { sigaction(Signal::SIGCHLD, &ignore) };
-    loop {
-        let mut wait = [PollFd::new(leash.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut wait, PollTimeout::NONE).is_ok_and(|ready| ready > 0) {
-            // SAFETY: _exit(2) runs nothing of the parent's that this copy of it has.
-            unsafe { nix::libc::_exit(0) };
-        }
-    }
 }

@@ -11,6 +11,7 @@
 
 mod always;
 pub mod container;
+mod errors;
 mod expand;
 mod kubelet;
 mod logs;
@@ -18,11 +19,14 @@ mod mounts;
 pub mod namespaces;
 mod pod;
 mod root;
+mod sandbox;
 mod sidecars;
+mod volumes;
 mod watch;
 mod wire;
 
-pub use kubelet::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS};
+pub use errors::KubeletError;
+pub use kubelet::{End, Interrupt, Kubelet, LAST_WORDS};
 pub use logs::{Message, Stream};
 pub use mounts::MountError;
 pub use pod::{Container, LocalPod, Program};

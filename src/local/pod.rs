@@ -44,6 +44,19 @@ pub enum VolumeKind {
     },
     /// A path of this machine.
     HostPath(PathBuf),
+    /// Values that were looked up before the run, as files: of ConfigMaps, Secrets, the downward API.
+    Files(Vec<VolumeFile>),
+}
+
+/// A file of a volume that holds values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeFile {
+    /// Where in the volume: relative, without `..`. A later one at the same place wins.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What is in it.
+    pub content: Vec<u8>,
 }
 
 /// A container.

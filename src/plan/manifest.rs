@@ -28,6 +28,8 @@ pub struct Manifest {
     pub file: Arc<SourceFile>,
     /// The whole object.
     pub object: Node,
+    /// All objects of the file, this one included: ConfigMaps may stand beside the pod that reads them.
+    pub objects: Vec<Node>,
     /// The pod's `metadata`, or that of its template.
     pub metadata: Node,
     /// The pod's `spec`, or that of its template.
@@ -94,7 +96,8 @@ impl Manifest {
                 .help("one pod at a time: put each into a file of its own");
         }
         duplicate_keys(first.object, &mut reporter);
-        let manifest = Self::of(first, &mut reporter);
+        let all = objects(&documents).into_iter().cloned().collect();
+        let manifest = Self::of(first, all, &mut reporter);
         let is_wrong = reporter.has_errors();
         match manifest {
             Some(manifest) if !is_wrong => Ok(manifest),
@@ -108,7 +111,7 @@ impl Manifest {
         }
     }
 
-    fn of(found: &Found<'_>, reporter: &mut Reporter) -> Option<Self> {
+    fn of(found: &Found<'_>, objects: Vec<Node>, reporter: &mut Reporter) -> Option<Self> {
         let plan = found.plan;
         let Value::Scalar(scalar) = &plan.value else {
             let message = format!("a plan is a string here, not {}", plan.describe());
@@ -127,6 +130,7 @@ impl Manifest {
             name: name_of(found.object).unwrap_or_else(|| kind.to_lowercase()),
             file: Arc::clone(reporter.file()),
             object: found.object.clone(),
+            objects,
             metadata: found.pod.get("metadata").cloned().unwrap_or_else(nothing),
             spec: spec.clone(),
             plan: Source::embedded(Arc::clone(reporter.file()), plan.span, scalar.style, &scalar.text),

@@ -12,3 +12,4 @@ mod pod;
 mod pods;
 mod refused;
 mod terminal;
+mod values;

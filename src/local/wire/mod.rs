@@ -3,16 +3,24 @@
 //! What the manifest asks for and this engine cannot honour is refused where the run would not be what it says, and named
 //! where it only lacks something (limits, probes). Nothing is dropped in silence.
 
+mod config;
+mod environment;
+mod quantity;
+mod volumes;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use podturn_wire::names;
 
+use self::config::Configs;
 use super::expand::expand;
 use super::pod::{Container, LocalPod, Mount, Program, Volume, VolumeKind};
 use crate::plan::diagnostic::quote;
-use crate::plan::yaml::{Entry, Node, Typed};
-use crate::plan::{Checked, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, RestartPolicy, Span};
+use crate::plan::yaml::{Entry, Node, Typed, Value};
+use crate::plan::{
+    Checked, Diagnostic, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, RestartPolicy, Span,
+};
 
 /// The name of podturn's own containers, and of its volume: no step can have it in a pod that podturn wires.
 const PODTURN: &str = "podturn";
@@ -67,13 +75,21 @@ pub struct Wired {
 }
 
 /// Wires a manifest's pod for this engine, as `inject` would, with the coordinator as a native sidecar. A pod that is
-/// wired by hand runs as it is.
+/// wired by hand runs as it is. `stand_ins`: directories of this machine that are used for these volumes, of whatever kind.
 ///
 /// # Errors
 /// Everything that cannot be honoured, each with its place.
-pub fn wire(manifest: &Manifest, checked: &Checked, facts: &PodFacts) -> Result<Wired, Diagnostics> {
+pub fn wire(
+    manifest: &Manifest,
+    checked: &Checked,
+    facts: &PodFacts,
+    stand_ins: &[(String, PathBuf)],
+) -> Result<Wired, Diagnostics> {
+    refuse_unknown(manifest, stand_ins)?;
     let steps = checked.plan.steps.iter().map(|step| step.name.clone()).collect();
-    let mut wiring = Wiring { manifest, reporter: Reporter::new(&manifest.file), facts, steps };
+    let mut reporter = Reporter::new(&manifest.file);
+    let configs = Configs::of(&manifest.objects, &mut reporter);
+    let mut wiring = Wiring { manifest, reporter, facts, steps, configs, stand_ins };
     let pod = wiring.pod(checked);
     let failed = wiring.reporter.has_errors();
     let told = wiring.reporter.finish();
@@ -86,6 +102,23 @@ struct Wiring<'m> {
     facts: &'m PodFacts,
     /// The names of the plan's steps.
     steps: HashSet<String>,
+    configs: Configs,
+    stand_ins: &'m [(String, PathBuf)],
+}
+
+/// A misspelt name would leave the volume as it is.
+fn refuse_unknown(manifest: &Manifest, stand_ins: &[(String, PathBuf)]) -> Result<(), Diagnostics> {
+    let known: Vec<&str> = items(&manifest.spec, "volumes")
+        .iter()
+        .filter_map(|volume| volume.get("name").and_then(Node::as_str))
+        .collect();
+    let Some((name, _)) = stand_ins.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let mut diagnostic = Diagnostic::error(format!("the pod has no volume {name}"));
+    diagnostic.help(match known.as_slice() {
+        [] => "it has none".to_owned(),
+        known => format!("it has {}", known.join(", ")),
+    });
+    Err(diagnostic.into())
 }
 
 impl Wiring<'_> {
@@ -169,40 +202,6 @@ impl Wiring<'_> {
         )
     }
 
-    // --- volumes ---
-
-    fn volume(&mut self, node: &Node) -> Option<Volume> {
-        let name = self.text(node, "name")?;
-        let source = node.entries()?.iter().find(|entry| entry.key != "name");
-        let is_in_memory = |value: &Node| value.get("medium").and_then(Node::as_str) == Some("Memory");
-        if let Some(source) = source {
-            let known: &[&str] = match source.key.as_str() {
-                "emptyDir" if is_in_memory(&source.value) => &["medium", "sizeLimit"],
-                "emptyDir" => &["medium"],
-                _ => &["path"],
-            };
-            if matches!(source.key.as_str(), "emptyDir" | "hostPath") {
-                self.name_unhonoured(&source.value, known, &format!("volume {name}"));
-            }
-        }
-        let kind = match source.map(|entry| (entry.key.as_str(), &entry.value)) {
-            None => VolumeKind::EmptyDir { in_memory: false, size: None },
-            Some(("emptyDir", value)) => VolumeKind::EmptyDir {
-                in_memory: is_in_memory(value),
-                size: value.get("sizeLimit").and_then(Node::as_str).and_then(bytes),
-            },
-            Some(("hostPath", value)) => VolumeKind::HostPath(PathBuf::from(self.text(value, "path")?)),
-            Some((other, value)) => {
-                let span = source.map_or(value.span, |entry| entry.key_span);
-                self.reporter
-                    .error(span, format!("podturn run cannot make a volume of kind {other}"))
-                    .help("here: emptyDir (an init container can fill it) or hostPath");
-                return None;
-            }
-        };
-        Some(Volume { name, kind })
-    }
-
     // --- containers ---
 
     fn container(&mut self, node: &Node, is_init: bool) -> Option<Container> {
@@ -256,54 +255,6 @@ impl Wiring<'_> {
             .error(span, format!("container {name} has no command, and what its image would run is not known here"))
             .help("add what the image's ENTRYPOINT says, for example `command: [sh, -c, \"...\"]`");
         None
-    }
-
-    fn environment(&mut self, node: &Node) -> Vec<(String, String)> {
-        let mut env: Vec<(String, String)> =
-            vec![("PATH".to_owned(), PATH.to_owned()), ("HOSTNAME".to_owned(), self.host_name())];
-        if let Some(entry) = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "envFrom")) {
-            self.reporter
-                .error(entry.key_span, "podturn run knows no ConfigMap and no Secret")
-                .help("write the variables out with `value`");
-        }
-        for variable in items(node, "env") {
-            let Some(name) = self.text(variable, "name") else { continue };
-            let value = match (variable.get("value"), variable.get("valueFrom")) {
-                (_, Some(from)) => self.value_from(from),
-                (Some(value), None) if !value.is_null() => match value.as_str() {
-                    Some(value) => Some(expand(value, &env)),
-                    None => {
-                        let message = format!("the value of a variable is a string, not {}", value.describe());
-                        self.reporter.error(value.span, message).help("put it into quotes");
-                        None
-                    }
-                },
-                _ => Some(String::new()),
-            };
-            env.retain(|(known, _)| *known != name);
-            env.extend(value.map(|value| (name, value)));
-        }
-        env
-    }
-
-    fn value_from(&mut self, from: &Node) -> Option<String> {
-        let field = from.get("fieldRef").and_then(|field| field.get("fieldPath")).and_then(Node::as_str);
-        match field {
-            Some("metadata.name") => Some(self.manifest.name.clone()),
-            Some("metadata.namespace") => {
-                let namespace = self.manifest.metadata.get("namespace").and_then(Node::as_str);
-                Some(namespace.unwrap_or("default").to_owned())
-            }
-            Some("metadata.uid") => Some("00000000-0000-0000-0000-000000000000".to_owned()),
-            Some("status.podIP" | "status.hostIP") => Some("127.0.0.1".to_owned()),
-            Some("spec.nodeName") => Some("localhost".to_owned()),
-            _ => {
-                self.reporter.error(from.span, "podturn run cannot look this value up").help(
-                    "here: `value`, or a fieldRef of metadata.name, metadata.namespace, metadata.uid, status.podIP",
-                );
-                None
-            }
-        }
     }
 
     fn mount(&mut self, node: &Node, env: &[(String, String)]) -> Option<Mount> {
@@ -414,6 +365,14 @@ fn is_way_down(hooks: &Node) -> bool {
     hooks.entries().is_some_and(|hooks| hooks.len() == 1) && command == Some(vec![Some("podturn"), Some("terminating")])
 }
 
+/// A scalar as it is written: a quantity may look like a number.
+fn text_of(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Scalar(scalar) if !node.is_null() => Some(&scalar.text),
+        Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_) => None,
+    }
+}
+
 fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
     node.get(key).and_then(Node::items).unwrap_or_default()
 }
@@ -443,20 +402,4 @@ fn podturn_container(name: &str, arguments: &[&str], env: Vec<(String, String)>,
 fn is_podturn(image: &str) -> bool {
     let name = image.rsplit('/').next().unwrap_or(image);
     name.split([':', '@']).next() == Some(PODTURN)
-}
-
-/// A quantity of bytes (Kubernetes API, Quantity).
-fn bytes(quantity: &str) -> Option<u64> {
-    let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &quantity[digits.len()..] {
-        "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
