@@ -176,7 +176,7 @@ fn no_step_takes_the_controls() {
         let pod = place.pod("steps: {evil: {}, good: {dependsOn: [evil]}}", &[("evil", tries), ("good", "")]);
         let ended = place.run(&pod, &["--json"]);
         let refused = "error: a step may not control the run that it belongs to";
-        assert!(ended.said("evil").contains(&refused), "{}", ended.all());
+        assert!(ended.said_on_stderr("evil").contains(&refused), "{}", ended.all());
         assert_eq!(ended.steps(), ["evil Succeeded Completed 1", "good Succeeded Completed 1"], "{}", ended.all());
     }
 }
