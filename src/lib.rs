@@ -7,6 +7,7 @@ pub mod control;
 pub mod coordinator;
 pub mod local;
 pub mod plan;
+pub mod probe;
 pub mod process;
 pub mod view;
 pub mod volume;

@@ -13,11 +13,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["when"]),
     ("volume", &[]),
     ("process", &[]),
-    ("coordinator", &["when", "volume", "process"]),
+    ("probe", &[]),
+    ("coordinator", &["when", "volume", "process", "probe"]),
     ("control", &["coordinator", "volume"]),
     ("inject", &["plan"]),
     ("view", &["plan", "volume"]),
-    ("local", &["plan", "inject", "coordinator", "volume", "process"]),
+    ("local", &["plan", "inject", "coordinator", "volume", "process", "probe"]),
     ("cli", &["plan", "volume", "process", "coordinator", "control", "inject", "view", "local"]),
 ];
 

@@ -1,9 +1,10 @@
 //! Thresholds: what tries in a row come to. Pure.
 //!
-//! As the kubelet counts (`pkg/kubelet/prober/worker.go` of Kubernetes): a try that differs from the one before begins a new row, and a row
-//! that is too short changes nothing. `NotReady` is podturn's own: a readiness that never comes has an end.
+//! `NotReady` is podturn's own: a readiness that never comes has an end.
 
 use podturn_turn::{Probed, Readiness};
+
+use crate::probe::Row;
 
 /// What is known of the readiness of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,25 +23,23 @@ pub(super) struct Count {
     success_threshold: u32,
     failure_threshold: u32,
     known: Known,
-    /// What the newest try came to, and how many in a row did.
-    row: (bool, u32),
+    row: Row,
 }
 
 impl Count {
     /// Begins with an empty row: after a restart of the coordinator, too, whatever `known` is by then.
-    pub(super) const fn new(readiness: &Readiness, known: Known) -> Self {
+    pub(super) fn new(readiness: &Readiness, known: Known) -> Self {
         Self {
             success_threshold: readiness.success_threshold,
             failure_threshold: readiness.failure_threshold,
             known,
-            row: (false, 0),
+            row: Row::default(),
         }
     }
 
     /// Counts one try, and returns what it changes. After [`Probed::NotReady`] there is nothing more to try.
     pub(super) fn note(&mut self, succeeded: bool) -> Option<Probed> {
-        let length = if self.row.0 == succeeded { self.row.1.saturating_add(1) } else { 1 };
-        self.row = (succeeded, length);
+        let length = self.row.note(succeeded);
         let threshold = if succeeded { self.success_threshold } else { self.failure_threshold };
         if length < threshold {
             return None;

@@ -1,36 +1,26 @@
 //! Readiness over the network: the probes of Kubernetes that need no look inside a step's container.
 //!
-//! Belongs here: trying them (`http.rs`, `grpc.rs`, `reach.rs`), when a try is due, and what tries in a row come to (`count.rs`). Does not
-//! belong here: what a verdict means for the plan (the core), and probes inside the container (the shim's).
+//! Belongs here: when a try is due, and what tries in a row come to (`count.rs`). Does not belong here: the try itself (room `probe`),
+//! what a verdict means for the plan (the core), and probes inside the container (the shim's).
 //!
 //! One task a service whose attempt runs, and none otherwise. A try is part of its task, so that a task that is dropped leaves no
 //! connection behind. A task ends with `NotReady`, which is final.
 
 mod count;
-mod grpc;
-mod http;
-mod location;
-mod reach;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use podturn_turn::{Phase, Probe, Probed, Readiness, State, StepId, Time};
+use podturn_turn::{Phase, Probed, Readiness, State, StepId, Time};
 use podturn_wire::InstanceId;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use self::count::{Count, Known};
-use self::location::Url;
-
-/// How the tries name themselves, where the kubelet says `kube-probe/1.36`.
-const AGENT: &str = concat!("podturn-probe/", env!("CARGO_PKG_VERSION"));
-
-/// What one try came to. A success may be worth a warning; a failure says why.
-type Tried = Result<Option<String>, String>;
+use crate::probe::{Tried, try_once};
 
 /// Verdicts that may wait for the coordinator: it takes one before it does anything else, and a service has one at a time.
 const VERDICTS: usize = 16;
@@ -200,22 +190,6 @@ impl Tries {
         {
             tracing::warn!(step = &*self.name, attempt = self.of.attempt, "the probe succeeded, but: {warning}");
             *warned = Some(warning.clone());
-        }
-    }
-}
-
-/// One try, without a limit of time.
-async fn try_once(probe: &Probe) -> Tried {
-    match probe {
-        Probe::HttpGet { https: true, .. } => Err("HTTPS is not probed".to_owned()), // the plan's check refuses it
-        Probe::HttpGet { host, port, path, headers, https: false } => {
-            let url = Url { https: false, host: host.clone(), port: *port, path: path.clone() };
-            http::get(url, headers).await
-        }
-        Probe::TcpSocket { host, port } => reach::connect(host, *port).await.map(|_| None),
-        Probe::Grpc { port, service } => grpc::check(*port, service).await,
-        Probe::Exec { .. } | Probe::File { .. } | Probe::Log { .. } => {
-            Err("this is tried inside the step's container".to_owned())
         }
     }
 }

@@ -10,8 +10,9 @@ use tokio::time::{Duration, Instant, advance, pause, resume, sleep};
 
 use super::super::count::Known;
 use super::super::{Found, Prober, Probing, Tries};
-use super::servers::{changing, health, listen, refusing, silent, story, story_in_jumps, web};
-use super::{grpc, http, readiness, tcp};
+use super::readiness;
+use crate::probe::tests::servers::{changing, health, listen, refusing, silent, story, story_in_jumps, web};
+use crate::probe::tests::{grpc, http, tcp};
 
 /// Seconds since the beginning, and what happened then.
 type Diary = Vec<(u64, String)>;

@@ -15,27 +15,27 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
 /// Runs a story with the servers that it starts; they are gone with it.
-pub(super) fn story(story: impl Future<Output = ()>) {
+pub(crate) fn story(story: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, story);
 }
 
 /// As `story`, on a clock that stands still while anything is to be done, and jumps to the next moment when nothing is.
-pub(super) fn story_in_jumps(story: impl Future<Output = ()>) {
+pub(crate) fn story_in_jumps(story: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     LocalSet::new().block_on(&runtime, story);
 }
 
 /// A listener on a port that the kernel picks.
-pub(super) async fn listen(address: &str) -> (TcpListener, u16) {
+pub(crate) async fn listen(address: &str) -> (TcpListener, u16) {
     let listener = TcpListener::bind((address, 0)).await.expect("a port of this machine");
     let port = listener.local_addr().expect("it is bound").port();
     (listener, port)
 }
 
 /// A port on which nobody listens. It is kept bound, so that nobody else can.
-pub(super) fn refusing() -> (tokio::net::TcpSocket, u16) {
+pub(crate) fn refusing() -> (tokio::net::TcpSocket, u16) {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port of this machine");
     let port = socket.local_addr().expect("it is bound").port();
@@ -54,7 +54,7 @@ async fn serve<F: Future<Output = ()> + 'static>(address: &str, each: impl Fn(Tc
 }
 
 /// Takes connections, and says nothing. The count is of those that are open.
-pub(super) async fn silent() -> (u16, Rc<Cell<usize>>) {
+pub(crate) async fn silent() -> (u16, Rc<Cell<usize>>) {
     let open = Rc::new(Cell::new(0));
     let counter = Rc::clone(&open);
     let port = serve("127.0.0.1", move |mut stream| {
@@ -69,7 +69,7 @@ pub(super) async fn silent() -> (u16, Rc<Cell<usize>>) {
 }
 
 /// Says this to whoever connects, whatever it is asked, and hangs up.
-pub(super) async fn saying(words: &'static [u8]) -> u16 {
+pub(crate) async fn saying(words: &'static [u8]) -> u16 {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     serve("127.0.0.1", move |mut stream| async move {
         let _ = stream.read(&mut [0; 1024]).await;
@@ -81,7 +81,7 @@ pub(super) async fn saying(words: &'static [u8]) -> u16 {
 
 /// Answers by the path: `/200`, `/to?URL` is a redirect to there, `/loop` one to itself, `/big` more than is read, `/echo` a status
 /// of 200 if the request is as `wants` has it, else 400.
-pub(super) async fn web(address: &str, wants: fn(&HeaderMap) -> bool) -> u16 {
+pub(crate) async fn web(address: &str, wants: fn(&HeaderMap) -> bool) -> u16 {
     serve(address, move |stream| async move {
         let answer = service_fn(move |request| async move { Ok::<_, Infallible>(answer(&request, wants)) });
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
@@ -104,7 +104,7 @@ fn answer(request: &Request<Incoming>, wants: fn(&HeaderMap) -> bool) -> Respons
 }
 
 /// Answers one request after the other with these statuses, the last one for ever, and tells of each.
-pub(super) async fn changing(statuses: &'static [u16]) -> (u16, mpsc::UnboundedReceiver<()>) {
+pub(crate) async fn changing(statuses: &'static [u16]) -> (u16, mpsc::UnboundedReceiver<()>) {
     let (answered, told) = mpsc::unbounded_channel();
     let served = Rc::new(Cell::new(0));
     let port = serve("127.0.0.1", move |stream| {
@@ -123,7 +123,7 @@ pub(super) async fn changing(statuses: &'static [u16]) -> (u16, mpsc::UnboundedR
 }
 
 /// A health service: "" and "db" serve, "sick" does not; others it does not know.
-pub(super) async fn health() -> u16 {
+pub(crate) async fn health() -> u16 {
     serve("127.0.0.1", |stream| async move {
         let Ok(mut connection) = h2::server::handshake(stream).await else { return };
         while let Some(Ok((request, mut respond))) = connection.accept().await {
