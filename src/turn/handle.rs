@@ -156,6 +156,9 @@ impl State {
         }
         self.timers.rebase(before, self.now);
         self.plan_deadline = self.plan_deadline.map(|at| timers::rebased(at, before, self.now));
+        if let Some(budget) = &mut self.halt.terminating {
+            budget.finally_until = timers::rebased(budget.finally_until, before, self.now);
+        }
         for id in (0..self.tracks.len() as u32).map(StepId) {
             let now = self.now;
             let track = self.track_mut(id);
@@ -456,14 +459,18 @@ impl State {
         self.halt.paused = false;
         self.halt.cancels = self.halt.cancels.max(1);
         self.timers.set(finally_until, Owner::Termination);
-        self.release_all_held();
+        self.shorten_the_way_down();
         self.stop_main(Reason::PodDeleted);
     }
 
-    /// The signals that were held were meant for everybody: who stops when is decided here.
-    fn release_all_held(&mut self) {
+    /// What runs, or is on its way down already, is told how long it may take. The signals that were held were meant for
+    /// everybody: who stops when is decided here.
+    fn shorten_the_way_down(&mut self) {
         for id in (0..self.tracks.len() as u32).map(StepId) {
             self.work += 1;
+            if self.track(id).holds_slot() {
+                self.touched.push(id);
+            }
             if self.take_held(id).is_none() {
                 continue;
             }

@@ -230,7 +230,7 @@ impl State {
     pub fn new(plan: Plan, run: RunId) -> Self {
         let conditions = |step: &crate::Step| u32::try_from(step.depends_on.len()).unwrap_or(u32::MAX);
         let graph = Graph::new(&plan);
-        let track = |(id, step)| Track::new(conditions(step), graph.holders(&plan, id));
+        let track = |(id, step)| Track::new(conditions(step), graph.holders(&plan, id), plan.grace_period);
         let tracks: Vec<Track> = graph::steps(&plan).map(track).collect();
         let open_main = graph::steps(&plan).filter(|(id, _)| !graph.is_late(*id)).count();
         Self {

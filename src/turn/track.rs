@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use podturn_wire::{Ended, InstanceId};
 
 use crate::timers::Timer;
-use crate::{Outputs, Phase, Reason, StepId, Time};
+use crate::{Millis, Outputs, Phase, Reason, StepId, Time};
 
 /// The changing half of a step; the unchanging one is [`crate::Step`].
 #[derive(Clone, Debug)]
@@ -139,6 +139,8 @@ pub(crate) struct Desired {
     pub(crate) rest: Rest,
     /// Says no more than its number: a shim that holds a stop signal takes any newer turn for an answer.
     pub(crate) stays_after: u64,
+    /// Between stop signal and SIGKILL, in ms: the deletion of the pod makes it shorter for what runs.
+    pub(crate) grace: Millis,
 }
 
 /// What a shim does while no attempt is wanted.
@@ -171,7 +173,7 @@ pub struct Attempt {
 }
 
 impl Track {
-    pub(crate) fn new(conditions: u32, holders: u32) -> Self {
+    pub(crate) fn new(conditions: u32, holders: u32, grace: Millis) -> Self {
         Self {
             phase: Phase::Pending,
             reason: None,
@@ -203,7 +205,7 @@ impl Track {
             attempts: Vec::new(),
             timer: None,
             turn: 0,
-            desired: Desired { instance: None, attempt: None, rest: Rest::Stay, stays_after: 0 },
+            desired: Desired { instance: None, attempt: None, rest: Rest::Stay, stays_after: 0, grace },
             changed: false,
         }
     }
@@ -237,8 +239,8 @@ impl Track {
         self.attempts.last().and_then(|attempt| attempt.ended)
     }
 
-    /// What its turn should ask for. Without any instance there is nobody to ask.
-    pub(crate) fn wanted(&self) -> Desired {
+    /// What its turn should ask for. Without any instance there is nobody to ask, and `grace` is for who runs.
+    pub(crate) fn wanted(&self, grace: Millis) -> Desired {
         let attempt = match self.phase {
             Phase::Granted | Phase::Running | Phase::Ready => Some(self.attempt),
             Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused | Phase::Stopping => None,
@@ -251,6 +253,7 @@ impl Track {
             }
             _ => Rest::Stay,
         };
-        Desired { instance: self.instance, attempt, rest, stays_after: self.stays_after }
+        let grace = if self.holds_slot() { grace } else { self.desired.grace };
+        Desired { instance: self.instance, attempt, rest, stays_after: self.stays_after, grace }
     }
 }

@@ -137,7 +137,7 @@ impl State {
             attempt: track.desired.attempt,
             then,
             signal: plan.stop_signal,
-            grace: self.halt.terminating.map_or(self.plan.grace_period, |budget| budget.stop),
+            grace: track.desired.grace,
             timeout: plan.timeout,
             coordinator_grace: self.plan.coordinator_grace,
             termination_log: Text::truncated(&plan.termination_log),
@@ -206,10 +206,11 @@ impl State {
     /// Numbers the turns that this event changed: the end of settling, so that one event makes at most one turn a step.
     pub(crate) fn note_turns(&mut self) {
         let mut touched = core::mem::take(&mut self.touched);
+        let grace = self.halt.terminating.map_or(self.plan.grace_period, |budget| budget.stop);
         for step in touched.drain(..) {
             self.work += 1;
             let track = self.track_mut(step);
-            let wanted = track.wanted();
+            let wanted = track.wanted(grace);
             if wanted != track.desired {
                 track.desired = wanted;
                 track.turn = track.turn.saturating_add(1);

@@ -30,6 +30,8 @@ use podturn_wire::{Ended, Exit, InstanceId, Last, RunId, StartStage, Then, Turn,
 
 const RUN: RunId = RunId(7);
 const MILLI: u64 = 1_000_000;
+/// The plan's `gracePeriod`.
+const GRACE: Millis = 10_000;
 
 /// Plays every story of a file and returns the file as it should be.
 pub(crate) fn play(text: &str) -> String {
@@ -295,9 +297,11 @@ fn instance_id(step: StepId, life: u64) -> InstanceId {
 }
 
 fn said(turn: &Turn) -> String {
+    // Only the deletion of the pod changes it.
+    let grace = if turn.grace == GRACE { String::new() } else { format!(", grace {}ms", turn.grace) };
     match (&turn.attempt, &turn.then) {
-        (Some(attempt), _) => format!("attempt {attempt}"),
-        (None, Then::Stay) => "stay".into(),
+        (Some(attempt), _) => format!("attempt {attempt}{grace}"),
+        (None, Then::Stay) => format!("stay{grace}"),
         (None, Then::Park) => "park".into(),
         (None, Then::Exit { code, message }) => format!("exit {code}, \"{}\"", message.as_str()),
     }
@@ -310,7 +314,7 @@ fn parse_plan(lines: &[&str]) -> Plan {
         pools: Vec::new(),
         timeout: None,
         on_failure: OnFailure::Continue,
-        grace_period: 10_000,
+        grace_period: GRACE,
         arrival_timeout: 600_000,
         coordinator_grace: 900_000,
         pause_timeout: None,
