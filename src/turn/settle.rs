@@ -15,9 +15,12 @@ enum Fate {
 }
 
 impl State {
-    /// First all ends, then who is still needed, then turns.
+    /// First all ends, then who is still needed, then turns, for whose references there have to be values.
     pub(crate) fn settle(&mut self) {
         self.settle_ends_and_needs();
+        while self.fail_what_has_no_value() {
+            self.settle_ends_and_needs();
+        }
         self.give_turns();
         self.note_turns();
     }
@@ -321,10 +324,8 @@ impl State {
             return;
         }
         self.track_mut(step).due_at.get_or_insert(now);
-        if let Err(why) = self.replacements(step) {
-            self.track_mut(step).note = why;
-            self.fail(step, Reason::StartError, Detail::Note);
-            return;
+        if !self.track(step).references.is_empty() {
+            self.unresolved.push(step);
         }
         let track = self.track(step);
         let timer = track.timer.map(|(_, timer)| timer);
@@ -335,6 +336,23 @@ impl State {
             Some(Timer::Arrival | Timer::Backoff | Timer::Attempt | Timer::Pause) | None => {}
         }
         self.slots.set_waiting(step, here && timer != Some(Timer::Backoff));
+    }
+
+    /// Steps that could have their turn, with references that have no value: they fail without an attempt. Whether there is one.
+    fn fail_what_has_no_value(&mut self) -> bool {
+        let mut failed = false;
+        for step in core::mem::take(&mut self.unresolved) {
+            let track = self.track(step);
+            if !track.waits() || track.unmet > 0 {
+                continue; // since then it has ended, or a service is not ready any more
+            }
+            if let Err(why) = self.replacements(step) {
+                self.track_mut(step).note = why;
+                self.fail(step, Reason::StartError, Detail::Note);
+                failed = true;
+            }
+        }
+        failed
     }
 
     /// It was in a line, or waited for its container, and a service it needs is not ready any more.

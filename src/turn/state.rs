@@ -160,6 +160,8 @@ pub struct State {
     pub(crate) ends: VecDeque<StepId>,
     /// Services that may not be needed any more.
     pub(crate) unneeded: Vec<StepId>,
+    /// Steps that may have their turn if their references have values.
+    pub(crate) unresolved: Vec<StepId>,
     /// Steps whose `when` waits for its value.
     pub(crate) questions: BTreeSet<StepId>,
     /// Steps whose desired turn may have changed in this event.
@@ -246,6 +248,7 @@ impl State {
             plan_deadline: None,
             ends: VecDeque::new(),
             unneeded: Vec::new(),
+            unresolved: Vec::new(),
             questions: BTreeSet::new(),
             touched: Vec::new(),
             granted: VecDeque::new(),
@@ -424,7 +427,7 @@ impl State {
     #[cfg(debug_assertions)]
     fn assert_invariants(&self) {
         let settled = self.ends.is_empty() && self.unneeded.is_empty() && self.touched.is_empty();
-        assert!(settled && !self.halt.drain_is_due, "settled to a fixed point");
+        assert!(settled && self.unresolved.is_empty() && !self.halt.drain_is_due, "settled to a fixed point");
         let mut used = alloc::vec![0u32; self.plan.pools.len()];
         let mut attempts = 0u32;
         for (id, step) in graph::steps(&self.plan) {
