@@ -2,7 +2,7 @@
 //! finally step as a dependency of another kind of step) is never made here.
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, OnFailure, Plan, Pool, Probe, Readiness, Retry, Step, StepId, Use,
+    Backoff, Cause, Condition, Dependency, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Retry, Step, StepId, Use,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -80,7 +80,7 @@ fn plan(drafts: &[Draft], order: &[usize], limits: Limits, long_running: bool, p
         // "bounded by `timeout` or `pauseTimeout`, one of which is required"
         pause_timeout: pause_timeout.or(timeout.is_none().then_some(30_000)),
         long_running,
-        parameters: Vec::new(),
+        parameters: vec![Parameter { name: "V".into(), value: "v".into() }],
     };
     make_it_possible(&mut plan);
     make_it_fit(&mut plan);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::{Condition, Event, Kind, OnFailure, Phase, Plan, State, StepId, StepView, Time};
+use podturn_turn::{Condition, Event, Kind, Millis, OnFailure, Phase, Plan, Request, State, StepId, StepView, Time};
 use podturn_wire::{InstanceId, Then, Turn};
 
 use crate::judge;
@@ -21,6 +21,9 @@ pub(crate) struct Rules {
     reports: HashMap<InstanceId, u64>,
     /// Instances that were stopped from outside.
     stopped: Vec<InstanceId>,
+    /// Between stop signal and SIGKILL.
+    grace: Millis,
+    is_deleted: bool,
 }
 
 impl Rules {
@@ -34,6 +37,8 @@ impl Rules {
             granted: vec![(0, false); steps],
             reports: HashMap::new(),
             stopped: Vec::new(),
+            grace: plan.grace_period,
+            is_deleted: false,
         }
     }
 
@@ -61,6 +66,7 @@ impl Rules {
                 .map_err(|e| format!("event {}: step {}: {e}", event.seq, step.0))?;
             self.turns[step.index()] = Some(turn.clone());
         }
+        self.who_runs_knows_its_grace(views).map_err(|e| format!("event {}: {e}", event.seq))?;
         self.views.clone_from(views);
         Ok(())
     }
@@ -85,12 +91,35 @@ impl Rules {
                 self.reports.insert(*instance, *report);
                 self.stopped.push(*instance);
             }
+            // "a quarter of the time to stop, if the plan's own grace is not shorter" (docs/decisions.md)
+            Kind::Requested { request: Request::Terminate { grace } } if !self.is_deleted && !self.is_over() => {
+                self.is_deleted = true;
+                self.grace = self.plan.grace_period.min(grace / 4);
+            }
             _ => {}
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.views.iter().all(|v| v.phase.is_end()) && !self.views.is_empty()
+    }
+
+    /// "all planned within `terminationGracePeriodSeconds`": also for a shim whose coordinator is gone by then.
+    fn who_runs_knows_its_grace(&self, views: &[StepView]) -> Result<(), String> {
+        for (n, (view, turn)) in views.iter().zip(&self.turns).enumerate() {
+            let runs = matches!(view.phase, Phase::Granted | Phase::Running | Phase::Ready | Phase::Stopping);
+            let grace = turn.as_ref().map(|turn| turn.grace);
+            if runs && grace != Some(self.grace) {
+                return Err(format!("step {n} runs with a grace of {grace:?} instead of {}", self.grace));
+            }
+        }
+        Ok(())
+    }
+
     fn the_ended_stay_ended(&self, views: &[StepView]) -> Result<(), String> {
-        let told = |v: &StepView| (v.phase, v.reason, v.message.clone(), v.attempts, v.ended_at, v.container_exit_code);
+        let told = |v: &StepView| {
+            (v.phase, v.reason, v.message.clone(), v.attempts, v.ended_at, v.container_exit_code, v.outputs.clone())
+        };
         for (before, after) in self.views.iter().zip(views) {
             if before.phase.is_end() && told(before) != told(after) {
                 return Err(format!("a step that had ended changes: {:?} to {:?}", told(before), told(after)));
@@ -112,7 +141,9 @@ impl Rules {
             if before.is_some_and(|b| turn.turn <= b.turn) {
                 return Err(format!("the turn number of step {n} does not grow"));
             }
-            let grant = turn.attempt.is_some() && before.is_none_or(|b| b.attempt != turn.attempt);
+            // One that was given and is not known to have begun is as urgent when its turn is written again.
+            let grant = answer.views[n].phase == Phase::Granted
+                || (turn.attempt.is_some() && before.is_none_or(|b| b.attempt != turn.attempt));
             if grant && others {
                 return Err(format!("the grant of step {n} comes after another turn"));
             }
@@ -132,8 +163,8 @@ impl Rules {
 
     fn one_turn(&self, n: usize, turn: &Turn, view: &StepView) -> Result<(), &'static str> {
         let (plan, step) = (&self.plan, &self.plan.steps[n]);
-        let constants = (turn.signal, turn.grace, turn.timeout, turn.coordinator_grace);
-        if constants != (step.stop_signal, plan.grace_period, step.timeout, plan.coordinator_grace) {
+        let constants = (turn.signal, turn.timeout, turn.coordinator_grace);
+        if constants != (step.stop_signal, step.timeout, plan.coordinator_grace) {
             return Err("has other limits than the plan");
         }
         let wanted = matches!(view.phase, Phase::Granted | Phase::Running | Phase::Ready).then_some(view.attempts);

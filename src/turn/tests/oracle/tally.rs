@@ -32,8 +32,11 @@ impl Tally {
         for event in journal {
             self.add("event", event_name(&event.kind));
         }
-        for (_, turn) in answers.iter().flat_map(|answer| &answer.turns) {
-            self.add("turn", turn_name(turn));
+        for answer in answers {
+            for (_, turn) in &answer.turns {
+                self.add("turn", turn_name(turn));
+            }
+            self.add_many("turn", "values in them", answer.values.iter().map(|(_, values)| values.len()).sum());
         }
         for (step, view) in plan.steps.iter().zip(answers.last().into_iter().flat_map(|answer| &answer.views)) {
             for dependency in &step.depends_on {
@@ -76,7 +79,7 @@ impl fmt::Display for Tally {
 
 fn event_name(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Outputs { .. } => unreachable!("not among these plans' events"),
+        Kind::Outputs { .. } => "Outputs",
         Kind::Probed { readiness: Probed::Ready, .. } => "Probed, Ready",
         Kind::Probed { readiness: Probed::Unready, .. } => "Probed, Unready",
         Kind::Probed { readiness: Probed::NotReady, .. } => "Probed, NotReady",
@@ -98,7 +101,7 @@ fn event_name(kind: &Kind) -> &'static str {
         Kind::Deadline => "Deadline",
         Kind::Requested { request } => match request {
             Request::Cancel => "Cancel requested",
-            Request::Terminate { .. } => unreachable!("not among these plans' events"),
+            Request::Terminate { .. } => "Terminate requested",
             Request::Pause => "Pause requested",
             Request::Resume => "Resume requested",
             Request::Retry { .. } => "Retry requested",

@@ -43,6 +43,9 @@ impl Judge {
         if expected != found || (seen.arrived && seen.instance != record.instance) {
             return Err(format!("(arrived, attempt) is {found:?}, expected {expected:?}"));
         }
+        if record.outputs != seen.outputs {
+            return Err(format!("has outputs {:?}, expected {:?}", seen.outputs, record.outputs));
+        }
         if record.ever_begun != seen.started_at.is_some() {
             return Err(format!("started at {:?}, though begun is {}", seen.started_at, record.ever_begun));
         }
@@ -72,6 +75,18 @@ impl Judge {
     pub(super) fn compare_deadline(&self, seen: Option<Time>) -> Result<(), String> {
         let due = self.next_timer();
         if due == seen { Ok(()) } else { Err(format!("the next deadline is {seen:?}, expected {due:?}")) }
+    }
+
+    /// "a function of the state": every turn that gives an attempt has the values of this moment.
+    pub(super) fn compare_values(&self, seen: &[(StepId, Vec<String>)]) -> Result<(), String> {
+        for (step, seen) in seen {
+            let expected: Option<Vec<String>> =
+                self.records[step.index()].references.iter().map(|reference| self.value(reference)).collect();
+            if expected.as_ref() != Some(seen) {
+                return Err(format!("step {}: its references are {seen:?}, expected {expected:?}", step.0));
+            }
+        }
+        Ok(())
     }
 
     /// Asked one at a time, in plan order.

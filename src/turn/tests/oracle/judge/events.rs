@@ -13,7 +13,10 @@ impl Judge {
     pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
         match event.kind.clone() {
             Kind::CoordinatorStarted { rebooted } => self.coordinator_started(event, rebooted)?,
-            Kind::Arrived { step, instance, last, .. } => self.arrived(step.index(), instance, last)?,
+            Kind::Arrived { step, instance, last, references, .. } => {
+                self.records[step.index()].references = references;
+                self.arrived(step.index(), instance, last)?;
+            }
             Kind::Begun { step, instance, attempt, started_at, .. } => {
                 if self.is_current(step.index(), instance, attempt) {
                     self.begun(step.index(), started_at);
@@ -26,7 +29,13 @@ impl Judge {
                 }
             }
             Kind::Decided { step, decision } => self.decided(step.index(), &decision),
-            Kind::Outputs { .. } => unreachable!("not among these plans' events"),
+            // "taken when an attempt has succeeded"
+            Kind::Outputs { step, attempt, outputs } => {
+                let record = &mut self.records[step.index()];
+                if record.attempt == attempt && record.open {
+                    record.left = outputs;
+                }
+            }
             Kind::Ended { step, instance, attempt, started_at, ended, .. } => {
                 if self.is_current(step.index(), instance, attempt) {
                     if ended.exit == Exit::NotStarted {
@@ -99,6 +108,7 @@ impl Judge {
         let before = self.now;
         let moved = |t: Time| at + t.saturating_sub(before);
         self.plan_deadline = self.plan_deadline.map(moved);
+        self.deleted_until = self.deleted_until.map(moved);
         for record in &mut self.records {
             record.due_at = record.due_at.map(moved);
             if let At::Backoff(until) | At::Paused(_, Some(until)) = &mut record.at {
@@ -209,13 +219,15 @@ impl Judge {
     fn ended(&mut self, n: usize, ended: &Ended) -> Result<(), String> {
         // Stamps of a step are "held between the attempt's begin and now" (docs/decisions.md).
         let ended = &Ended { at: ended.at.clamp(self.records[n].started_at, self.now), ..*ended };
-        self.records[n].codes.push(match ended.exit {
+        let code = match ended.exit {
             Exit::Code(code) => code,
             Exit::Signal { number, .. } => 128 + number,
             Exit::StartError { stage: StartStage::Exec, errno: 2 | 20 } => 127,
             Exit::StartError { .. } => 126,
             Exit::NotStarted => 143,
-        });
+        };
+        self.records[n].codes.push(code);
+        self.records[n].own_code = Some(code);
         if let At::Stopping(verdict) = self.records[n].at
             && !self.was_in_time(n, verdict, ended)
         {
@@ -230,7 +242,8 @@ impl Judge {
                 // "`EndedEarly` whatever the code or signal"
                 Exit::Code(_) | Exit::Signal { .. } if step.service => Reason::EndedEarly,
                 Exit::Code(code) if step.success_exit_codes.contains(&code) => {
-                    self.records[n].at = At::End(Phase::Succeeded, Reason::Completed);
+                    self.records[n].outputs = self.records[n].left.clone();
+                    self.end_as(n, Phase::Succeeded, Reason::Completed);
                     return Ok(());
                 }
                 Exit::Code(_) => Reason::ExitCode,
@@ -311,6 +324,7 @@ impl Judge {
     /// The attempt was begun, and nobody can say any more how it ended.
     fn cut_off(&mut self, n: usize, reason: Reason, can_go_on: bool) -> Result<(), String> {
         self.records[n].codes.push(0);
+        self.records[n].own_code = None;
         match self.records[n].at {
             At::Stopping(verdict) => self.stopped(n, verdict, can_go_on),
             _ => self.failed(n, reason, can_go_on),
@@ -362,6 +376,9 @@ impl Judge {
     fn stopped_from_outside(&mut self, n: usize) {
         let finally = self.plan.steps[n].finally;
         match self.records[n].at {
+            // "On deletion the way down is ordered": who stops when is not the signal's to say, but no further attempt follows here.
+            At::Granted | At::Running | At::Ready if self.is_deleted => self.records[n].leaving = true,
+            At::Waiting | At::Backoff(_) if self.is_deleted => {}
             At::Waiting | At::Backoff(_) | At::Granted if finally => {}
             At::Stopping(_) => {
                 self.records[n].leaving = true;

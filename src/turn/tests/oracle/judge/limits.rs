@@ -130,6 +130,10 @@ impl Judge {
                 self.paused = false;
                 self.stop_all(false, Reason::PlanTimedOut);
             }
+            if self.deletion_timer() == Some(time) {
+                self.deleted_until = None;
+                self.stop_all(true, Reason::PodDeleted);
+            }
             self.settle();
             self.follow_held();
         }
@@ -139,7 +143,11 @@ impl Judge {
     /// The next timer, of whatever.
     pub(super) fn next_timer(&self) -> Option<Time> {
         let held = (0..self.records.len()).filter_map(|n| self.held_until(n));
-        self.timers().into_iter().map(|(time, _)| time).chain(held).min()
+        self.timers().into_iter().map(|(time, _)| time).chain(held).chain(self.deletion_timer()).min()
+    }
+
+    fn deletion_timer(&self) -> Option<Time> {
+        self.deleted_until.filter(|_| (0..self.records.len()).any(|n| self.end(n).is_none()))
     }
 
     fn held_until(&self, n: usize) -> Option<Time> {

@@ -8,10 +8,11 @@ mod compare;
 mod events;
 mod limits;
 mod needs;
+mod references;
 mod requests;
 mod settle;
 
-use podturn_turn::{Event, Kind, Outcome, Phase, Plan, Reason, StepView, Time};
+use podturn_turn::{Event, Kind, Outcome, Outputs, Phase, Plan, Reason, StepView, Time};
 use podturn_wire::InstanceId;
 
 use crate::world::Answer;
@@ -78,6 +79,13 @@ struct Record {
     failed: Option<Reason>,
     /// Codes that the last attempts ended with, newest last.
     codes: Vec<u8>,
+    /// The newest attempt told its own end, by which code.
+    own_code: Option<u8>,
+    /// What its newest instance refers to.
+    references: Vec<String>,
+    /// What was read of the newest attempt, and what counts.
+    left: Outputs,
+    outputs: Outputs,
 }
 
 pub(crate) use needs::{late, users};
@@ -102,6 +110,9 @@ pub(crate) struct Judge {
     volume_full: bool,
     /// A person holds all turns back.
     paused: bool,
+    is_deleted: bool,
+    /// When the time of finally steps is over in a pod that is being deleted.
+    deleted_until: Option<Time>,
     /// What the core shows after the event that is judged: looked at only where two answers are open.
     seen: Vec<StepView>,
 }
@@ -128,6 +139,10 @@ impl Judge {
             comebacks: 0,
             failed: None,
             codes: Vec::new(),
+            own_code: None,
+            references: Vec::new(),
+            left: Outputs::default(),
+            outputs: Outputs::default(),
         };
         Self {
             plan: plan.clone(),
@@ -143,6 +158,8 @@ impl Judge {
             over: [None; 2],
             volume_full: false,
             paused: false,
+            is_deleted: false,
+            deleted_until: None,
             seen: Vec::new(),
         }
     }
@@ -156,6 +173,9 @@ impl Judge {
         self.now = event.at;
         self.take(event)?;
         self.settle();
+        while self.fail_what_has_no_value() {
+            self.settle();
+        }
         self.follow_held();
         self.grant();
         for n in 0..self.records.len() {
@@ -163,6 +183,7 @@ impl Judge {
         }
         self.compare_deadline(answer.deadline).map_err(|e| format!("event {}: {e}", event.seq))?;
         self.compare_question(answer.question).map_err(|e| format!("event {}: {e}", event.seq))?;
+        self.compare_values(&answer.values).map_err(|e| format!("event {}: {e}", event.seq))?;
         self.compare_outcome(outcome).map_err(|e| format!("event {}: {e}", event.seq))
     }
 }

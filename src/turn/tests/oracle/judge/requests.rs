@@ -1,8 +1,9 @@
 //! What a person asks for: whether it applies, and what it does.
 
-use podturn_turn::{Phase, Reason, Request};
+use podturn_turn::{Millis, Phase, Reason, Request};
 
 use super::{At, Judge, Verdict};
+use crate::world::MS;
 
 impl Judge {
     /// "carries the attempt it means; repeated, it does nothing"
@@ -13,7 +14,7 @@ impl Judge {
         let is_meant = |n: usize, attempt: u32| self.end(n).is_none() && self.records[n].attempt == attempt;
         match request {
             Request::Cancel => self.cancels < 2,
-            Request::Terminate { .. } => unreachable!("not among these plans' events"),
+            Request::Terminate { .. } => !self.is_deleted,
             Request::Pause => !self.paused && self.cancels == 0,
             Request::Resume => self.paused,
             // "a step that lost its container cannot be retried"
@@ -43,7 +44,7 @@ impl Judge {
                 self.paused = false;
                 self.cancel();
             }
-            Request::Terminate { .. } => unreachable!("not among these plans' events"),
+            Request::Terminate { grace } => self.terminated(grace),
             Request::Pause => self.paused = true,
             Request::Resume => self.paused = false,
             // "new attempt in place". A `when` without a value is asked for again.
@@ -55,6 +56,23 @@ impl Judge {
             }
             Request::Stop { step, .. } => self.stop_one(step.index()),
         }
+    }
+
+    /// "finally steps as far as the grace reaches": tasks and services have a quarter of it each at most, what is left is theirs, but for
+    /// such a quarter at the end. Otherwise it is as a cancel.
+    fn terminated(&mut self, grace: Millis) {
+        self.is_deleted = true;
+        let stop = self.plan.grace_period.min(grace / 4);
+        self.deleted_until = Some(self.now + (grace - stop) * MS);
+        self.paused = false;
+        self.cancels = self.cancels.max(1);
+        for n in 0..self.records.len() {
+            // What was held was meant for everybody.
+            if self.records[n].held.take().is_some() && self.has_attempt(n) {
+                self.records[n].leaving = true;
+            }
+        }
+        self.stop_all(false, Reason::PodDeleted);
     }
 
     /// "A service that podturn stopped has Succeeded, `Stopped`; a task that a person stopped is Cancelled"; what never ran, too.

@@ -157,6 +157,9 @@ impl Judge {
             let waits = self.records[n].at == At::Waiting && self.records[n].due_at.is_some();
             if waits && self.has_container(n) && self.fits(n) {
                 let record = &mut self.records[n];
+                if !record.open {
+                    record.left = podturn_turn::Outputs::default(); // "cleared before each attempt"
+                }
                 // One that was granted and never begun is granted once more under its number.
                 record.attempt += u32::from(!record.open);
                 record.open = true;

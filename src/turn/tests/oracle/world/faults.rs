@@ -9,7 +9,7 @@ impl World {
     /// Something that a run would rather be without.
     pub(super) fn fault(&mut self) -> Result<(), String> {
         let n = self.tape.draw(self.places.len());
-        match self.tape.draw(24) {
+        match self.tape.draw(28) {
             16 => self.deaf(n),
             17 => self.fill_the_volume(),
             0..=4 => {
@@ -33,6 +33,8 @@ impl World {
             18 | 19 => self.lose_readiness(n),
             20 => self.decide(n),
             21..=23 => self.ask_for_something(),
+            24 => self.untimely_outputs(n),
+            25 | 26 => self.delete(),
             12 => self.speak_for_the_dead(n),
             13 => self.read_again(n),
             14 => self.tell(Kind::Deadline),
@@ -92,6 +94,21 @@ impl World {
         }
     }
 
+    /// The pod is deleted: every container gets its signal at once, and the coordinator hears of it about then.
+    fn delete(&mut self) -> Result<(), String> {
+        if !self.tape.chance(2) {
+            return Ok(());
+        }
+        self.is_deleted = true;
+        for n in 0..self.places.len() {
+            if self.tape.chance(2) {
+                self.stop_from_outside(n);
+            }
+        }
+        let grace = self.tape.pick(&[30_000, 10_000, 600_000, 3, 0]);
+        self.request(Request::Terminate { grace })
+    }
+
     /// The coordinator dies and its successor replays the journal: turns are a function of the state, so nothing changes.
     fn restart_coordinator(&mut self) -> Result<(), String> {
         let mut state = State::new(self.plan.clone(), RUN);
@@ -144,6 +161,7 @@ impl World {
             return Ok(());
         }
         for kind in mail.into_iter().filter(|kind| !matches!(kind, Kind::Lost { .. })) {
+            self.tell_outputs(n, &kind)?;
             self.tell(kind)?;
         }
         Ok(())

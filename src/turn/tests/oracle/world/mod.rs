@@ -6,9 +6,10 @@
 
 mod faults;
 mod person;
+mod references;
 mod shim;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use podturn_turn::{Condition, Event, Kind, Outcome, Phase, Plan, Probed, State, StepId, StepView, Time};
 use podturn_wire::{Exit, InstanceId, Last, RunId, Turn};
@@ -80,6 +81,10 @@ struct Place {
     started: Vec<u32>,
     /// Some shim has written that it begins an attempt.
     has_begun: bool,
+    /// What its command line refers to.
+    references: Vec<String>,
+    /// What lies in its outputs directory.
+    outputs: BTreeMap<String, String>,
     /// A turn took this attempt back; the report was not looked at since (rule C10).
     called_back: Option<(InstanceId, u32)>,
 }
@@ -107,6 +112,8 @@ enum Action {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) turns: Vec<(StepId, Turn)>,
+    /// For those of them that give an attempt: the values of the references.
+    pub(crate) values: Vec<(StepId, Vec<String>)>,
     pub(crate) deadline: Option<Time>,
     pub(crate) question: Option<StepId>,
     pub(crate) views: Vec<StepView>,
@@ -126,6 +133,8 @@ pub(crate) struct World {
     is_watched: bool,
     cancels: usize,
     is_full: bool,
+    /// The pod is being deleted: no container comes back.
+    is_deleted: bool,
     judge: Judge,
     rules: Rules,
     pub(crate) journal: Vec<Event>,
@@ -137,7 +146,7 @@ impl World {
         let mut tape = tape;
         let is_calm = tape.draw(2) == 0;
         let is_watched = tape.chance(2);
-        let places = plan.steps.iter().map(|_| Place::new(&mut tape, is_calm)).collect();
+        let places = (0..plan.steps.len()).map(|n| Place::new(plan, n, &mut tape, is_calm)).collect();
         Self {
             plan: plan.clone(),
             tape,
@@ -149,6 +158,7 @@ impl World {
             is_watched,
             cancels: 0,
             is_full: false,
+            is_deleted: false,
             judge: Judge::new(plan),
             rules: Rules::new(plan),
             journal: Vec::new(),
@@ -284,6 +294,7 @@ impl World {
         }
         let kind = mail.pop_front().ok_or("no mail")?;
         self.places[n].heard = Some(kind.clone());
+        self.tell_outputs(n, &kind)?;
         self.tell(kind)
     }
 
@@ -360,7 +371,7 @@ impl World {
 }
 
 impl Place {
-    fn new(tape: &mut Tape, is_calm: bool) -> Self {
+    fn new(plan: &Plan, n: usize, tape: &mut Tape, is_calm: bool) -> Self {
         let comes = match tape.draw(if is_calm { 10 } else { 12 }) {
             11 => None,
             9 | 10 => Some(tape.draw(60_000) as Time * 3 * MS),
@@ -375,6 +386,8 @@ impl Place {
             dead: Vec::new(),
             started: Vec::new(),
             has_begun: false,
+            references: references::draw(plan, n, tape),
+            outputs: BTreeMap::new(),
             called_back: None,
         }
     }
@@ -391,11 +404,16 @@ impl Place {
 /// Everything the core says after an event.
 pub(crate) fn answer(state: &mut State) -> Answer {
     let mut turns = Vec::new();
+    let mut values = Vec::new();
     while let Some(step) = state.poll_turn() {
-        turns.push((step, state.turn_for(step)));
+        let turn = state.turn_for(step);
+        if turn.attempt.is_some() {
+            values.push((step, state.replacements(step).unwrap_or_else(|why| vec![why])));
+        }
+        turns.push((step, turn));
     }
     let views = (0..state.plan().steps.len()).map(|n| state.view(id(n))).collect();
-    Answer { turns, deadline: state.next_deadline(), question: state.question(), views }
+    Answer { turns, values, deadline: state.next_deadline(), question: state.question(), views }
 }
 
 /// Runs a journal through a fresh core.

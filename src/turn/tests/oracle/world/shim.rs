@@ -150,6 +150,7 @@ impl World {
         let place = &mut self.places[n];
         let Container::Up(shim) = &mut place.container else { return };
         let Some(command) = shim.command.take() else { return };
+        let has_run = matches!(command.exit, Exit::Code(_) | Exit::Signal { .. });
         shim.reports += 1;
         shim.read = None;
         let ended = Ended {
@@ -168,6 +169,10 @@ impl World {
             started_at,
             ended,
         });
+        place.outputs.clear();
+        if has_run {
+            self.leave_outputs(n);
+        }
     }
 
     /// A new instance arrives (rules S1 to S3). It overwrites what nobody has read yet of the one before, so that only `last` tells it.
@@ -182,10 +187,22 @@ impl World {
         if self.tape.chance(2) {
             // The new one is noticed before the end of the old one's connection.
             let late = std::mem::take(&mut place.mail);
-            place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last, references: Vec::new() });
+            place.mail.push_back(Kind::Arrived {
+                step: id(n),
+                instance,
+                report: 1,
+                last,
+                references: place.references.clone(),
+            });
             place.mail.extend(late);
         } else {
-            place.mail.push_back(Kind::Arrived { step: id(n), instance, report: 1, last, references: Vec::new() });
+            place.mail.push_back(Kind::Arrived {
+                step: id(n),
+                instance,
+                report: 1,
+                last,
+                references: place.references.clone(),
+            });
         }
         place.container = Container::Up(Shim {
             instance,
@@ -202,6 +219,7 @@ impl World {
     pub(super) fn leave(&mut self, n: usize, survivors: bool) {
         let comes = match self.tape.draw(6) {
             5 => None,
+            _ if self.is_deleted => None,
             _ => Some(self.now + self.tape.draw(30_000) as Time * MS),
         };
         let restarts = self.plan.steps[n].restarts;
