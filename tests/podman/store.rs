@@ -14,7 +14,10 @@ use std::sync::OnceLock;
 const LIMIT: &str = "180";
 
 /// The applets that the stand-in images have.
-const APPLETS: [&str; 9] = ["sh", "echo", "cat", "cp", "grep", "sleep", "mkdir", "mkfifo", "true"];
+const APPLETS: [&str; 16] = [
+    "sh", "echo", "cat", "cp", "grep", "sleep", "mkdir", "mkfifo", "true", "test", "touch", "rm", "wc", "seq", "tr",
+    "tee",
+];
 
 /// Stand-ins for images that a test machine cannot pull: same name, same command lines, made of busybox.
 const MVN: &str = "#!/bin/sh\nset -e\necho \"[INFO] $*\"\ngrep -q '<finalName>app</finalName>' /work/pom.xml\n\
@@ -186,6 +189,35 @@ impl Pod<'_> {
     /// Kills the first process of a container, which is the shim or the coordinator.
     pub(crate) fn kill(&self, step: &str) {
         self.store.podman(&["kill", "--signal", "KILL", &self.container(step)]);
+    }
+
+    /// Runs podturn in the coordinator's container, as `kubectl exec` does, and gives its stdout.
+    pub(crate) fn podturn(&self, arguments: &[&str]) -> String {
+        self.store.podman(&[&["exec", &self.container("podturn"), "/bin/podturn"], arguments].concat())
+    }
+
+    /// Waits until `podturn why` says this of a step.
+    pub(crate) fn wait_for_why(&self, step: &str, words: &str) {
+        let said = || self.podturn(&["why", step]);
+        assert!((0..200).any(|_| said().contains(words)), "{step} never was {words}, but:\n{}", said());
+    }
+
+    /// Stops every container of the pod: SIGTERM, and SIGKILL after 30 s.
+    pub(crate) fn stop(&self) {
+        self.store.podman(&["pod", "stop", "--time", "30", &self.name]);
+    }
+
+    /// SIGTERM to these containers, one after another, as a kubelet that deletes the pod does it. One that the first signal has
+    /// ended by its turn gets none.
+    pub(crate) fn terminate(&self, containers: &[&str]) {
+        for container in containers {
+            self.store.try_podman(&["kill", "--signal", "TERM", &self.container(container)]);
+        }
+    }
+
+    /// Where a volume is on this machine whose name begins with the pod's.
+    pub(crate) fn own_volume(&self, name: &str) -> PathBuf {
+        self.volume(&format!("{}-{name}", self.name))
     }
 
     /// Where a volume of the pod is on this machine.
