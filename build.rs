@@ -1,5 +1,5 @@
-//! Compiles the shim for the target and hands its path to the crate as `PODTURN_SHIM`; and the program of `public/`, which
-//! only waits, as `PODTURN_GATE`.
+//! Compiles the shim for the target and hands its path to the crate as `PODTURN_SHIM`; the program of `public/`, which only
+//! waits, as `PODTURN_GATE`; and the one that answers the kubelet's probes as `PODTURN_PROBE`.
 //!
 //! The shim is no cargo target of its own: it needs flags that no other binary of the build may get (no C library, no
 //! start files), and its bytes have to exist before the main program, which carries them, is compiled.
@@ -16,16 +16,18 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     let wire = library(&out, "podturn_wire", "src/wire/lib.rs", &[]);
     let shim = library(&out, "podturn_shim", "src/shim/lib.rs", &[("podturn_wire", &wire)]);
-    for (program, variable, flags) in
-        [("podturn-shim", "PODTURN_SHIM", &[][..]), ("podturn-gate", "PODTURN_GATE", &["--cfg", "podturn_gate"][..])]
-    {
+    for (program, variable, flags) in [
+        ("podturn-shim", "PODTURN_SHIM", &[][..]),
+        ("podturn-gate", "PODTURN_GATE", &["--cfg", "podturn_gate"]),
+        ("podturn-probe", "PODTURN_PROBE", &["--cfg", "podturn_probe"]),
+    ] {
         let program = out.join(program);
         link(&out, &shim, &program, flags);
         println!("cargo:rustc-env={variable}={}", program.display());
     }
 }
 
-/// Compiles one of the two programs that `src/shim/main.rs` is.
+/// Compiles one of the three programs that `src/shim/main.rs` is.
 fn link(out: &Path, shim: &Path, program: &Path, flags: &[&str]) {
     let mut rustc = rustc("podturn_shim_program", "src/shim/main.rs", "bin", &[("podturn_shim", shim)]);
     rustc.args(["-C", "lto=fat", "-C", "strip=symbols", "-C", "relocation-model=static"]).args(flags);

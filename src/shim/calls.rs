@@ -358,6 +358,26 @@ pub(crate) fn connect(path: &[u8]) -> Result<Fd, Errno> {
 /// The beginning of a TCP connection (tcp(7)): when the descriptor can be written to without `POLL_FAILED`, it is there.
 pub(crate) fn connect_tcp(ip: Ip, port: u16) -> Result<Fd, Errno> {
     const STREAM: usize = 1;
+    connect_ip(STREAM, ip, port)
+}
+
+/// The address from which a packet to `ip` would come, if there is a way to it. Nothing is sent: connect(2) of a datagram
+/// socket only chooses the addresses.
+pub(crate) fn own_address(ip: Ip) -> Option<Ip> {
+    const DATAGRAM: usize = 2;
+    let fd = connect_ip(DATAGRAM, ip, 9).ok()?;
+    let (mut address, mut length) = ([0u8; 28], 28u32);
+    let at = [int(fd.0), address.as_mut_ptr() as usize, (&raw mut length) as usize];
+    let named = call3(nr::GETSOCKNAME, at[0], at[1], at[2]);
+    close(fd);
+    named.ok()?;
+    match ip {
+        Ip::V4(_) => address[4..].first_chunk().map(|octets| Ip::V4(*octets)),
+        Ip::V6(_) => address[8..].first_chunk().map(|octets| Ip::V6(*octets)),
+    }
+}
+
+fn connect_ip(kind: usize, ip: Ip, port: u16) -> Result<Fd, Errno> {
     let mut address = [0u8; 28];
     address[2..4].copy_from_slice(&port.to_be_bytes());
     let (family, length) = match ip {
@@ -371,7 +391,7 @@ pub(crate) fn connect_tcp(ip: Ip, port: u16) -> Result<Fd, Errno> {
         }
     };
     address[..2].copy_from_slice(&family.to_ne_bytes());
-    connect_to(usize::from(family), STREAM, &address[..length])
+    connect_to(usize::from(family), kind, &address[..length])
 }
 
 fn connect_to(family: usize, kind: usize, address: &[u8]) -> Result<Fd, Errno> {

@@ -16,6 +16,8 @@ pub(crate) struct Running {
     pub(crate) timed_out: bool,
     /// Its probe; `None`: there is none, or it does not matter any more.
     pub(crate) readiness: Option<Readiness>,
+    /// It was stopped because its `postStart` hook had failed with this code.
+    pub(crate) hook_failed: Option<u8>,
     started_at: u64,
     timeout: Option<u64>,
     signal: u8,
@@ -37,8 +39,8 @@ enum Stop {
 impl Running {
     /// Started by `turn` at `started_at`.
     pub(crate) fn new(attempt: u32, started_at: u64, turn: &Turn, readiness: Option<Readiness>) -> Self {
-        let (timed_out, timeout, signal, grace, stop) = (false, None, 0, 0, Stop::No);
-        let mut running = Self { attempt, timed_out, readiness, started_at, timeout, signal, grace, stop };
+        let (timed_out, hook_failed, timeout, signal, grace, stop) = (false, None, None, 0, 0, Stop::No);
+        let mut running = Self { attempt, timed_out, readiness, hook_failed, started_at, timeout, signal, grace, stop };
         running.take_limits(turn);
         running
     }

@@ -77,9 +77,21 @@ impl Start {
         unsafe { self.argv.add(at.min(self.count)) }
     }
 
+    /// Ends the array of arguments before place `at`, so that what stands before it is one of its own.
+    pub(crate) fn end_arguments(self, at: usize) {
+        // SAFETY: the array lies on the stack that the kernel made for this process, and `at` is in it.
+        unsafe { self.argv.cast_mut().add(at.min(self.count)).write(core::ptr::null()) };
+    }
+
+    /// The environment as the kernel made it, with the null pointer at its end.
+    pub(crate) fn environment_pointers(self) -> *const *const u8 {
+        // SAFETY: it lies behind the arguments' null pointer.
+        unsafe { self.argv.add(self.count + 1) }
+    }
+
     fn environment(self) -> impl Iterator<Item = *const u8> {
-        // SAFETY: the environment lies behind the arguments' null pointer and ends with one.
-        unsafe { pointers_of(self.argv.add(self.count + 1)) }
+        // SAFETY: the array ends with a null pointer.
+        unsafe { pointers_of(self.environment_pointers()) }
     }
 
     /// The environment with the shim's own variables in it: pointers into what is there.

@@ -15,7 +15,7 @@ use crate::path::{self, PATH_MAX};
 use crate::probe::Prober;
 use crate::references::References;
 use crate::region::Region;
-use crate::spawn::{Launch, Stack, spawn};
+use crate::spawn::{Launch, Stack, make, spawn};
 use crate::substitute::{self, Words};
 use crate::words;
 use crate::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys, oom, outputs};
@@ -126,6 +126,9 @@ struct Linux {
     prober: Option<Prober>,
     /// The process of the probe that is tried.
     probe: Option<i32>,
+    /// The command line of the `postStart` hook, and its process.
+    hook_argv: Option<*const *const u8>,
+    hook: Option<i32>,
 }
 
 impl Linux {
@@ -150,6 +153,7 @@ impl Linux {
         // SAFETY: as above.
         let envp = start.environment_with(unsafe { &mut *variables }).map_err(NoStart::at("the environment"))?;
         let argv = start.arguments_from(command);
+        start.end_arguments(command - 1); // where the two dashes were: before them is the hook
         // SAFETY: as above, and the kernel's arrays live as long as the process.
         let (references, listing) = unsafe {
             let references = &mut (*buffers).references;
@@ -196,6 +200,8 @@ impl Linux {
             words: None,
             prober: None,
             probe: None,
+            hook_argv: (command > arguments::HOOK).then(|| start.arguments_from(arguments::HOOK)),
+            hook: None,
         })
     }
 
@@ -258,15 +264,34 @@ impl Linux {
         Ready { signals: fds[2].happened != 0, bell: fds[3].happened != 0, output }
     }
 
-    /// Starts the process of a probe: the command's environment, and no input or output.
+    /// Starts a process beside the command, in its environment and without input: a probe, whose output nobody reads, or
+    /// with `stderr` the hook, whose output goes there. What cannot be executed is a process that has ended with 127.
     #[cold]
     #[inline(never)]
-    fn spawn_probe(&mut self, argv: *const *const u8) -> Result<i32, Errno> {
+    fn spawn_beside(&mut self, argv: *const *const u8, stderr: Option<Fd>) -> Result<i32, Errno> {
         let nothing = calls::open_at(HERE, c"/dev/null", open::READ_WRITE, 0)?;
-        let launch = Launch { argv, standard: [Some(nothing); 3], terminal: None, ..self.launch() };
-        let started = spawn(&launch, self.stack, self.path);
+        let output = stderr.or(Some(nothing));
+        let standard = [Some(nothing), output, output.filter(|_| stderr.is_none())];
+        let launch = Launch { argv, standard, terminal: None, ..self.launch() };
+        let made = make(&launch, self.stack, self.path);
         calls::close(nothing);
-        started.map_err(|failure| failure.errno)
+        made.map(|(pid, _)| pid).map_err(|failure| failure.errno)
+    }
+
+    /// Starts the hook, if there is one.
+    fn start_hook(&mut self) -> Result<(), StartFailure> {
+        let Some(argv) = self.hook_argv else { return Ok(()) };
+        match self.spawn_beside(argv, Some(Fd(2))) {
+            Ok(pid) => {
+                self.hook = Some(pid);
+                Ok(())
+            }
+            Err(errno) => {
+                self.signal_command(SIGKILL);
+                self.command = None;
+                Err(StartFailure { stage: StartStage::Fork, errno })
+            }
+        }
     }
 
     /// Reads the next signals from the signal descriptor, if there are any.
@@ -435,11 +460,11 @@ impl Sys for Linux {
         }
         let started = spawn(&launch, self.stack, self.path);
         launch.standard.into_iter().flatten().for_each(calls::close); // they are the command's now
-        match started {
-            Ok(pid) => {
-                self.command = Some(pid);
-                Ok(schedule)
-            }
+        match started.and_then(|pid| {
+            self.command = Some(pid);
+            self.start_hook()
+        }) {
+            Ok(()) => Ok(schedule),
             Err(failure) => {
                 self.take_terminal_back();
                 (self.prober, self.words) = (None, None);
@@ -456,7 +481,7 @@ impl Sys for Linux {
             Some(Ok(found)) => return found,
             Some(Err(argv)) => argv,
         };
-        self.probe = self.spawn_probe(argv).ok();
+        self.probe = self.spawn_beside(argv, None).ok();
         if self.probe.is_some() { Found::Running } else { Found::Failure }
     }
 
@@ -490,11 +515,15 @@ impl Sys for Linux {
     }
 
     fn reap(&mut self) -> Reaped {
-        let (mut command, mut probe) = (None, None);
+        let (mut command, mut probe, mut hook) = (None, None, None);
         while let Ok(Some(child)) = calls::next_ended_child() {
             if self.probe == Some(child.pid) {
                 self.probe = None;
                 probe = Some(child.status == 0);
+            }
+            if self.hook == Some(child.pid) {
+                self.hook = None;
+                hook = Some(exit_of(child.status).code());
             }
             if self.command == Some(child.pid) {
                 self.command = None;
@@ -502,12 +531,12 @@ impl Sys for Linux {
                 command = Some((exit_of(child.status), Usage { cpu: child.cpu, max_rss: child.max_rss }));
             }
         }
-        Reaped { command, probe }
+        Reaped { command, probe, hook }
     }
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {
         let mut give_up_at = None;
-        self.probe = None; // it is a leftover now
+        (self.probe, self.hook) = (None, None); // they are leftovers now
         loop {
             match calls::next_ended_child() {
                 Ok(Some(_)) => continue,
@@ -602,7 +631,7 @@ pub(crate) fn poll_in(fd: i32) -> Poll {
 }
 
 /// The status of wait4(2), see `WIFEXITED` and `WIFSIGNALED`.
-fn exit_of(status: u32) -> Exit {
+pub(crate) fn exit_of(status: u32) -> Exit {
     match (status & 0x7f) as u8 {
         0 => Exit::Code((status >> 8) as u8),
         number => Exit::Signal { number, oom: false },

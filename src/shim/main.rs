@@ -1,8 +1,9 @@
 //! The shim's executable: its first instruction, what the compiler expects of a C library, and no more. Built by the root
 //! package's `build.rs`, without a C library and without a dynamic linker, so that it runs in any image.
 //!
-//! Built twice: as the parent of a step's command, and with `podturn_gate` as the program of `public/`, which only waits. The
-//! whole file of a step's shim is resident while it waits for its turn, and there are as many of them as steps.
+//! Built three times: as the parent of a step's command, with `podturn_gate` as the program of `public/`, which only waits,
+//! and with `podturn_probe` as the one that answers the kubelet's probes. The whole file of a step's shim is resident while it
+//! waits for its turn, and there are as many of them as steps.
 
 #![no_std]
 #![no_main]
@@ -33,7 +34,7 @@ core::arch::global_asm!(
     enter = sym enter,
 );
 
-#[cfg(not(podturn_gate))]
+#[cfg(not(any(podturn_gate, podturn_probe)))]
 extern "C" fn enter(stack: *const usize) -> ! {
     static mut BUFFERS: podturn_shim::Buffers = podturn_shim::Buffers::new();
     // SAFETY: `_start` passes the first stack pointer, and this is the only use of the buffers.
@@ -45,6 +46,14 @@ extern "C" fn enter(stack: *const usize) -> ! {
 extern "C" fn enter(stack: *const usize) -> ! {
     // SAFETY: `_start` passes the first stack pointer.
     let code = unsafe { podturn_shim::gate(stack) };
+    podturn_shim::exit(code)
+}
+
+#[cfg(podturn_probe)]
+extern "C" fn enter(stack: *const usize) -> ! {
+    static mut ROOM: podturn_shim::Room = podturn_shim::Room::new();
+    // SAFETY: `_start` passes the first stack pointer, and this is the only use of the room.
+    let code = unsafe { podturn_shim::answer(stack, &raw mut ROOM) };
     podturn_shim::exit(code)
 }
 

@@ -320,7 +320,10 @@ impl<S: Sys> Shim<'_, S> {
     /// A child has ended. If it was the command: what it left is ended too, then its end is told.
     fn handle_child(&mut self) -> Result<(), End> {
         let reaped = self.sys.reap();
-        let Some((exit, usage)) = reaped.command else { return self.handle_probe_end(reaped.probe) };
+        let Some((exit, usage)) = reaped.command else {
+            self.handle_hook_end(reaped.hook);
+            return self.handle_probe_end(reaped.probe);
+        };
         let Some(running) = self.running.take() else { return Ok(()) };
         let at = self.sys.now(); // what it left behind may take long to end, and is not its time
         let exit = match exit {
@@ -329,6 +332,10 @@ impl<S: Sys> Shim<'_, S> {
                 Exit::Signal { number: signals::KILL, oom }
             }
             other => other,
+        };
+        let exit = match running.hook_failed {
+            Some(code) => Exit::StartError { stage: StartStage::PostStart, errno: u16::from(code) },
+            None => exit,
         };
         if self.sys.end_leftovers().is_err() {
             self.sys.say(words::leftovers().as_str());
@@ -341,6 +348,21 @@ impl<S: Sys> Shim<'_, S> {
         self.ended(at, exit, running.timed_out, usage)?;
         self.oom_before_is_old = true;
         self.obey() // S8
+    }
+
+    /// A `postStart` hook that fails ends its attempt, as it ends a container elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn handle_hook_end(&mut self, code: Option<u8>) {
+        let Some(code @ 1..) = code else { return };
+        let now = self.sys.now();
+        let Some(running) = &mut self.running else { return };
+        let Some(signal) = running.handle_unwanted(now) else { return };
+        running.hook_failed = Some(code);
+        self.held = None;
+        self.sys.say(words::hook_failed(code).as_str());
+        self.sys.end_probe();
+        self.sys.signal_command(signal);
     }
 
     // --- readiness ---

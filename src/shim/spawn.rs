@@ -56,12 +56,27 @@ struct Child<'a> {
 /// Starts the command and returns its process id once its program is loaded.
 ///
 /// # Errors
-/// The stage that failed. The child has ended then, and waits to be reaped under the process id beside it.
+/// The stage that failed.
 pub(crate) fn spawn(
     launch: &Launch<'_>,
     stack: &mut Stack,
     candidate: &mut [u8; PATH_MAX],
 ) -> Result<i32, StartFailure> {
+    match make(launch, stack, candidate)? {
+        (pid, None) => Ok(pid),
+        (_, Some(failure)) => Err(failure),
+    }
+}
+
+/// Makes the command's process. If its program could not be loaded, it has ended with code 127, and waits to be reaped.
+///
+/// # Errors
+/// When there is no process.
+pub(crate) fn make(
+    launch: &Launch<'_>,
+    stack: &mut Stack,
+    candidate: &mut [u8; PATH_MAX],
+) -> Result<(i32, Option<StartFailure>), StartFailure> {
     let mut child = Child { launch, parent: calls::process_id(), candidate, failure: None };
     let top = stack.0.as_mut_ptr_range().end;
     let flags = VFORK | usize::from(SIGCHLD);
@@ -73,10 +88,7 @@ pub(crate) fn spawn(
         return Err(StartFailure { stage: StartStage::Fork, errno });
     }
     // SAFETY: `child` lives in this frame; the other process has written to it behind the compiler's back.
-    match unsafe { (&raw const child.failure).read_volatile() } {
-        None => Ok(pid as i32),
-        Some(failure) => Err(failure),
-    }
+    Ok((pid as i32, unsafe { (&raw const child.failure).read_volatile() }))
 }
 
 extern "C" fn enter(argument: usize) -> ! {

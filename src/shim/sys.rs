@@ -94,6 +94,8 @@ pub struct Reaped {
     pub command: Option<(Exit, Usage)>,
     /// The end of the probe that was tried, if it was among them: whether it was a success.
     pub probe: Option<bool>,
+    /// The end of the attempt's `postStart` hook, if it was among them: its exit code, 128 + n for a signal.
+    pub hook: Option<u8>,
 }
 
 /// What a try of the probe found.
@@ -183,8 +185,8 @@ pub trait Sys {
     /// The next signal that was received, without waiting.
     fn next_signal(&mut self) -> Option<Notice>;
 
-    /// Starts the command as attempt number `attempt`, with the values that the turn that was read last encloses. When it
-    /// returns `Ok`, the command's program is loaded; it has the schedule of the probe that the same turn asks for.
+    /// Starts the command as attempt number `attempt`, with the values that the turn that was read last encloses, and the
+    /// step's `postStart` hook beside it, if it has one. When it returns `Ok`, the command's program is loaded; it has the schedule of the probe that the same turn asks for.
     ///
     /// # Errors
     /// The stage that failed, and how. Nothing of the attempt is left then.

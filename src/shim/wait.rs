@@ -13,12 +13,13 @@ use core::slice;
 use podturn_wire::{WireError, exit};
 
 use crate::arch::O_DIRECTORY;
-use crate::calls::{self, Fd, HERE, POLL_FAILED, POLL_IN, POLL_OUT, Poll, open};
+use crate::calls::{self, Fd, HERE, open};
+use crate::connection::Connection;
 use crate::environment::Start;
 use crate::linux::{occupy_standard_descriptors, parent_of, poll_in, say};
 use crate::path::{self, PATH_MAX};
 use crate::wait_arguments::{self, Asked, GATES_MAX, Gate, Order, Wish};
-use crate::wait_network::{REQUEST_MAX, STATUS_LENGTH, Server, Url, is_good};
+use crate::wait_network::{REQUEST_MAX, STATUS_LENGTH, Server, Url, status};
 use crate::wait_phases::{Phases, Verdict};
 use crate::{Errno, words};
 
@@ -190,7 +191,7 @@ impl<'w> Waiter<'w> {
             let is_open = match asked.gate {
                 Gate::Step { .. } | Gate::File(_) => continue,
                 Gate::Tcp(server) => self.reach(server, |_, _| true),
-                Gate::Http(url) => self.reach(url.server, |fd, until| ask(fd, until, &url)),
+                Gate::Http(url) => self.reach(url.server, |connection, until| ask(connection, until, &url)),
             };
             if !self.note(at, asked, is_open) {
                 let pause = self.connect_again;
@@ -202,13 +203,10 @@ impl<'w> Waiter<'w> {
     }
 
     /// Whether one of the server's addresses takes a connection that `is_good`, which has until its second argument.
-    fn reach(&self, server: Server, is_good: impl Fn(Fd, u64) -> bool) -> bool {
+    fn reach(&self, server: Server, is_good: impl Fn(&Connection, u64) -> bool) -> bool {
         server.addresses.into_iter().flatten().any(|ip| {
-            let Ok(fd) = calls::connect_tcp(ip, server.port) else { return false };
             let until = (calls::boot_time() + ANSWER_WITHIN).min(self.deadline.unwrap_or(u64::MAX));
-            let is_good = is_ready(fd, POLL_OUT, until) && is_good(fd, until);
-            calls::close(fd);
-            is_good
+            Connection::make(ip, server.port, until).is_ok_and(|connection| is_good(&connection, until))
         })
     }
 
@@ -276,32 +274,20 @@ fn final_word(asked: &Asked<'_>, verdict: Verdict) -> Option<u8> {
 }
 
 /// Whether the server answers a request for the page as it should.
-fn ask(fd: Fd, until: u64, url: &Url<'_>) -> bool {
+fn ask(connection: &Connection, until: u64, url: &Url<'_>) -> bool {
     let mut request = [0; REQUEST_MAX];
     let length = url.request(&mut request);
-    if calls::send(fd, &request[..length]) != Ok(length) {
-        return false; // a connection that was made just now has room for more
+    if connection.send(&request[..length]).is_err() {
+        return false;
     }
     let (mut answer, mut length) = ([0; STATUS_LENGTH], 0);
     while length < STATUS_LENGTH {
-        // A server that has answered may close its side at once: what it said is there all the same.
-        if !is_ready(fd, POLL_IN, until) {
-            return false;
-        }
-        match calls::receive(fd, &mut answer[length..]) {
-            Ok(0) | Err(_) => return false,
+        match connection.receive(&mut answer[length..], until) {
             Ok(received) => length += received,
+            Err(_) => return false,
         }
     }
-    is_good(&answer)
-}
-
-/// Waits until a connection can be read from or written to.
-fn is_ready(fd: Fd, events: i16, until: u64) -> bool {
-    let mut fds = [Poll { fd: fd.0, events, happened: 0 }];
-    calls::poll(&mut fds, Some(until.saturating_sub(calls::boot_time())));
-    let failed = events == POLL_OUT && fds[0].happened & POLL_FAILED != 0;
-    fds[0].happened & events != 0 && !failed
+    status(&answer).is_some_and(|status| (200..400).contains(&status))
 }
 
 const fn bit(signal: u8) -> u64 {

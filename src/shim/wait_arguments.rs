@@ -155,7 +155,7 @@ fn step(value: &[u8]) -> Option<Gate<'_>> {
 }
 
 /// A duration as plans write it, in ms: whole numbers with units, the larger ones first. A year at most, as there.
-fn duration(text: &[u8]) -> Option<u64> {
+pub(crate) fn duration(text: &[u8]) -> Option<u64> {
     const MAX: u64 = 8760 * 60 * 60 * 1000;
     let mut units: &[(&[u8], u64)] = &[(b"h", 3_600_000), (b"m", 60_000), (b"s", 1000), (b"ms", 1)];
     let mut rest = text;

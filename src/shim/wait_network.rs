@@ -18,8 +18,8 @@ pub(crate) enum Ip {
     V6([u8; 16]),
 }
 
-const LOCALHOST_4: Ip = Ip::V4([127, 0, 0, 1]);
-const LOCALHOST_6: Ip = Ip::V6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+pub(crate) const LOCALHOST_4: Ip = Ip::V4([127, 0, 0, 1]);
+pub(crate) const LOCALHOST_6: Ip = Ip::V6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
 impl Ip {
     /// Reads `10.0.0.1` or `[::1]`: in brackets, so that its colons are not the port's.
@@ -74,12 +74,23 @@ fn groups(text: &[u8], bytes: &mut [u8; 16]) -> Option<usize> {
 /// Who is to be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// Where to try, in this order.
+    /// Where to try, in this order; nowhere: at this pod's own address.
     pub(crate) addresses: [Option<Ip>; 2],
     pub(crate) port: u16,
 }
 
 impl Server {
+    /// Also reads `pod:PORT`: whoever is asked for there is this pod, by an address that is not known here.
+    pub(crate) fn parse_or_pod(text: &[u8], port: Option<u16>) -> Option<Self> {
+        let Some(rest) = text.strip_prefix(b"pod") else { return Self::parse(text, port) };
+        let port = match rest {
+            [] => port?,
+            [b':', digits @ ..] => u16::try_from(decimal(digits)?).ok().filter(|port| *port > 0)?,
+            _ => return None,
+        };
+        Some(Self { addresses: [None; 2], port })
+    }
+
     /// Reads `ADDR:PORT`; a port that is not there is `port`, if there is one.
     pub(crate) fn parse(text: &[u8], port: Option<u16>) -> Option<Self> {
         let colon = text.iter().rposition(|byte| *byte == b':').filter(|_| text.last() != Some(&b']'));
@@ -100,14 +111,19 @@ impl Server {
 pub(crate) struct Url<'a> {
     pub(crate) server: Server,
     /// As it was written: what the `Host` field says.
-    host: &'a [u8],
+    pub(crate) host: &'a [u8],
     /// Path and query; may be empty.
-    target: &'a [u8],
+    pub(crate) target: &'a [u8],
 }
 
 impl<'a> Url<'a> {
     /// Reads `http://ADDR[:PORT][/PATH][?QUERY]`.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
+        Self::parse_with(text, Server::parse)
+    }
+
+    /// As [`Url::parse`], with another idea of who is meant.
+    pub(crate) fn parse_with(text: &'a [u8], server: fn(&[u8], Option<u16>) -> Option<Server>) -> Option<Self> {
         let rest = text.strip_prefix(b"http://").filter(|_| text.len() <= URL_MAX)?;
         // White space, control characters and what is not ASCII are no part of a URL (RFC 3986), nor is a fragment of a request.
         if rest.iter().any(|byte| !byte.is_ascii_graphic() || *byte == b'#') {
@@ -115,7 +131,7 @@ impl<'a> Url<'a> {
         }
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
         let (host, target) = rest.split_at(end);
-        Some(Self { server: Server::parse(host, Some(80))?, host, target })
+        Some(Self { server: server(host, Some(80))?, host, target })
     }
 
     /// Writes the request and returns its length.
@@ -131,10 +147,10 @@ impl<'a> Url<'a> {
     }
 }
 
-/// Whether an answer that begins like this says that the page is there.
-pub(crate) fn is_good(answer: &[u8; STATUS_LENGTH]) -> bool {
-    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', code @ ..] = answer else { return false };
-    decimal(code).is_some_and(|code| (200..400).contains(&code))
+/// The status code of an answer that begins like this. From 200 to 399 it says that the page is there.
+pub(crate) fn status(answer: &[u8; STATUS_LENGTH]) -> Option<u64> {
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', code @ ..] = answer else { return None };
+    decimal(code)
 }
 
 #[cfg(test)]
@@ -208,18 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_good_from_200_to_399() {
-        for (line, good) in [
-            (b"HTTP/1.1 200", true),
-            (b"HTTP/1.0 399", true),
-            (b"HTTP/1.1 400", false),
-            (b"HTTP/1.1 199", false),
-            (b"HTTP/1.1 503", false),
-            (b"HTTP/1.1 20 ", false),
-            (b"HTTP/2.0 200", false),
-            (b"220 mail.exa", false),
+    fn an_answer_begins_with_its_status() {
+        for (line, code) in [
+            (b"HTTP/1.1 200", Some(200)),
+            (b"HTTP/1.0 399", Some(399)),
+            (b"HTTP/1.1 503", Some(503)),
+            (b"HTTP/1.1 20 ", None),
+            (b"HTTP/2.0 200", None),
+            (b"220 mail.exa", None),
         ] {
-            assert_eq!(is_good(line), good, "{}", String::from_utf8_lossy(line));
+            assert_eq!(status(line), code, "{}", String::from_utf8_lossy(line));
         }
     }
 }

@@ -27,12 +27,26 @@ impl From<Errno> for Trouble {
 #[cold]
 #[inline(never)]
 pub(crate) fn line(parts: &[&str]) -> Line {
-    let mut line = Line::truncated("podturn-shim: ");
+    line_of("podturn-shim: ", parts)
+}
+
+/// As [`line`], of another program.
+pub(crate) fn line_of(program: &str, parts: &[&str]) -> Line {
+    let mut line = Line::truncated(program);
     for part in parts {
         // A full line is cut, never an error.
         let _ = line.write_str(part);
     }
     line
+}
+
+/// The parts, one behind the other.
+pub(crate) fn joined(parts: &[&str]) -> Text<64> {
+    let mut text = Text::new();
+    for part in parts {
+        let _ = text.write_str(part);
+    }
+    text
 }
 
 /// `in/turn.json` cannot be used.
@@ -81,8 +95,15 @@ pub(crate) fn not_started(stage: StartStage, errno: Errno) -> Line {
         StartStage::Replace => "replacing the references in the command line: ",
         StartStage::Exec if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) => "the command was not found: ",
         StartStage::Exec => "the command cannot be executed: ",
+        StartStage::PostStart => "", // never said so
     };
     line(&[doing, errno_words(errno).as_str()])
+}
+
+/// The `postStart` hook ended with this code.
+#[cold]
+pub(crate) fn hook_failed(code: u8) -> Line {
+    line(&["the postStart hook failed with code ", number(u64::from(code)).as_str(), ": stopping the command"])
 }
 
 /// Something outlives its command.

@@ -1,6 +1,6 @@
 //! One attempt: given, begun, told to stop, judged, and followed by another one or not.
 
-use podturn_wire::{Ended, Exit};
+use podturn_wire::{Ended, Exit, StartStage};
 
 use crate::timers::{self, Timer};
 use crate::track::{Attempt, Detail, Verdict};
@@ -167,6 +167,10 @@ impl State {
             Exit::Code(_) => Judged::Failed(Reason::ExitCode, Some(Cause::ExitCode)),
             Exit::Signal { oom: true, .. } => Judged::Failed(Reason::OOMKilled, Some(Cause::OOMKilled)),
             Exit::Signal { oom: false, .. } => Judged::Failed(Reason::Signal, Some(Cause::Signal)),
+            // The command ran, and its start may go well the next time.
+            Exit::StartError { stage: StartStage::PostStart, .. } => {
+                Judged::Failed(Reason::StartError, Some(Cause::ExitCode))
+            }
             // `NotStarted` though nobody called the attempt back: only a shim that does not keep rule S6 says so.
             Exit::StartError { .. } | Exit::NotStarted => Judged::Failed(Reason::StartError, None),
         }

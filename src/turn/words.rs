@@ -208,6 +208,7 @@ fn start_error(stage: StartStage, errno: u16) -> String {
         }
         (StartStage::Replace, 61) => "its turn had no values for the references in its command line".to_string(),
         (StartStage::Replace, _) => format!("the references in its command line could not be replaced (errno {errno})"),
+        (StartStage::PostStart, code) => format!("its postStart hook ended with code {code}"),
         (StartStage::Prepare, _) => format!("the process for its command could not be prepared (errno {errno})"),
     }
 }

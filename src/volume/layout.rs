@@ -8,11 +8,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use podturn_turn::{Probe, Readiness, State, StepId};
+use podturn_turn::{State, StepId};
 use podturn_wire::names;
 
 use super::removal::remove_tree;
-use super::{Journal, Locked, Run, SHIM, Volume, VolumeError};
+use super::{Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
+
+/// What every mailbox has a link to.
+const PROGRAMS: [(&str, &[u8]); 2] = [(names::SHIM, SHIM), (names::PROBE, PROBE)];
 
 /// Lays the volume out for `wanted`, or for the run that is there if it is this pod's from before a reboot: then that one
 /// goes on, with its own id, plan, journal and reports. Returns the run that holds.
@@ -76,8 +79,10 @@ fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
     let root = volume.path();
     let steps = root.join(names::STEPS);
     make_directory(&steps, 0o755)?;
-    let shim = root.join(names::SHIM);
-    write_shim(&shim).map_err(|error| VolumeError::new("cannot write", &shim, error))?;
+    for (name, bytes) in PROGRAMS {
+        let path = root.join(name);
+        write_program(&path, bytes).map_err(|error| VolumeError::new("cannot write", &path, error))?;
+    }
     for step in &run.plan.steps {
         let mailbox = steps.join(&step.name);
         let inside = mailbox.join(names::IN);
@@ -85,36 +90,14 @@ fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
         make_directory(&inside, 0o755)?;
         // The user that the step's container runs as is not known here.
         make_directory(&mailbox.join(names::OUT), 0o777)?;
-        if let Some(bytes) = step.readiness.as_ref().and_then(readiness_file) {
-            let path = inside.join(names::READINESS);
-            let written =
-                fs::write(&path, bytes).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)));
-            written.map_err(|error| VolumeError::new("cannot write", &path, error))?;
+        for (name, _) in PROGRAMS {
+            let link = inside.join(name);
+            remove_file(&link)
+                .and_then(|()| fs::hard_link(root.join(name), &link))
+                .map_err(|error| VolumeError::new("cannot link to", &link, error))?;
         }
-        let link = inside.join(names::SHIM);
-        remove_file(&link)
-            .and_then(|()| fs::hard_link(&shim, &link))
-            .map_err(|error| VolumeError::new("cannot link the shim to", &link, error))?;
     }
     write_first_turns(volume, run)
-}
-
-/// A probe that the shim tries, as it reads it: fields that each end with a NUL.
-fn readiness_file(readiness: &Readiness) -> Option<Vec<u8>> {
-    let (kind, arguments): (&str, &[String]) = match &readiness.probe {
-        Probe::Exec { command } => ("exec", command),
-        Probe::File { path } => ("file", std::slice::from_ref(path)),
-        Probe::Log { .. } | Probe::HttpGet { .. } | Probe::TcpSocket { .. } | Probe::Grpc { .. } => return None,
-    };
-    let numbers = [
-        readiness.initial_delay_seconds,
-        readiness.period_seconds,
-        readiness.timeout_seconds,
-        readiness.success_threshold,
-        readiness.failure_threshold,
-    ];
-    let fields = std::iter::once(kind.to_owned()).chain(numbers.map(|number| number.to_string()));
-    Some(fields.chain(arguments.iter().cloned()).flat_map(|field| [field.into_bytes(), vec![0]].concat()).collect())
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), VolumeError> {
@@ -126,12 +109,12 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), VolumeError> {
         .map_err(|error| VolumeError::new("cannot make", path, error))
 }
 
-/// Writes the shim under a new name and renames it in: one that runs from an earlier layout cannot be overwritten.
-fn write_shim(path: &Path) -> io::Result<()> {
+/// Writes the program under a new name and renames it in: one that runs from an earlier layout cannot be overwritten.
+fn write_program(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
     remove_file(&aside)?;
     let mut file = fs::File::options().create_new(true).write(true).mode(0o755).open(&aside)?;
-    file.write_all(SHIM)?;
+    file.write_all(bytes)?;
     file.set_permissions(fs::Permissions::from_mode(0o755))?;
     drop(file);
     fs::rename(&aside, path)

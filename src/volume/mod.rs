@@ -27,7 +27,7 @@ pub use lock::{Lock, Locked};
 pub use mailbox::{Mailboxes, Spoilt};
 pub use outputs::{OUTPUT_MAX, OUTPUTS_MAX};
 pub use run::{Durability, Placement, Run};
-pub use shim::{GATE, SHIM};
+pub use shim::{GATE, PROBE, SHIM};
 
 use podturn_wire::names;
 

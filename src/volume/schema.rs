@@ -225,7 +225,7 @@ enum ReportedExit {
     StartError {
         /// What failed.
         start_error: StartStage,
-        /// Linux errno.
+        /// Linux errno; with `postStart` the hook's exit code.
         errno: u16,
     },
     /// The attempt was begun, but no longer wanted before its command was started.
@@ -250,6 +250,8 @@ enum StartStage {
     Replace,
     /// execve(2).
     Exec,
+    /// The step's `postStart` hook failed while the command ran.
+    PostStart,
 }
 
 /// What an attempt used, from wait4(2).
@@ -477,7 +479,7 @@ enum Exit {
     StartError {
         /// What failed.
         stage: StartStage,
-        /// Linux errno.
+        /// Linux errno; with `postStart` the hook's exit code.
         errno: u16,
     },
     /// The attempt was begun, but no longer wanted before its command was started.
@@ -511,12 +513,13 @@ mod tests {
         assert!(!validator.is_valid(&more), "a member that the schema does not know is seen");
     }
 
-    fn exits() -> [wire::Exit; 5] {
+    fn exits() -> [wire::Exit; 6] {
         [
             wire::Exit::Code(3),
             wire::Exit::Signal { number: 9, oom: true },
             wire::Exit::StartError { stage: wire::StartStage::Prepare, errno: 13 },
             wire::Exit::StartError { stage: wire::StartStage::Clear, errno: 5 },
+            wire::Exit::StartError { stage: wire::StartStage::PostStart, errno: 3 },
             wire::Exit::NotStarted,
         ]
     }

@@ -20,10 +20,12 @@ pub const OUT: &str = "out";
 pub const TURN: &str = "turn.json";
 /// The socket on which the coordinator listens, in `in/`.
 pub const BELL: &str = "bell";
-/// In `in/`: the step's probe, where its shim tries it.
-pub const READINESS: &str = "readiness";
 /// The static shim, in `in/`.
 pub const SHIM: &str = "podturn-shim";
+/// In `in/`: the static program that stands in for the step's own Kubernetes probes and hooks.
+pub const PROBE: &str = "podturn-probe";
+/// In `out/`: the instance and the attempt whose start-up has passed, as that program has seen.
+pub const STARTUP_PASSED: &str = "startup-passed";
 /// Shim to coordinator, in `out/`.
 pub const REPORT: &str = "report.json";
 /// Where the shim writes a report before it renames it, in `out/`.

@@ -65,7 +65,7 @@ pub enum Exit {
     StartError {
         /// What failed.
         stage: StartStage,
-        /// Linux errno.
+        /// Linux errno; with [`StartStage::PostStart`] the hook's exit code, 128 + n when a signal ended it.
         errno: u16,
     },
     /// The attempt was begun, but no longer wanted before its command was started.
@@ -81,6 +81,7 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal { number, .. } => crate::exit::of_signal(number),
             Self::StartError { stage: StartStage::Exec, errno: 2 | 20 } => crate::exit::NOT_FOUND,
+            Self::StartError { stage: StartStage::PostStart, .. } => crate::exit::FAILED,
             Self::StartError { .. } => crate::exit::NOT_EXECUTABLE,
             Self::NotStarted => crate::exit::CANCELLED,
         }
@@ -102,6 +103,8 @@ pub enum StartStage {
     Replace,
     /// execve(2). `ENOENT` and `ENOTDIR` mean: not found.
     Exec,
+    /// The step's `postStart` hook, which runs beside the command: it failed, so the command was stopped.
+    PostStart,
 }
 
 /// What an attempt used, from wait4(2).
@@ -309,12 +312,13 @@ fn read_exit(exit: &Object<'_>) -> Result<Exit, WireError> {
 }
 
 impl StartStage {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Clear, "clear"),
         (Self::Fork, "fork"),
         (Self::Prepare, "prepare"),
         (Self::Replace, "replace"),
         (Self::Exec, "exec"),
+        (Self::PostStart, "postStart"),
     ];
 
     /// Its name in JSON.
@@ -420,6 +424,7 @@ mod tests {
             (Exit::Signal { number: 15, oom: false }, 143),
             (Exit::StartError { stage: StartStage::Exec, errno: 2 }, 127),
             (Exit::StartError { stage: StartStage::Exec, errno: 13 }, 126),
+            (Exit::StartError { stage: StartStage::PostStart, errno: 137 }, 1),
         ];
         for (exit, code) in table {
             assert_eq!(exit.code(), code, "{exit:?}");

@@ -18,15 +18,7 @@ impl<const N: usize> Text<N> {
     #[must_use]
     pub fn truncated(text: &str) -> Self {
         let mut out = Self::new();
-        for c in text.chars() {
-            let mut utf8 = [0; 4];
-            let encoded = c.encode_utf8(&mut utf8).as_bytes();
-            if out.len + encoded.len() > N {
-                break;
-            }
-            out.bytes[out.len..out.len + encoded.len()].copy_from_slice(encoded);
-            out.len += encoded.len();
-        }
+        append(&mut out.bytes, &mut out.len, text);
         out
     }
 
@@ -60,17 +52,23 @@ impl<const N: usize> Text<N> {
         true
     }
 
-    /// Appends one character where there is room; `false` where there is none.
-    pub(crate) fn push_char(&mut self, c: char) -> bool {
-        let mut utf8 = [0; 4];
-        let encoded = c.encode_utf8(&mut utf8).as_bytes();
-        if self.len + encoded.len() > N {
-            return false;
-        }
-        self.bytes[self.len..self.len + encoded.len()].copy_from_slice(encoded);
-        self.len += encoded.len();
-        true
+    /// What `fill` writes to a buffer of `N` bytes: it returns the length, and wrote whole characters; `None`: nothing.
+    pub(crate) fn filled(fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Self> {
+        let mut bytes = [0; N];
+        fill(&mut bytes).map(|len| Self { len, bytes })
     }
+}
+
+/// Appends as much of `text` as fits, up to the end of a character; `false`: that was not all. Once for all `N`, for the
+/// shim's sake.
+fn append(to: &mut [u8], length: &mut usize, text: &str) -> bool {
+    let mut end = text.len().min(to.len() - *length);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    to[*length..*length + end].copy_from_slice(&text.as_bytes()[..end]);
+    *length += end;
+    end == text.len()
 }
 
 impl<const N: usize> Default for Text<N> {
@@ -96,11 +94,7 @@ impl<const N: usize> Eq for Text<N> {}
 /// Appends as much of `s` as fits, so that `write!` cuts a message instead of failing.
 impl<const N: usize> core::fmt::Write for Text<N> {
     fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        for c in s.chars() {
-            if !self.push_char(c) {
-                break;
-            }
-        }
+        append(&mut self.bytes, &mut self.len, s);
         Ok(())
     }
 }

@@ -119,17 +119,18 @@ impl Turn {
             "exit" => Then::Exit { code: object.small("exitCode")?, message: object.text("message")? },
             _ => return Err(WireError::Member("then")),
         };
+        let [turn, ack, grace, coordinator_grace] = object.numbers(["turn", "ack", "grace", "coordinatorGrace"])?;
         Ok(Self {
             run: object.hex("run")?.map(RunId).ok_or(WireError::Member("run"))?,
             instance: object.hex("instance")?.map(InstanceId),
-            turn: object.number("turn")?,
-            ack: object.number("ack")?,
+            turn,
+            ack,
             attempt: object.optional_u32("attempt")?,
             then,
             signal: object.small("signal")?,
-            grace: object.number("grace")?,
+            grace,
             timeout: object.optional_number("timeout")?,
-            coordinator_grace: object.number("coordinatorGrace")?,
+            coordinator_grace,
             termination_log: object.text("terminationLog")?,
         })
     }

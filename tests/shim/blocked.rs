@@ -34,7 +34,11 @@ fn a_blocked_shim_is_small_and_sleeps() {
 
 #[test]
 fn the_binaries_are_small() {
-    for (what, path) in [("the steps' shim", env!("PODTURN_SHIM")), ("the shim of public/", env!("PODTURN_GATE"))] {
+    for (what, path) in [
+        ("the steps' shim", env!("PODTURN_SHIM")),
+        ("the shim of public/", env!("PODTURN_GATE")),
+        ("podturn-probe", env!("PODTURN_PROBE")),
+    ] {
         let size = fs::metadata(path).expect("it was built").len();
         println!("{what}: {size} bytes");
         assert!(size <= 48 * 1024, "{what}: {size} bytes");

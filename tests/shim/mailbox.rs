@@ -68,7 +68,10 @@ impl Mailbox {
         }
         // A hard link and not a copy: a file that any thread of this process has open for writing, even through a child
         // of another test, could not be executed (ETXTBSY).
-        fs::hard_link(env!("PODTURN_SHIM"), mailbox.path("in/podturn-shim")).expect("the same file system");
+        for (program, name) in [(env!("PODTURN_SHIM"), "in/podturn-shim"), (env!("PODTURN_PROBE"), "in/podturn-probe")]
+        {
+            fs::hard_link(program, mailbox.path(name)).expect("the same file system");
+        }
         mailbox.write_turn();
         mailbox
     }

@@ -197,7 +197,7 @@ impl Sys for Hands<'_> {
         if ended.is_some() {
             pod.containers[step].command = None;
         }
-        Reaped { command: ended.map(|exit| (exit, Usage::default())), probe: None }
+        Reaped { command: ended.map(|exit| (exit, Usage::default())), probe: None, hook: None }
     }
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {

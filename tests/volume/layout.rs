@@ -125,10 +125,12 @@ fn an_init_container_that_was_killed_half_way_is_run_again() {
         "run.json",
         "steps/report/in/turn.json",
         "steps/build/in/turn.json",
+        "steps/report/in/podturn-probe",
         "steps/report/in/podturn-shim",
         "steps/report/out",
         "steps/report",
         "steps/build/in",
+        "podturn-probe",
         "podturn-shim",
         "steps",
     ];

@@ -40,6 +40,7 @@ pub mod number {
     pub const GETPPID: usize = 173;
     pub const SOCKET: usize = 198;
     pub const CONNECT: usize = 203;
+    pub const GETSOCKNAME: usize = 204;
     pub const SENDTO: usize = 206;
     pub const RECVFROM: usize = 207;
     pub const MUNMAP: usize = 215;
