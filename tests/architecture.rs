@@ -17,9 +17,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("coordinator", &["when", "volume", "process", "probe"]),
     ("control", &["coordinator", "volume"]),
     ("inject", &["plan"]),
-    ("view", &["plan", "volume"]),
+    ("history", &["volume"]),
+    ("view", &["plan", "volume", "history"]),
     ("local", &["plan", "inject", "coordinator", "volume", "process", "probe"]),
-    ("cli", &["plan", "volume", "process", "coordinator", "control", "inject", "view", "local"]),
+    ("cli", &["plan", "volume", "process", "coordinator", "control", "inject", "history", "view", "local"]),
 ];
 
 #[test]
