@@ -4,9 +4,11 @@ mod check;
 mod completions;
 mod container;
 mod coordinate;
+mod graph;
 mod init;
 mod input;
 mod place;
+mod record;
 mod run;
 mod schema;
 mod screen;
@@ -44,6 +46,8 @@ enum Command {
     Status(status::Arguments),
     /// Show why a step is where it is, down to the cause
     Why(status::WhyArguments),
+    /// Draw the plan of a manifest, or of a run
+    Graph(graph::Arguments),
     /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
     Cancel(verbs::PlanArguments),
     /// The `preStop` hook of the coordinator: the pod is being deleted, all has to be over within its grace period
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Coordinate(arguments) => coordinate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Why(arguments) => status::why(&arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
         Command::Cancel(arguments) => verbs::plan(Verb::Cancel, &arguments),
         Command::Terminating(arguments) => verbs::terminating(&arguments),
         Command::Pause(arguments) => verbs::plan(Verb::Pause, &arguments),

@@ -87,9 +87,7 @@ struct Play<'a> {
 /// Plays a plan to its end. `None`: it has none with these scripts.
 #[must_use]
 pub fn play(plan: &Plan, run: RunId, scripts: &Scripts) -> Option<Vec<Event>> {
-    let asks = |step: &podturn_turn::Step| {
-        step.approval.is_some() || plan.on_failure == podturn_turn::OnFailure::Pause
-    };
+    let asks = |step: &podturn_turn::Step| step.approval.is_some() || plan.on_failure == podturn_turn::OnFailure::Pause;
     let ids = (0..plan.steps.len() as u32).map(StepId);
     let mut play = Play {
         state: State::new(plan.clone(), run),
@@ -159,8 +157,7 @@ impl Play<'_> {
             Next::Approve(step) => self.request(Request::Approve { step }),
             Next::Decide(step, attempt) => {
                 let (_, retry) = *self.scripts.steps[step.index()].decisions.get(&attempt)?;
-                let request =
-                    if retry { Request::Retry { step, attempt } } else { Request::Skip { step, attempt } };
+                let request = if retry { Request::Retry { step, attempt } } else { Request::Skip { step, attempt } };
                 self.request(request)
             }
             Next::Ask(index) => self.request(self.scripts.requests[index].1),
@@ -252,7 +249,9 @@ impl Play<'_> {
                 self.end_at(step, attempt, self.now.saturating_add(stops), told);
                 Some(())
             }
-            Phase::Pending | Phase::Awaiting | Phase::Running | Phase::Ready | Phase::Backoff | Phase::Paused => Some(()),
+            Phase::Pending | Phase::Awaiting | Phase::Running | Phase::Ready | Phase::Backoff | Phase::Paused => {
+                Some(())
+            }
             Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => Some(()),
         }
     }

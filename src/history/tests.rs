@@ -134,7 +134,8 @@ fn the_critical_path_goes_through_slots_to_whoever_gave_them_free() {
     let scripts =
         Scripts { steps: vec![script(&[act(5, 0)]), script(&[act(6, 0)]), script(&[act(7, 0)])], ..Scripts::default() };
     let (record, history) = played(&plan, &scripts);
-    let steps: Vec<u32> = history.critical.iter().filter(|leg| leg.to - leg.from > SECOND).map(|leg| leg.step.0).collect();
+    let steps: Vec<u32> =
+        history.critical.iter().filter(|leg| leg.to - leg.from > SECOND).map(|leg| leg.step.0).collect();
     assert_eq!(steps, [0, 1, 2]);
     assert_eq!(history.waits()[0].0, What::Dependencies);
     let lengths = history.without(&record).expect("it can be played again");
@@ -209,7 +210,7 @@ fn of_wishes(wishes: &[Wish], max_parallel: Option<u32>, on_failure: OnFailure) 
             let is_known = made.depends_on.iter().any(|known: &Dependency| known.step.index() == on);
             // What serves nobody but a service that waits for its end would never end.
             let is_sound = !steps[on].service || matches!(condition, Condition::Ready | Condition::Started);
-            if !is_known && is_sound && !(made.service && !steps[on].service) {
+            if !is_known && is_sound && (steps[on].service || !made.service) {
                 made.depends_on.push(Dependency { step: StepId(on as u32), condition });
             }
         }

@@ -168,7 +168,9 @@ fn scripts(history: &History, events: &[Event]) -> Option<Scripts> {
                 let wait = waited(&history.steps[step.index()], What::Decision, at);
                 scripts.steps[step.index()].decisions.insert(*attempt, (wait, true));
             }
-            Kind::Requested { request: Request::Skip { step, attempt } } if is_paused(&history.steps[step.index()], at) => {
+            Kind::Requested { request: Request::Skip { step, attempt } }
+                if is_paused(&history.steps[step.index()], at) =>
+            {
                 let wait = waited(&history.steps[step.index()], What::Decision, at);
                 scripts.steps[step.index()].decisions.insert(*attempt, (wait, false));
             }
@@ -201,9 +203,8 @@ fn script(step: &StepHistory) -> Option<Script> {
     for (index, span) in step.spans.iter().enumerate() {
         let What::Attempt(number) = span.what else { continue };
         let before = index.checked_sub(1).map(|before| step.spans[before]);
-        let handoff = |span: Option<&super::Span>| {
-            span.filter(|span| span.what == What::Handoff).map_or(0, super::Span::length)
-        };
+        let handoff =
+            |span: Option<&super::Span>| span.filter(|span| span.what == What::Handoff).map_or(0, super::Span::length);
         script.acts.push(act(step, number, handoff(before.as_ref()), handoff(step.spans.get(index + 1)))?);
     }
     Some(script)

@@ -2,6 +2,9 @@
 //!
 //! Belongs here: text from data. Does not belong here: reading files, printing, colours that depend on a terminal. The one thing that is not rendering is the present time.
 
+mod escape;
+pub mod graph;
+pub mod signs;
 mod table;
 mod why;
 

@@ -56,6 +56,17 @@ impl Journal {
         Ok((Self { file, length, reserve, durability, line: Vec::new() }, events))
     }
 
+    /// What is in the journal, for those who only look on. A last line without its newline is still being written.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a line is damaged.
+    pub fn read(volume: &Volume) -> Result<Vec<Event>, VolumeError> {
+        let path = volume.path().join(names::JOURNAL);
+        let bytes = fs::read(&path).map_err(|error| VolumeError::new("cannot read", &path, error))?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        parse(&bytes[..whole]).map_err(|error| VolumeError::new("cannot understand", &path, error))
+    }
+
     /// Appends the events by one write(2): all of them or none.
     ///
     /// # Errors

@@ -1,0 +1,101 @@
+//! `podturn graph` of a plan, in each of its forms, against `tests/graph/pipeline.*`; and what makes large plans legible.
+//!
+//! `PODTURN_BLESS=1 cargo test --test graph` writes the files anew. Read what has changed before you commit it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+fn podturn() -> Command {
+    let mut podturn = Command::new(env!("CARGO_BIN_EXE_podturn"));
+    podturn.env_remove("PODTURN_VOLUME").env_remove("COLUMNS").env("LC_ALL", "C.UTF-8");
+    podturn
+}
+
+fn graph(plan: &str, arguments: &[&str]) -> String {
+    let ended = podturn().arg("graph").arg("-").args(arguments).write_stdin(plan).output().expect("podturn runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).expect("it is UTF-8")
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graph").join(name)
+}
+
+#[test]
+fn a_plan_is_drawn_as_expected_in_every_form() {
+    let plan = fs::read_to_string(golden("pipeline.yaml")).expect("the plan");
+    let forms: [(&str, &[&str]); 5] = [
+        ("pipeline.txt", &[]),
+        ("pipeline.ascii.txt", &["--ascii"]),
+        ("pipeline.mmd", &["-o", "mermaid"]),
+        ("pipeline.dot", &["-o", "dot"]),
+        ("pipeline.svg", &["-o", "svg"]),
+    ];
+    for (name, arguments) in forms {
+        let drawn = graph(&plan, arguments);
+        if std::env::var_os("PODTURN_BLESS").is_some() {
+            fs::write(golden(name), &drawn).expect("the file can be written");
+        }
+        let expected = fs::read_to_string(golden(name)).unwrap_or_default();
+        assert_eq!(drawn, expected, "{name}");
+    }
+}
+
+/// A build, 50 test legs, a gate, 50 more, ...: what a matrix makes.
+fn matrix(stages: usize, legs: usize) -> String {
+    let mut plan = String::from("steps:\n  gate-0: {}\n");
+    for stage in 0..stages {
+        let names: Vec<String> = (0..legs).map(|leg| format!("leg-{stage}-{leg}")).collect();
+        names.iter().for_each(|name| {
+            let _ = writeln!(plan, "  {name}: {{ dependsOn: [gate-{stage}] }}");
+        });
+        let _ = writeln!(plan, "  gate-{}: {{ dependsOn: [{}] }}", stage + 1, names.join(", "));
+    }
+    plan
+}
+
+#[test]
+fn three_hundred_steps_fit_a_terminal_and_a_screen() {
+    let plan = matrix(6, 49);
+    let text = graph(&plan, &[]);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!((0..49).all(|leg| text.contains(&format!("○ leg-5-{leg}"))), "every step is there\n{text}");
+
+    let svg = graph(&plan, &["-o", "svg"]);
+    assert_eq!(svg.matches("class=\"edge\"").count(), 12, "one edge for all the legs of a stage");
+    let size = |name: &str| {
+        let rest = svg.split(&format!(" {name}=\"")).nth(1).expect("the picture has a size");
+        rest.split('"').next().and_then(|size| size.parse::<u32>().ok()).expect("in px")
+    };
+    assert!(size("width") <= 1_600 || size("height") <= 1_600, "{} x {}", size("width"), size("height"));
+}
+
+#[test]
+fn a_long_chain_goes_downwards() {
+    let names: Vec<String> = (0..300).map(|step| format!("step-{step}")).collect();
+    let svg = graph(&format!("steps: [{}]", names.join(", ")), &["-o", "svg"]);
+    let width = svg.split(" width=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("the picture has a width");
+    assert!(width.parse::<u32>().expect("in px") < 200, "{width}");
+}
+
+#[test]
+fn an_edge_that_others_imply_is_not_drawn_but_one_with_a_condition_of_its_own_is() {
+    let plan =
+        "steps:\n  a: {}\n  b: { dependsOn: [a] }\n  c: { dependsOn: [a, b] }\n  d: { dependsOn: [b, a: Completed] }\n";
+    let mermaid = graph(plan, &["-o", "mermaid"]);
+    let edges: Vec<&str> = mermaid.lines().filter(|line| line.contains("-->")).map(str::trim).collect();
+    assert_eq!(edges, ["s0 --> s1", "s1 --> s2", "s1 --> s3", "s0 -->|Completed| s3"]);
+    assert!(graph(plan, &[]).starts_with("4 steps, without 1 edge that others imply\n"));
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said() {
+    let ended =
+        podturn().args(["graph", "-"]).write_stdin("steps: { a: { dependsOn: [a] } }").output().expect("it runs");
+    assert_eq!(ended.status.code(), Some(2));
+    let ended = podturn().args(["graph", "--volume", "/nonexistent"]).output().expect("it runs");
+    assert_eq!(ended.status.code(), Some(2), "{}", String::from_utf8_lossy(&ended.stderr));
+}
