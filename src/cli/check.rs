@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match load(arguments) {
         Ok((title, checked)) => {
             input::print(&checked.warnings);
-            let text = if arguments.json { canonical(&checked.plan) } else { summary(&title, &checked.plan) };
+            let text = if arguments.json { canonical(&checked.plan) } else { summary(&title, &checked) };
             anstream::println!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
@@ -47,17 +47,19 @@ fn load(arguments: &Arguments) -> Result<(String, Checked), Diagnostics> {
         return Ok((name, checked));
     }
     let manifest = Manifest::read(&name, source.text())?;
-    let checked = check(&manifest.plan, &manifest.facts)?;
+    let checked = manifest.check(&manifest.facts)?;
     Ok((format!("{name}: {} {}", manifest.kind, manifest.name), checked))
 }
 
 /// One line a step: its name, what it waits for, and what else was said of it.
-fn summary(title: &str, plan: &Plan) -> String {
+fn summary(title: &str, checked: &Checked) -> String {
+    let plan = &checked.plan;
     let count = plan.steps.len();
     let mut text = format!("{title}: a plan of {count} step{}\n", if count == 1 { "" } else { "s" });
     let width = plan.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
     for step in &plan.steps {
-        let line = format!("  {:width$}  {}{}", step.name, waits_for(step, plan), kind(step));
+        let matrix = checked.instance(&step.name).map_or_else(String::new, |it| format!("; {}", it.describe()));
+        let line = format!("  {:width$}  {}{}{matrix}", step.name, waits_for(step, plan), kind(step));
         text.push_str(line.trim_end());
         text.push('\n');
     }

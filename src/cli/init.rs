@@ -8,7 +8,8 @@ use podturn_wire::{RunId, VERSION};
 
 use super::{input, volume_error};
 use crate::plan::{
-    Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, Placement as PodPlacement, PodFacts, Source, check,
+    Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, Placement as PodPlacement, PodFacts, Source,
+    check_wired,
 };
 use crate::process;
 use crate::volume::{Durability, Placement, Run, Volume, VolumeError, lay_out};
@@ -85,7 +86,7 @@ fn load(arguments: &Arguments) -> Result<(Checked, PodFacts), Diagnostics> {
             }
         },
     };
-    Ok((check(&source, &facts)?, facts))
+    Ok((check_wired(&source, &facts)?, facts))
 }
 
 fn variable(name: &str) -> Result<Option<String>, Diagnostics> {

@@ -13,7 +13,7 @@ use super::screen::{self, Screen};
 use super::{input, podturn_failed};
 use crate::local::namespaces::Rights;
 use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Wired, wire};
-use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, check};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement};
 use crate::view;
 use crate::volume::published::State;
 
@@ -88,9 +88,11 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
         facts.placement = Placement::Sidecar;
     }
     facts.parameters.extend(arguments.parameters.iter().cloned());
-    let checked: Checked = check(&manifest.plan, &facts)?;
+    let checked = manifest.check(&facts)?;
     refuse_unknown(&arguments.parameters, &checked)?;
     input::print(&checked.warnings);
+    let manifest = manifest.expanded(&checked);
+    facts.containers.clone_from(&manifest.facts.containers);
     wire(&manifest, &checked, &facts, &arguments.volumes)
 }
 

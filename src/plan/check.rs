@@ -5,8 +5,7 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::{Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Step, StepId, Use};
-use podturn_wire::names::is_container_name;
+use podturn_turn::{Millis, OnFailure, Parameter, Plan, Pool, Step, StepId, Use};
 
 use super::diagnostic::{Diagnostics, Reporter, quote};
 use super::durations::duration;
@@ -14,11 +13,14 @@ use super::facts::{
     ContainerFacts, Placement, PodFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
 use super::fields::{Fields, Record, integer, unique, word, wrong};
+use super::links::{self, Edge, Names};
+use super::matrix::{Instance, Matrix, matrix};
 use super::readiness::string;
 use super::retry::for_ever;
 use super::source::{Source, Span};
 use super::steps::{Draft, chain, listed, step};
-use super::yaml::{self, Node, Value};
+use super::template::Keys;
+use super::yaml::{self, COPIES_MAX, Entry, Node, Value};
 use super::{ends, graph, names};
 
 /// The most steps of a plan. A pod of the API server's size limit holds fewer containers.
@@ -52,34 +54,68 @@ pub(super) const PLAN: Fields = Fields {
         "pauseTimeout",
         "parameters",
     ],
-    later: &[],
 };
 
 /// A plan without errors.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// What the core runs.
+    /// What the core runs, with the instances of matrices as steps.
     pub plan: Plan,
+    /// The steps that have a matrix, in plan order.
+    pub matrices: Vec<Matrix>,
     /// What will surprise.
     pub warnings: Diagnostics,
 }
 
-/// Reads and checks a plan.
+impl Checked {
+    /// The instance that a step of the plan is, if it is one.
+    #[must_use]
+    pub fn instance(&self, step: &str) -> Option<&Instance> {
+        self.matrices.iter().flat_map(|matrix| &matrix.instances).find(|instance| instance.name == step)
+    }
+}
+
+/// Reads and checks a plan whose pod is not wired yet, or not known. For a plan in a manifest `Manifest::check` does this,
+/// and looks at the containers too.
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings included. Never empty.
 pub fn check(source: &Source, facts: &PodFacts) -> Result<Checked, Diagnostics> {
+    checked(source, facts, false)
+}
+
+/// Reads and checks the plan of a pod that is wired: its containers are what they are, so that a matrix is refused.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_wired(source: &Source, facts: &PodFacts) -> Result<Checked, Diagnostics> {
+    checked(source, facts, true)
+}
+
+fn checked(source: &Source, facts: &PodFacts, is_wired: bool) -> Result<Checked, Diagnostics> {
     let documents = yaml::parse(source)?;
     let mut reporter = Reporter::new(source.outer());
-    let plan = read(&documents, source, facts, &mut reporter);
+    let mut reading = Reading { facts, is_wired, matrices: Vec::new(), copied: 0 };
+    let plan = read(&documents, source, &mut reading, &mut reporter);
     let has_errors = reporter.has_errors();
     match plan {
-        Some(plan) if !has_errors => Ok(Checked { plan, warnings: reporter.finish() }),
+        Some(plan) if !has_errors => Ok(Checked { plan, matrices: reading.matrices, warnings: reporter.finish() }),
         _ => Err(reporter.finish()),
     }
 }
 
-fn read(documents: &[Node], source: &Source, facts: &PodFacts, reporter: &mut Reporter) -> Option<Plan> {
+/// What a plan is read with, and what its matrices are.
+struct Reading<'f> {
+    facts: &'f PodFacts,
+    /// Nobody can make containers any more.
+    is_wired: bool,
+    matrices: Vec<Matrix>,
+    /// Bytes of steps that were copied for instances.
+    copied: usize,
+}
+
+fn read(documents: &[Node], source: &Source, reading: &mut Reading<'_>, reporter: &mut Reporter) -> Option<Plan> {
+    let facts = reading.facts;
     let start = source.place(Span::empty(0));
     let [root] = documents else {
         if let Some(second) = documents.get(1) {
@@ -109,7 +145,7 @@ fn read(documents: &[Node], source: &Source, facts: &PodFacts, reporter: &mut Re
                 return None;
             }
             warn_of_grace(&record, &plan, facts, reporter);
-            drafts(record.get("steps", reporter)?, facts, reporter)?
+            drafts(record.get("steps", reporter)?, reading, reporter)?
         }
         Value::Sequence(_) => {
             reporter.error(Span::empty(root.span.start), "a plan is a map").help("write `steps:` before this list");
@@ -122,7 +158,7 @@ fn read(documents: &[Node], source: &Source, facts: &PodFacts, reporter: &mut Re
             return None;
         }
     };
-    resolve(drafts, &mut plan, facts, reporter)?;
+    resolve(drafts, &mut plan, reading, reporter)?;
     Some(plan)
 }
 
@@ -259,10 +295,10 @@ fn pools(node: &Node, reporter: &mut Reporter) -> Vec<Pool> {
     pools
 }
 
-fn drafts(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Option<Vec<Draft>> {
+fn drafts(node: &Node, reading: &mut Reading<'_>, reporter: &mut Reporter) -> Option<Vec<Draft>> {
     let drafts: Vec<Draft> = match &node.value {
         Value::Mapping(entries) => {
-            unique(entries, reporter).into_iter().map(|entry| step(entry, facts, reporter)).collect()
+            unique(entries, reporter).into_iter().flat_map(|entry| reading.steps(entry, reporter)).collect()
         }
         Value::Sequence(items) => {
             let mut drafts = listed(items, reporter);
@@ -271,7 +307,9 @@ fn drafts(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Option<Vec<
             }
             drafts
         }
-        Value::Scalar(scalar) if scalar.text.trim() == "sequential" => return sequential(node, facts, reporter),
+        Value::Scalar(scalar) if scalar.text.trim() == "sequential" => {
+            return sequential(node, reading.facts, reporter);
+        }
         Value::Scalar(_) => {
             wrong(node, "steps", reporter).help("it is a map, a list of names, or `sequential`");
             return None;
@@ -281,6 +319,44 @@ fn drafts(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Option<Vec<
         reporter.error(node.span, "a plan needs at least one step").help("name a container of the pod");
     }
     Some(drafts)
+}
+
+impl Reading<'_> {
+    /// The step of an entry, or its instances.
+    fn steps(&mut self, entry: &Entry, reporter: &mut Reporter) -> Vec<Draft> {
+        let container = self.facts.container(&entry.key);
+        let field = entry.value.entries().and_then(|fields| fields.iter().find(|field| field.key == "matrix"));
+        let Some(field) = field else {
+            Keys { step: &entry.key, keys: Vec::new() }.check(&entry.value, reporter);
+            return vec![step(entry, container, reporter)];
+        };
+        let matrix = match self.is_wired {
+            true => {
+                reporter.error(field.key_span, "a matrix makes containers, and this pod's are already wired").help(
+                    "write its steps and containers out, or leave the wiring to `podturn inject` or `podturn run`",
+                );
+                None
+            }
+            false => matrix(entry, field, reporter),
+        };
+        let Some(matrix) = matrix else { return vec![step(entry, container, reporter)] };
+        // STEP.read sees copies without the field, and so no second one.
+        unique(entry.value.entries().unwrap_or_default(), reporter);
+        matrix.keys().check(&entry.value, reporter);
+        self.copied = self.copied.saturating_add(entry.value.size().saturating_mul(matrix.instances.len()));
+        if self.copied > COPIES_MAX {
+            reporter.error(field.key_span, "matrices multiply this plan beyond any use");
+            return Vec::new();
+        }
+        reporter.tell_once_within(Span { start: entry.key_span.start, end: entry.value.span.end });
+        let instances = matrix.instances.iter().map(|instance| {
+            let draft = step(&instance.step(entry), container, reporter);
+            Draft { container: entry.key.clone(), ..draft }
+        });
+        let drafts = instances.collect();
+        self.matrices.push(matrix);
+        drafts
+    }
 }
 
 fn sequential(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Option<Vec<Draft>> {
@@ -297,40 +373,49 @@ fn sequential(node: &Node, facts: &PodFacts, reporter: &mut Reporter) -> Option<
 }
 
 /// Looks up every name, asks the questions about the graph, and fills `plan`.
-fn resolve(drafts: Vec<Draft>, plan: &mut Plan, facts: &PodFacts, reporter: &mut Reporter) -> Option<()> {
+fn resolve(drafts: Vec<Draft>, plan: &mut Plan, reading: &Reading<'_>, reporter: &mut Reporter) -> Option<()> {
+    let facts = reading.facts;
     if drafts.len() > STEPS_MAX {
         reporter.error(drafts[STEPS_MAX].span, format!("a plan has at most {STEPS_MAX} steps"));
         return None;
     }
     let mut ids: HashMap<&str, StepId> = HashMap::with_capacity(drafts.len());
     for (id, draft) in (0..).map(StepId).zip(&drafts) {
-        if ids.insert(&draft.name, id).is_some() {
-            reporter.error(draft.span, format!("the step {} is here twice", quote(&draft.name)));
+        if let Some(before) = ids.insert(&draft.name, id) {
+            links::same_name(&drafts[before.index()], draft, reporter);
         }
     }
     let is_unambiguous = ids.len() == drafts.len();
-    container_names(&drafts, facts, reporter);
-    let edges: Vec<Vec<Edge>> = drafts.iter().map(|draft| edges(draft, &drafts, &ids, reporter)).collect();
+    links::container_names(&drafts, facts, reporter);
+    let names = Names::new(&drafts, &ids, &reading.matrices);
+    names.refuse_shadows(reporter);
+    let edges = names.edges(reporter);
+    if edges.len() < drafts.len() {
+        return None;
+    }
     let pools: HashMap<&str, u32> = plan.pools.iter().map(|pool| pool.name.as_str()).zip(0..).collect();
-    let uses: Vec<Vec<Use>> = drafts.iter().map(|draft| uses(draft, &plan.pools, &pools, reporter)).collect();
+    let uses: Vec<Vec<Use>> = drafts.iter().map(|draft| links::uses(draft, &plan.pools, &pools, reporter)).collect();
+    let is_acyclic = is_unambiguous && graph::check(&drafts, &edges, reporter);
     if is_unambiguous {
-        let is_acyclic = graph::check(&drafts, &edges, reporter);
         if is_acyclic {
-            let known = names::Known { drafts: &drafts, ids: &ids, edges: &edges, parameters: &plan.parameters };
-            names::check(&known, reporter);
             ends::check(&drafts, &edges, plan.long_running, reporter);
         }
         ends::check_pools(&drafts, &uses, &plan.pools, reporter);
     }
     let containers: HashMap<&str, &ContainerFacts> =
         facts.containers.iter().map(|container| (container.name.as_str(), container)).collect();
+    let place = |(at, draft): (usize, &Draft)| draft.when.as_ref().map(|(_, span)| (at, *span));
+    let whens: Vec<(usize, Span)> = drafts.iter().enumerate().filter_map(place).collect();
     let resolved = drafts.into_iter().zip(edges).zip(uses);
     plan.steps = resolved
         .map(|((draft, edges), uses)| {
-            let container = containers.get(draft.name.as_str()).copied();
+            let container = containers.get(draft.container.as_str()).copied();
             finish(draft, &edges, uses, container, facts)
         })
         .collect();
+    if is_acyclic {
+        names::check(&names::Known::in_expressions(plan, &reading.matrices), &whens, reporter);
+    }
     Some(())
 }
 
@@ -363,114 +448,4 @@ fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&Conta
         when: draft.when.map(|(expression, _)| expression),
         approval: draft.approval,
     }
-}
-
-/// A dependency whose step exists, and its place.
-pub(super) struct Edge {
-    pub dependency: Dependency,
-    pub span: Span,
-}
-
-fn container_names(drafts: &[Draft], facts: &PodFacts, reporter: &mut Reporter) {
-    let containers: std::collections::HashSet<&str> =
-        facts.containers.iter().map(|container| container.name.as_str()).collect();
-    for draft in drafts {
-        let name = draft.name.as_str();
-        if !is_container_name(name) {
-            reporter
-                .error(draft.span, format!("{} cannot be the name of a container", quote(name)))
-                .help("at most 63 lower-case letters, digits and dashes, with no dash at either end");
-        } else if facts.init_containers.iter().any(|init| init == name) {
-            reporter
-                .error(draft.span, format!("the step {} names an init container", quote(name)))
-                .help("init containers are over before the first turn: take it out, or make it an ordinary container");
-        } else if !containers.is_empty() && !containers.contains(name) {
-            let nearest = reporter.nearest(name, containers.iter().copied());
-            let diagnostic = reporter.error(draft.span, format!("the pod has no container {}", quote(name)));
-            match nearest {
-                Some(nearest) => diagnostic.did_you_mean(Some(nearest)),
-                None => {
-                    let known = some_of(facts.containers.iter().map(|container| &container.name));
-                    diagnostic.help(format!("its containers are {known}"))
-                }
-            };
-        }
-    }
-}
-
-/// The first names of a list that may be long.
-fn some_of<'n>(names: impl ExactSizeIterator<Item = &'n String>) -> String {
-    const SHOWN: usize = 12;
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.take(SHOWN).map(|name| super::diagnostic::shorten(name)).collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
-}
-
-fn edges(draft: &Draft, drafts: &[Draft], ids: &HashMap<&str, StepId>, reporter: &mut Reporter) -> Vec<Edge> {
-    let mut edges: Vec<Edge> = Vec::with_capacity(draft.depends_on.len());
-    let mut seen = std::collections::HashSet::with_capacity(draft.depends_on.len());
-    let this = quote(&draft.name);
-    for dependency in &draft.depends_on {
-        let other = quote(&dependency.step);
-        if dependency.step == draft.name {
-            reporter.error(dependency.span, format!("step {this} depends on itself"));
-            continue;
-        }
-        let Some(id) = ids.get(dependency.step.as_str()) else {
-            let nearest = reporter.nearest(&dependency.step, drafts.iter().map(|draft| draft.name.as_str()));
-            let message = format!("step {this} depends on {other}, which is not a step");
-            let diagnostic = reporter.error(dependency.span, message);
-            match nearest {
-                Some(name) => diagnostic.did_you_mean(Some(name)),
-                None => diagnostic.help(format!("the steps are {}", some_of(drafts.iter().map(|draft| &draft.name)))),
-            };
-            continue;
-        };
-        if !seen.insert(*id) {
-            reporter
-                .error(dependency.span, format!("step {this} depends on {other} twice"))
-                .help("one condition a dependency: `Completed` waits for either end");
-            continue;
-        }
-        if drafts[id.index()].finally && !draft.finally {
-            reporter.error(dependency.span, format!("step {this} depends on {other}, a finally step")).help(format!(
-                "a finally step waits for all others, so this is a circle: {0} -> {1} -> {0}",
-                draft.name, dependency.step
-            ));
-            continue;
-        }
-        let service = drafts[id.index()].service;
-        let condition = match dependency.condition {
-            None | Some(Condition::Ready) if service => Condition::Ready,
-            None | Some(Condition::Ready) => Condition::Succeeded, // a task is never ready but by succeeding
-            Some(condition) => condition,
-        };
-        edges.push(Edge { dependency: Dependency { step: *id, condition }, span: dependency.span });
-    }
-    edges
-}
-
-fn uses(draft: &Draft, pools: &[Pool], indices: &HashMap<&str, u32>, reporter: &mut Reporter) -> Vec<Use> {
-    let mut uses = Vec::with_capacity(draft.uses.len());
-    for wanted in &draft.uses {
-        let name = quote(&wanted.pool);
-        let Some(pool) = indices.get(wanted.pool.as_str()) else {
-            let nearest = reporter.nearest(&wanted.pool, indices.keys().copied());
-            let message = format!("step {} uses {name}, which is not a pool of this plan", quote(&draft.name));
-            let diagnostic = reporter.error(wanted.key_span, message).did_you_mean(nearest);
-            if nearest.is_none() {
-                diagnostic.help(format!("add it:  pools: {{ {}: UNITS }}", super::diagnostic::shorten(&wanted.pool)));
-            }
-            continue;
-        };
-        let capacity = pools[*pool as usize].capacity;
-        if wanted.units > capacity {
-            let message =
-                format!("step {} uses {} of pool {name}, which has {capacity}", quote(&draft.name), wanted.units);
-            reporter.error(wanted.span, message).label("it could never run");
-            continue;
-        }
-        uses.push(Use { pool: *pool, units: wanted.units });
-    }
-    uses
 }

@@ -4,6 +4,7 @@
 //! wrong, and printing (`cli` does that).
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -237,15 +238,32 @@ pub struct Reporter {
     file: Arc<SourceFile>,
     found: Vec<Diagnostic>,
     more: usize,
+    noted: usize,
     has_errors: bool,
     comparisons: Cell<usize>,
+    /// Ends of ranges, by their beginnings.
+    once: BTreeMap<usize, usize>,
+    /// What was told in these ranges, with its severity.
+    told: HashSet<(Span, bool)>,
+    /// Takes label and help of what is not kept.
+    unkept: Diagnostic,
 }
 
 impl Reporter {
     /// For places in `file`.
     #[must_use]
     pub fn new(file: &Arc<SourceFile>) -> Self {
-        Self { file: Arc::clone(file), found: Vec::new(), more: 0, has_errors: false, comparisons: Cell::new(0) }
+        Self {
+            file: Arc::clone(file),
+            found: Vec::new(),
+            more: 0,
+            noted: 0,
+            has_errors: false,
+            comparisons: Cell::new(0),
+            once: BTreeMap::new(),
+            told: HashSet::new(),
+            unkept: Diagnostic::error(""),
+        }
     }
 
     /// The file that places are in.
@@ -266,22 +284,38 @@ impl Reporter {
 
     fn add(&mut self, mut diagnostic: Diagnostic, span: Span) -> &mut Diagnostic {
         diagnostic.at(&self.file, span);
-        self.has_errors |= diagnostic.severity == Severity::Error;
-        if self.found.len() <= KEPT_MAX {
-            self.found.push(diagnostic);
-        } else {
-            // The one behind the last that will be kept takes whatever label and help come.
-            self.more += 1;
-            self.found[KEPT_MAX] = diagnostic;
+        self.noted += 1;
+        let is_error = diagnostic.severity == Severity::Error;
+        self.has_errors |= is_error;
+        let is_once = self.once.range(..=span.start).next_back().is_some_and(|(_, end)| span.end <= *end);
+        if is_once && !self.told.insert((span, is_error)) {
+            self.unkept = diagnostic;
+            return &mut self.unkept;
         }
+        if self.found.len() >= KEPT_MAX {
+            self.more += 1;
+            self.unkept = diagnostic;
+            return &mut self.unkept;
+        }
+        self.found.push(diagnostic);
         let last = self.found.len() - 1;
         &mut self.found[last]
+    }
+
+    /// Tells no more than one error and one warning of each place in this range: what is there is looked at several times.
+    pub fn tell_once_within(&mut self, range: Span) {
+        self.once.insert(range.start, range.end);
     }
 
     /// Whether an error was noted.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.has_errors
+    }
+
+    /// How many were noted, those that are not kept included.
+    pub(super) fn count(&self) -> usize {
+        self.noted
     }
 
     /// The name nearest to `wrong`, if one is near enough to be a slip.

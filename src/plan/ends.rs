@@ -7,8 +7,8 @@
 
 use podturn_turn::{Condition, Pool, Use};
 
-use super::check::Edge;
 use super::diagnostic::{Reporter, quote};
+use super::links::Edge;
 use super::steps::Draft;
 
 /// Reports services that could never be of use, and plans that could never end.

@@ -16,8 +16,6 @@ pub(super) struct Fields {
     pub what: &'static str,
     /// The fields it may have.
     pub known: &'static [&'static str],
-    /// Fields that a later version will know.
-    pub later: &'static [&'static str],
 }
 
 /// A map whose keys are all known and there once.
@@ -39,8 +37,6 @@ impl Fields {
             let key = entry.key.as_str();
             if self.known.contains(&key) {
                 values.insert(key, entry);
-            } else if self.later.contains(&key) {
-                later(&format!("`{key}`"), entry.key_span, reporter);
             } else {
                 self.unknown(entry, reporter);
             }
@@ -49,8 +45,7 @@ impl Fields {
     }
 
     fn unknown(&self, entry: &Entry, reporter: &mut Reporter) {
-        let all = self.known.iter().chain(self.later).copied();
-        let nearest = reporter.nearest(&entry.key, all);
+        let nearest = reporter.nearest(&entry.key, self.known.iter().copied());
         let message = format!("{} has no field {}", self.what, quote(&entry.key));
         let diagnostic = reporter.error(entry.key_span, message);
         match nearest {
@@ -80,11 +75,6 @@ impl<'n> Record<'n> {
     pub(super) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
-}
-
-/// Says that something is planned and not there yet.
-pub(super) fn later(what: &str, span: Span, reporter: &mut Reporter) {
-    reporter.error(span, format!("{what} comes in a later version of podturn")).label("not yet supported");
 }
 
 /// The entries of a map without those whose key was there before, which are reported.

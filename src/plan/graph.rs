@@ -4,8 +4,8 @@
 
 use podturn_turn::Condition;
 
-use super::check::Edge;
 use super::diagnostic::{Reporter, quote};
+use super::links::Edge;
 use super::steps::Draft;
 
 /// How many steps of a circle are printed before the rest is only counted.

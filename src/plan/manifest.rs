@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::PODTURN_PLAN;
-use super::check::check;
 use super::diagnostic::{Diagnostic, Diagnostics, Reporter, quote};
 use super::facts::{
     ContainerFacts, Placement, PodFacts, PortFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
@@ -103,7 +102,7 @@ impl Manifest {
             Some(manifest) if !is_wrong => Ok(manifest),
             manifest => {
                 let mut wrong = reporter.finish();
-                if let Some(Err(more)) = manifest.map(|manifest| check(&manifest.plan, &manifest.facts)) {
+                if let Some(Err(more)) = manifest.map(|manifest| manifest.check(&manifest.facts)) {
                     wrong.append(more);
                 }
                 Err(wrong)
@@ -277,7 +276,7 @@ fn named<'n>(spec: &'n Node, field: &str, reporter: &mut Reporter) -> Vec<(Strin
     named
 }
 
-fn container(name: &str, node: &Node, pod: RestartPolicy) -> ContainerFacts {
+pub(super) fn container(name: &str, node: &Node, pod: RestartPolicy) -> ContainerFacts {
     // A container's own policy and rules (KEP-5307) override the pod's.
     let own = match node.get("restartPolicy").and_then(Node::as_str) {
         Some("Never") => Some(false),

@@ -1,9 +1,10 @@
 //! Annotation or file to checked graph. Every value keeps its place in the source, so that errors can point.
 //!
 //! ```text
-//! Manifest::read ─> manifest.plan ─┐
-//! Source::file("PODTURN_PLAN", ..) ┴─> check(&source, &facts) ─> Checked { plan, warnings } | Diagnostics
-//!                                                                   └─> canonical(&plan): the plan as JSON
+//! Manifest::read ───────────────> manifest.check(&facts) ───────┐
+//! Source::file("plan.yaml", ..) ────> check(&source, &facts) ───┤
+//! Source::file("PODTURN_PLAN", ..) ─> check_wired(.., &facts) ──┴─> Checked { plan, matrices, warnings } | Diagnostics
+//!                                                                      └─> canonical(&plan): the plan as JSON
 //! ```
 //!
 //! Belongs here: the plan's language, its errors, and finding a plan in a manifest. Does not belong here: reading files,
@@ -11,13 +12,16 @@
 
 mod canonical;
 mod check;
+mod containers;
 pub mod diagnostic;
 mod durations;
 mod ends;
 mod facts;
 mod fields;
 mod graph;
+mod links;
 mod manifest;
+mod matrix;
 mod names;
 mod readiness;
 mod reference;
@@ -26,16 +30,19 @@ mod schema;
 mod signals;
 mod source;
 mod steps;
+mod template;
 pub mod yaml;
 
 pub use canonical::canonical;
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_wired};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
 pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy, TerminationMessagePolicy};
 pub use manifest::{ANNOTATION, Manifest};
+pub use matrix::{Instance, Matrix};
 pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};
 pub use source::{FILE_MAX, Source, SourceFile, Span};
+pub use template::Edit;
 
 /// The name of the environment variable that holds a plan, and of its text in errors.
 pub const PODTURN_PLAN: &str = "PODTURN_PLAN";

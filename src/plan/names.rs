@@ -4,29 +4,30 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::{Parameter, StepId};
+use podturn_turn::Plan;
 
-use super::check::Edge;
 use super::diagnostic::{Reporter, quote};
+use super::links::some_of;
+use super::matrix::Matrix;
 use super::source::Span;
-use super::steps::Draft;
 use crate::when::{Expression, FUNCTIONS};
 
 /// What can be said of a step.
 const FIELDS: [&str; 3] = ["phase", "exitCode", "outputs"];
 
 /// Everything that names are looked up in.
-pub(super) struct Known<'d> {
-    pub drafts: &'d [Draft],
-    pub ids: &'d HashMap<&'d str, StepId>,
-    pub edges: &'d [Vec<Edge>],
-    pub parameters: &'d [Parameter],
+pub(super) struct Known<'p> {
+    plan: &'p Plan,
+    ids: HashMap<&'p str, usize>,
+    matrices: &'p [Matrix],
+    /// Names are read by CEL, where a dash is a minus.
+    is_expression: bool,
 }
 
-/// Checks every `when` of the plan.
-pub(super) fn check(known: &Known<'_>, reporter: &mut Reporter) {
-    for (at, draft) in known.drafts.iter().enumerate() {
-        let Some((text, span)) = &draft.when else { continue };
+/// Checks every `when` of the plan; `places` are steps and where their expressions stand.
+pub(super) fn check(known: &Known<'_>, places: &[(usize, Span)], reporter: &mut Reporter) {
+    for (at, span) in places {
+        let (at, Some(text)) = (*at, &known.plan.steps[*at].when) else { continue };
         let place = |offset: usize| place_of(text, *span, offset, reporter);
         match Expression::read(text) {
             Err(error) => {
@@ -73,15 +74,32 @@ fn place_of(text: &str, span: Span, offset: usize, reporter: &Reporter) -> Span 
     }
 }
 
-impl Known<'_> {
+impl<'p> Known<'p> {
+    /// For `when`.
+    pub(super) fn in_expressions(plan: &'p Plan, matrices: &'p [Matrix]) -> Self {
+        Self { is_expression: true, ..Self::in_references(plan, matrices) }
+    }
+
+    /// For `$(...)`.
+    pub(super) fn in_references(plan: &'p Plan, matrices: &'p [Matrix]) -> Self {
+        let ids = plan.steps.iter().enumerate().map(|(at, step)| (step.name.as_str(), at)).collect();
+        Self { plan, ids, matrices, is_expression: false }
+    }
+
+    /// The place of a step in the plan.
+    pub(super) fn step(&self, name: &str) -> Option<usize> {
+        self.ids.get(name).copied()
+    }
+
     /// The steps that have ended, or are ready, before this one gets its turn.
     pub(super) fn ancestors(&self, step: usize) -> Vec<bool> {
-        let finally = self.drafts[step].finally;
-        let mut ancestors: Vec<bool> = self.drafts.iter().map(|draft| finally && !draft.finally).collect();
+        let steps = &self.plan.steps;
+        let finally = steps[step].finally;
+        let mut ancestors: Vec<bool> = steps.iter().map(|other| finally && !other.finally).collect();
         let mut queue = vec![step];
         while let Some(at) = queue.pop() {
-            for edge in &self.edges[at] {
-                let on = edge.dependency.step.index();
+            for dependency in &steps[at].depends_on {
+                let on = dependency.step.index();
                 if !std::mem::replace(&mut ancestors[on], true) {
                     queue.push(on);
                 }
@@ -103,8 +121,8 @@ impl Known<'_> {
         match parts.as_slice() {
             ["steps", step, rest @ ..] => self.check_step(at, ancestors, step, rest, place, reporter),
             ["params", name] => {
-                if !self.parameters.iter().any(|known| known.name == *name) {
-                    let names = self.parameters.iter().map(|known| known.name.as_str());
+                if !self.plan.parameters.iter().any(|known| known.name == *name) {
+                    let names = self.plan.parameters.iter().map(|known| known.name.as_str());
                     let nearest = reporter.nearest(name, names);
                     let diagnostic = reporter.error(place, format!("the plan has no parameter {}", quote(name)));
                     match nearest {
@@ -113,7 +131,7 @@ impl Known<'_> {
                     };
                 }
             }
-            ["plan", "outcome"] if self.drafts[at].finally => {}
+            ["plan", "outcome"] if self.plan.steps[at].finally => {}
             ["plan", "outcome"] => {
                 let message = "plan.outcome is for finally steps: for others the plan has none yet";
                 reporter.error(place, message).help("add `finally: true`, or name the steps that matter");
@@ -136,17 +154,12 @@ impl Known<'_> {
         place: Span,
         reporter: &mut Reporter,
     ) {
-        let this = quote(&self.drafts[at].name);
-        let Some(id) = self.ids.get(step) else {
-            let nearest = reporter.nearest(step, self.drafts.iter().map(|draft| draft.name.as_str()));
-            let diagnostic = reporter.error(place, format!("the plan has no step {}", quote(step)));
-            match nearest {
-                Some(nearest) => diagnostic.did_you_mean(Some(nearest)),
-                None => diagnostic.help("a name with a dash is written steps['unit-test']"),
-            };
+        let this = quote(&self.plan.steps[at].name);
+        let Some(id) = self.step(step) else {
+            self.refuse_step(step, place, reporter);
             return;
         };
-        if !ancestors[id.index()] {
+        if !ancestors[id] {
             reporter
                 .error(
                     place,
@@ -157,7 +170,7 @@ impl Known<'_> {
         }
         match rest {
             [] | ["phase" | "exitCode"] | ["outputs", ..] if rest.len() <= 2 => {
-                if rest.first() == Some(&"outputs") && self.drafts[id.index()].service {
+                if rest.first() == Some(&"outputs") && self.plan.steps[id].service {
                     reporter.error(place, format!("{} is a service, and services have no outputs", quote(step)));
                 }
             }
@@ -171,5 +184,26 @@ impl Known<'_> {
             }
             [] => {}
         }
+    }
+
+    /// Says what a name is that is no step's.
+    fn refuse_step(&self, name: &str, place: Span, reporter: &mut Reporter) {
+        if let Some(matrix) = self.matrices.iter().find(|matrix| matrix.step == name) {
+            let names = some_of(matrix.instances.iter().map(|instance| instance.name.as_str()));
+            reporter
+                .error(place, format!("{} has a matrix, so it is several steps", quote(name)))
+                .help(format!("name one of them: {names}"));
+            return;
+        }
+        let nearest = reporter.nearest(name, self.plan.steps.iter().map(|step| step.name.as_str()));
+        let diagnostic = reporter.error(place, format!("the plan has no step {}", quote(name)));
+        match nearest {
+            Some(nearest) => diagnostic.did_you_mean(Some(nearest)),
+            None if self.is_expression => diagnostic.help("a name with a dash is written steps['unit-test']"),
+            None => {
+                let names = some_of(self.plan.steps.iter().map(|step| step.name.as_str()));
+                diagnostic.help(format!("the steps are {names}"))
+            }
+        };
     }
 }

@@ -8,7 +8,7 @@ use podturn_turn::{Probe, Readiness};
 
 use super::diagnostic::{Reporter, quote};
 use super::facts::{ContainerFacts, PortFacts};
-use super::fields::{Fields, Record, integer, later, list, word, wrong};
+use super::fields::{Fields, Record, integer, list, word, wrong};
 use super::source::Span;
 use super::yaml::{Node, Typed};
 
@@ -39,17 +39,16 @@ pub(super) const READINESS: Fields = Fields {
         "successThreshold",
         "failureThreshold",
     ],
-    later: &[],
 };
 
-pub(super) const EXEC: Fields = Fields { what: "exec", known: &["command"], later: &[] };
+pub(super) const EXEC: Fields = Fields { what: "exec", known: &["command"] };
 pub(super) const HTTP_GET: Fields =
-    Fields { what: "httpGet", known: &["path", "port", "host", "scheme", "httpHeaders"], later: &[] };
-pub(super) const HEADER: Fields = Fields { what: "a header", known: &["name", "value"], later: &[] };
-pub(super) const TCP_SOCKET: Fields = Fields { what: "tcpSocket", known: &["port", "host"], later: &[] };
-pub(super) const GRPC: Fields = Fields { what: "grpc", known: &["port", "service"], later: &[] };
-pub(super) const FILE: Fields = Fields { what: "file", known: &["path"], later: &[] };
-pub(super) const LOG: Fields = Fields { what: "log", known: &["contains"], later: &[] };
+    Fields { what: "httpGet", known: &["path", "port", "host", "scheme", "httpHeaders"] };
+pub(super) const HEADER: Fields = Fields { what: "a header", known: &["name", "value"] };
+pub(super) const TCP_SOCKET: Fields = Fields { what: "tcpSocket", known: &["port", "host"] };
+pub(super) const GRPC: Fields = Fields { what: "grpc", known: &["port", "service"] };
+pub(super) const FILE: Fields = Fields { what: "file", known: &["path"] };
+pub(super) const LOG: Fields = Fields { what: "log", known: &["contains"] };
 
 /// A day: what is longer is a mistake.
 const SECONDS_MAX: u32 = 86_400;
@@ -113,7 +112,6 @@ fn probe(name: &str, node: &Node, container: Option<&ContainerFacts>, reporter: 
             Some(Probe::File { path })
         }
         _ => {
-            later("a log probe", node.span, reporter);
             let record = LOG.read(node, reporter)?;
             Some(Probe::Log { contains: needed(&record, "contains", reporter)? })
         }

@@ -37,11 +37,11 @@ that the plan does not name is left as it is.
 The YAML is read strictly. Unknown fields and duplicate keys are errors. `yes`, `no`, `on` and `off` are no booleans, `010` and `1_000` are no numbers: YAML 1.1
 and 1.2 read them differently. Anchors, aliases and the merge key `<<` work. A text of more than 4 MiB is refused.
 
-`matrix`, log probes and probes over HTTPS come in a later version, and are refused by name.
+Probes over HTTPS are refused by name, with what to write instead.
 ";
 
 /// The definitions in the order of the document, with their headings.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("Plan", "The plan"),
     ("Steps", "Steps"),
     ("Step", "A step"),
@@ -51,6 +51,7 @@ const SECTIONS: [(&str, &str); 13] = [
     ("Backoff", "Backoff"),
     ("Cause", "Causes"),
     ("OnFailure", "What a failure does"),
+    ("Matrix", "A matrix"),
     ("Duration", "Durations"),
     ("Units", "Units"),
     ("StopSignal", "Signals"),

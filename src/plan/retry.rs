@@ -11,11 +11,9 @@ use super::yaml::Node;
 /// The most attempts after the first one. Whoever needs more needs a loop in the step.
 pub(super) const LIMIT_MAX: u32 = 1000;
 
-pub(super) const RETRY: Fields =
-    Fields { what: "retry", known: &["limit", "backoff", "causes", "exitCodes"], later: &[] };
+pub(super) const RETRY: Fields = Fields { what: "retry", known: &["limit", "backoff", "causes", "exitCodes"] };
 
-pub(super) const BACKOFF: Fields =
-    Fields { what: "backoff", known: &["duration", "factor", "cap", "jitter"], later: &[] };
+pub(super) const BACKOFF: Fields = Fields { what: "backoff", known: &["duration", "factor", "cap", "jitter"] };
 
 /// The names of the causes.
 pub(super) const CAUSES: [(&str, Cause); 8] = [

@@ -166,7 +166,30 @@ struct Step {
     /// What a stop sends first.
     #[schemars(extend("default" = "SIGTERM"))]
     stop_signal: Option<StopSignal>,
+    /// One instance of the step, with a container of its own, for each combination of these values.
+    matrix: Option<Matrix>,
 }
+
+/// Keys and their values, such as `{ python: ["3.12", "3.13"], os: [linux] }`; values are strings, so a number is written in
+/// quotes. `podturn inject` and `podturn run` make a step and a container of each of the at most 256 combinations, in the place
+/// of the one that is their pattern, and put the values in the place of `$(matrix.KEY)` in all of its strings; in the step's own
+/// fields too. An instance is called `<step>-<values in the order of the keys>`, in lower case and with dashes for all but letters
+/// and digits: `test-3-12-linux`. In `dependsOn` the step's name means all instances, and an instance's name that one; in `when`
+/// and `$(steps.NAME...)` instances have their own names. `build-$(matrix.python)` is, in both, the instance of `build` with the
+/// same value. A pod that is wired by hand has no matrix.
+#[derive(JsonSchema)]
+#[schemars(extend("minProperties" = 1, "propertyNames" = { "pattern": "^[A-Za-z0-9_-]+$" }))]
+struct Matrix(BTreeMap<String, MatrixValues>);
+
+/// The values of a key, each of them once.
+#[derive(JsonSchema)]
+#[schemars(extend("minItems" = 1, "maxItems" = 256, "uniqueItems" = true))]
+struct MatrixValues(Vec<MatrixValue>);
+
+/// A value, with at least one letter or digit.
+#[derive(JsonSchema)]
+#[schemars(extend("pattern" = "[A-Za-z0-9]"))]
+struct MatrixValue(String);
 
 /// One thing that a step waits for, in one of three spellings.
 #[derive(JsonSchema)]

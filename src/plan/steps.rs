@@ -7,7 +7,7 @@ use podturn_turn::{Condition, Millis, Readiness, Retry};
 
 use super::diagnostic::{Reporter, quote};
 use super::durations::duration;
-use super::facts::PodFacts;
+use super::facts::ContainerFacts;
 use super::fields::{Fields, Record, boolean, exit_codes, integer, list, unique, word, wrong};
 use super::readiness::{readiness, string};
 use super::retry::{no_retry, retry};
@@ -44,16 +44,18 @@ pub(super) const STEP: Fields = Fields {
         "approval",
         "uses",
         "stopSignal",
+        "matrix",
     ],
-    later: &["matrix"],
 };
 
-pub(super) const DEPENDENCY: Fields = Fields { what: "a dependency", known: &["step", "condition"], later: &[] };
+pub(super) const DEPENDENCY: Fields = Fields { what: "a dependency", known: &["step", "condition"] };
 
 /// A step with names that are not looked up yet.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub name: String,
+    /// The container: the step's own name, unless it is an instance of a matrix.
+    pub container: String,
     pub span: Span,
     pub depends_on: Vec<DraftDependency>,
     pub retry: Retry,
@@ -95,6 +97,7 @@ impl Draft {
     pub(super) fn new(name: &str, span: Span) -> Self {
         Self {
             name: name.to_owned(),
+            container: name.to_owned(),
             span,
             depends_on: Vec::new(),
             retry: no_retry(),
@@ -113,8 +116,8 @@ impl Draft {
     }
 }
 
-/// Reads one entry of the map of steps. A step without a value (`build:`) has every default.
-pub(super) fn step(entry: &Entry, facts: &PodFacts, reporter: &mut Reporter) -> Draft {
+/// Reads one entry of the map of steps. A step without a value (`build:`) has every default. A `matrix` was read before.
+pub(super) fn step(entry: &Entry, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Draft {
     let mut draft = Draft::new(&entry.key, entry.key_span);
     if entry.value.is_null() {
         return draft;
@@ -151,7 +154,7 @@ pub(super) fn step(entry: &Entry, facts: &PodFacts, reporter: &mut Reporter) -> 
         draft.stop_signal = signal(node, reporter).unwrap_or(DEFAULT_STOP_SIGNAL);
     }
     if let Some(node) = record.get("readiness", reporter) {
-        draft.readiness = readiness(node, facts.container(&entry.key), reporter);
+        draft.readiness = readiness(node, container, reporter);
     }
     if let Some(node) = record.get("when", reporter) {
         draft.when = string(node, "when", reporter).map(|text| (text, node.span));

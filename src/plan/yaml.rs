@@ -21,7 +21,7 @@ const NODES_MAX: usize = 400_000;
 
 /// How much aliases may copy, in bytes: what a node needs and what its text needs. A manifest of 4 MiB could otherwise
 /// grow to any size (the "billion laughs").
-const COPIES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const COPIES_MAX: usize = 16 * 1024 * 1024;
 
 /// What one node costs in this budget besides its text.
 const NODE_COST: usize = 128;
@@ -186,6 +186,16 @@ impl Node {
             Some(Typed::String(text)) => Some(text),
             _ => None,
         }
+    }
+
+    /// What a copy of it needs, in bytes. Nodes are nested no deeper than the parser allows, so this may recurse.
+    pub(super) fn size(&self) -> usize {
+        let inner: usize = match &self.value {
+            Value::Scalar(scalar) => scalar.text.len(),
+            Value::Sequence(items) => items.iter().map(Self::size).sum(),
+            Value::Mapping(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.size()).sum(),
+        };
+        NODE_COST + inner
     }
 
     /// Whether it is `null`, `~`, or nothing at all.

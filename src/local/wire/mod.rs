@@ -20,6 +20,7 @@ use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Entry, Node, Typed, Value};
 use crate::plan::{
     Checked, Diagnostic, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, RestartPolicy, Span,
+    canonical,
 };
 
 /// The name of podturn's own containers, and of its volume: no step can have it in a pod that podturn wires.
@@ -74,8 +75,9 @@ pub struct Wired {
     pub warnings: Diagnostics,
 }
 
-/// Wires a manifest's pod for this engine, as `inject` would, with the coordinator as a native sidecar. A pod that is
-/// wired by hand runs as it is. `stand_ins`: directories of this machine that are used for these volumes, of whatever kind.
+/// Wires a manifest's pod for this engine, as `inject` would, with the coordinator as a native sidecar; a matrix has been
+/// expanded before (`Manifest::expanded`). A pod that is wired by hand runs as it is. `stand_ins`: directories of this machine
+/// that are used for these volumes, of whatever kind.
 ///
 /// # Errors
 /// Everything that cannot be honoured, each with its place.
@@ -129,6 +131,9 @@ impl Wiring<'_> {
         let mut volumes: Vec<Volume> = items(spec, "volumes").iter().filter_map(|volume| self.volume(volume)).collect();
         let mut init_containers: Vec<Container> =
             items(spec, "initContainers").iter().filter_map(|node| self.container(node, true)).collect();
+        for copy in items(spec, "containers").iter().filter(|_| !checked.matrices.is_empty()) {
+            self.reporter.tell_once_within(copy.span); // the copies of one container stand in one place
+        }
         let mut containers: Vec<Container> =
             items(spec, "containers").iter().filter_map(|node| self.container(node, false)).collect();
         for mount in init_containers.iter().chain(&containers).flat_map(|container| &container.mounts) {
@@ -166,7 +171,7 @@ impl Wiring<'_> {
         volumes.push(Volume { name: PODTURN.to_owned(), kind });
         let facts = PodFacts { placement: Placement::Sidecar, ..self.facts.clone() };
         let env = vec![
-            (PODTURN_PLAN.to_owned(), self.manifest.plan.text().to_owned()),
+            (PODTURN_PLAN.to_owned(), canonical(&checked.plan)),
             (PODTURN_POD.to_owned(), serde_json::to_string(&facts).unwrap_or_default()),
         ];
         init_containers.push(podturn_container(PODTURN_INIT, &["init"], env, false));
