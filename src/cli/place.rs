@@ -48,39 +48,62 @@ impl Place {
         }
     }
 
-    /// The published state.
+    /// The run's volume, and its published state.
     pub(super) fn state(&self) -> Result<(PathBuf, State), ExitCode> {
         let volume = self.find()?;
-        let state = read(&volume)?;
+        let state = read(&volume)?.state;
         Ok((volume, state))
+    }
+
+    /// How the run stands.
+    pub(super) fn look(&self) -> Result<Seen, ExitCode> {
+        read(&self.find()?)
     }
 }
 
+/// How a run stands.
+pub(super) struct Seen {
+    /// How.
+    pub(super) state: State,
+    /// A plan that has not ended, and no coordinator says so: what the last one has published, which may be old.
+    pub(super) stale: bool,
+}
+
+/// What is said below a state that may be old.
+pub(super) const STALE: &str = "no coordinator answers here: this is how the run stood when the last one published it";
+
 /// How the run on a volume stands: by the coordinator's word, or where none is there by what it has published; or says why
 /// that cannot be told.
-pub(super) fn read(volume: &Path) -> Result<State, ExitCode> {
+pub(super) fn read(volume: &Path) -> Result<Seen, ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(control::state(volume))) {
-        Ok(Ok(state)) => Ok(state),
+        Ok(Ok(state)) => Ok(Seen { state, stale: false }),
         Ok(Err(late @ AskError::Late(_))) => {
             anstream::eprintln!("warning: {late}");
-            anstream::eprintln!("  help: this is what it published last");
             read_file(volume)
         }
         Ok(Err(_)) | Err(_) => read_file(volume),
     }
 }
 
-fn read_file(volume: &Path) -> Result<State, ExitCode> {
+/// How the plan of a run on this volume has ended, if it has.
+pub(super) fn outcome(volume: &Path) -> Option<String> {
+    let state: State = serde_json::from_slice(&fs::read(volume.join(names::STATE)).ok()?).ok()?;
+    state.outcome
+}
+
+fn read_file(volume: &Path) -> Result<Seen, ExitCode> {
     let path = volume.join(names::STATE);
     let bytes = fs::read(&path).map_err(|error| {
         anstream::eprintln!("error: cannot read {}: {error}", path.display());
         anstream::eprintln!("  help: --volume names a volume on which a coordinator has begun, or a copy of it");
         ExitCode::from(BAD_INPUT)
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let state: State = serde_json::from_slice(&bytes).map_err(|error| {
         podturn_failed(&std::io::Error::other(format!("{} is no state of podturn: {error}", path.display())))
-    })
+    })?;
+    let stale = state.outcome.is_none();
+    Ok(Seen { state, stale })
 }
 
 /// The volumes of the `podturn run`s on this machine that this user may look into. Such a volume is mounted where only the run's

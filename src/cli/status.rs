@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::place::{self, Place};
+use super::place::{self, Place, Seen};
 use super::{input, podturn_failed};
 use crate::view;
 use crate::volume::news::Changes;
@@ -44,13 +44,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let mut shown = None;
     loop {
-        let state = match place::read(&volume) {
-            Ok(state) => state,
+        let seen = match place::read(&volume) {
+            Ok(seen) => seen,
             Err(code) => return code,
         };
+        let state = &seen.state;
         if shown != Some(state.seq) {
             shown = Some(state.seq);
-            show(&state, arguments);
+            show(&seen, arguments);
         }
         let Some(changes) = changes.as_ref().filter(|_| state.outcome.is_none()) else { return ExitCode::SUCCESS };
         if let Err(error) = changes.wait() {
@@ -59,17 +60,24 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn show(state: &State, arguments: &Arguments) {
+fn show(Seen { state, stale }: &Seen, arguments: &Arguments) {
     if arguments.json && arguments.follow {
         anstream::println!("{}", serde_json::to_string(state).unwrap_or_default()); // one line each
     } else if arguments.json {
         anstream::println!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
     } else {
-        anstream::print!("{}{}", view::table(state), view::sentences(state));
+        anstream::print!("{}{}", view::table(state), sentences(state));
+        if *stale {
+            anstream::println!("{}", place::STALE);
+        }
     }
     if arguments.follow && !arguments.json && state.outcome.is_none() {
         anstream::println!();
     }
+}
+
+fn sentences(state: &State) -> String {
+    if state.outcome.is_some() { view::sentences(state) } else { view::standing(state, &view::now()) }
 }
 
 /// Arguments of `podturn why`.
@@ -90,8 +98,8 @@ pub(super) struct WhyArguments {
 
 /// Shows why the step is where it is.
 pub(super) fn why(arguments: &WhyArguments) -> ExitCode {
-    let (_, state) = match arguments.place.state() {
-        Ok(found) => found,
+    let Seen { state, stale } = match arguments.place.look() {
+        Ok(seen) => seen,
         Err(code) => return code,
     };
     let Some(text) = view::why(&state, &arguments.step, &view::now()) else {
@@ -100,5 +108,8 @@ pub(super) fn why(arguments: &WhyArguments) -> ExitCode {
         return ExitCode::from(input::BAD_INPUT);
     };
     anstream::print!("{text}");
+    if stale {
+        anstream::println!("{}", place::STALE);
+    }
     ExitCode::SUCCESS
 }

@@ -1,10 +1,11 @@
 //! The verbs: what a person tells the coordinator of a live run.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use podturn_wire::exit;
 
-use super::place::Place;
+use super::place::{self, Place};
 use super::{input, podturn_failed};
 use crate::control::{self, AskError};
 use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
@@ -57,11 +58,7 @@ fn tell(place: &Place, ask: &Ask) -> ExitCode {
     };
     match told {
         Ok(told) => show(&told),
-        Err(error @ AskError::Connect(..)) => {
-            let code = podturn_failed(&error);
-            anstream::eprintln!("  help: is the run still under way? `podturn status` shows how it stands");
-            code
-        }
+        Err(error @ AskError::Connect(..)) => nobody_listens(&volume, &error),
         Err(error @ AskError::Late(_)) => {
             anstream::eprintln!("error: {error}");
             anstream::eprintln!(
@@ -71,6 +68,16 @@ fn tell(place: &Place, ask: &Ask) -> ExitCode {
         }
         Err(error) => podturn_failed(&error),
     }
+}
+
+fn nobody_listens(volume: &Path, error: &AskError) -> ExitCode {
+    if let Some(outcome) = place::outcome(volume) {
+        anstream::eprintln!("no: the plan has ended: {outcome}");
+        return ExitCode::from(exit::FAILED);
+    }
+    let code = podturn_failed(error);
+    anstream::eprintln!("  help: is the run still under way? `podturn status` shows how it stands");
+    code
 }
 
 fn show(told: &Told) -> ExitCode {

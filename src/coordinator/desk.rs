@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use podturn_turn::{Decision, Event, Impossible, Kind, Outcome, Phase, Reason, Request, State, StepId, Time};
-use podturn_wire::{Exit, Last, Packet, Report};
+use podturn_wire::{Exit, Last, MESSAGE_MAX, Packet, Report};
 
 use super::probe::{Found, Probing};
 use super::seat::{Line, Seat, Unanswered};
@@ -152,13 +152,15 @@ impl<W: World> Coordinator<W> {
     pub(super) fn probed(&mut self, found: Found) {
         let Probing { step, instance, attempt } = found.of;
         let name = &self.state.plan().steps[step.index()].name;
-        if let Some(why) = found.why {
+        if let Some(why) = &found.why {
             tracing::warn!(step = name, attempt, "{:?}: {why}", found.readiness);
         }
         self.read(step);
         self.rearm(step);
         let probed_at = self.world.now();
-        self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness: found.readiness });
+        let mut why = found.why.unwrap_or_default();
+        why.truncate(why.floor_char_boundary(MESSAGE_MAX));
+        self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness: found.readiness, why });
     }
 
     /// A person, or a signal to this process, asks for something.

@@ -296,8 +296,7 @@ impl<'a> Server<'a> {
             (Asked::State(_, answer), Err(told)) => drop(answer.send(Err(told))),
             (Asked::Request(_, _, answer), Err(told)) => drop(answer.send(told)),
             (Asked::State(_, answer), Ok(())) => {
-                let state = published::State::of(self.coordinator.state(), wall_clock());
-                drop(answer.send(Ok(state)));
+                drop(answer.send(Ok(self.view())));
             }
             (Asked::Request(_, ask, answer), Ok(())) => {
                 match asked::understand(&ask, self.coordinator.state(), self.pod_grace) {
@@ -419,8 +418,16 @@ impl<'a> Server<'a> {
         }
     }
 
+    fn view(&self) -> published::State {
+        let mut view = published::State::of(self.coordinator.state(), wall_clock());
+        if let Some(probers) = &self.probers {
+            probers.add_to(&mut view);
+        }
+        view
+    }
+
     fn publish(&mut self) -> published::State {
-        let state = published::State::of(self.coordinator.state(), wall_clock());
+        let state = self.view();
         if let Err(error) = self.volume.publish(&state) {
             tracing::warn!("the state is not published: {error}");
         }

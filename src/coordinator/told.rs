@@ -115,6 +115,7 @@ impl Told {
             attempt,
             probed_at,
             readiness,
+            why: String::new(),
         })
     }
 

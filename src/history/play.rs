@@ -146,7 +146,7 @@ impl Play<'_> {
                 }
                 let readiness = Probed::Ready;
                 let (instance, probed_at) = (instance(step), self.now);
-                self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness })
+                self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness, why: String::new() })
             }
             Next::End(step, attempt, at) => {
                 if self.ends[step.index()] != Some(at) || self.state.attempt(step) != attempt {

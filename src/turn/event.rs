@@ -92,6 +92,9 @@ pub enum Kind {
         probed_at: Time,
         /// What.
         readiness: Probed,
+        /// Why it is not ready, as far as that is known, in a few words; empty: nothing is.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
     },
     /// What the command of an attempt left behind for others; told before the end of that attempt, and only if there is
     /// something.

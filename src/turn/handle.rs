@@ -71,9 +71,9 @@ impl State {
                     self.handle_end(step, started_at, ended);
                 }
             }
-            Kind::Probed { step, instance, report, attempt, probed_at, readiness } => {
+            Kind::Probed { step, instance, report, attempt, probed_at, readiness, ref why } => {
                 if self.takes_report(step, instance, report) && self.is_present(step, instance, attempt) {
-                    self.handle_probe(step, probed_at, readiness);
+                    self.handle_probe(step, probed_at, readiness, why);
                 }
             }
             Kind::Outputs { step, attempt, ref outputs } => {
@@ -247,11 +247,12 @@ impl State {
         }
     }
 
-    fn handle_probe(&mut self, step: StepId, at: Time, readiness: Probed) {
+    fn handle_probe(&mut self, step: StepId, at: Time, readiness: Probed, why: &str) {
         match (readiness, self.track(step).phase) {
             (Probed::Ready, Phase::Running) => self.become_ready(step, at),
             (Probed::Unready, Phase::Ready) => self.set_phase(step, Phase::Running),
             (Probed::NotReady, Phase::Running) if self.track(step).ready_at.is_none() => {
+                self.track_mut(step).note = why.into();
                 self.stop(step, Verdict::NotReady, Detail::None);
             }
             _ => {} // said before, or of an attempt that is on its way down

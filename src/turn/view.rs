@@ -181,6 +181,12 @@ impl State {
         }
     }
 
+    /// Whether a person has paused the plan.
+    #[must_use]
+    pub const fn is_paused(&self) -> bool {
+        self.halt.paused
+    }
+
     /// The units of a pool (an index into [`crate::Plan::pools`]) that are held now.
     #[must_use]
     pub fn pool_in_use(&self, pool: usize) -> u32 {

@@ -90,7 +90,8 @@ impl State {
                 }
                 _ => "it ended by itself while it was needed".to_string(),
             },
-            Reason::NotReady => format!("it did not become ready{}", self.on_attempt(step)),
+            Reason::NotReady if track.note.is_empty() => format!("it did not become ready{}", self.on_attempt(step)),
+            Reason::NotReady => format!("it did not become ready{}: {}", self.on_attempt(step), track.note),
             Reason::WhenFalse => "its `when` is false".to_string(),
             Reason::WhenError => format!("its `when` has no value: {}", track.note),
             Reason::SkipRequested => "a person skipped it".to_string(),

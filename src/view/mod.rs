@@ -9,4 +9,4 @@ mod table;
 mod why;
 
 pub use table::{sentences, table};
-pub use why::{now, why};
+pub use why::{now, standing, why};

@@ -23,6 +23,45 @@ pub fn now() -> String {
     Timestamp::now().to_string()
 }
 
+/// A line for each step that has not ended and of which more is to be said than its phase; what holds all back, and the
+/// outcome. `now` as for [`why`].
+#[must_use]
+pub fn standing(state: &State, now: &str) -> String {
+    let mut text = Text { state, now, lines: String::new(), told: Vec::new() };
+    for step in &state.steps {
+        let sentence = match step.waits_for.as_deref() {
+            _ if step.ended_at.is_some() => {
+                (step.phase != "Succeeded").then(|| format!("{}: {}", step.name, step.message))
+            }
+            Some("Dependencies") => Some(Text::dependencies(step)),
+            Some("Others") => Some(format!("{} waits for all others to end", step.name)),
+            Some(wait) => Some(text.wait(step, wait)),
+            None if step.phase == "Stopping" => Some(format!("{}: {}", step.name, step.message)),
+            None => unready(step).map(|because| format!("{} is not ready: {because}", step.name)),
+        };
+        sentence.into_iter().for_each(|sentence| text.say(0, &sentence));
+    }
+    if state.paused {
+        text.say(0, PAUSED);
+    }
+    text.say(0, "outcome: not decided yet");
+    text.lines
+}
+
+const PAUSED: &str = "a person has paused the plan: `podturn resume`";
+
+/// Why a service that runs is not ready; `None`: it is, or needs no probe.
+fn unready(step: &Step) -> Option<String> {
+    let probe = step.readiness.as_ref().filter(|_| step.phase == "Running")?;
+    Some(match &step.probe_failures {
+        Some(failures) if failures.in_a_row == 1 => format!("its probe ({probe}) has failed: {}", failures.last),
+        Some(failures) => {
+            format!("its probe ({probe}) has failed {} times in a row: {}", failures.in_a_row, failures.last)
+        }
+        None => format!("its probe ({probe}) has not succeeded"),
+    })
+}
+
 struct Text<'a> {
     state: &'a State,
     now: &'a str,
@@ -60,13 +99,18 @@ impl<'a> Text<'a> {
 
     fn explain_dependencies(&mut self, step: &'a Step, depth: usize) {
         let unmet: Vec<&Dependency> = step.depends_on.iter().filter(|dependency| !dependency.met).collect();
-        let list: Vec<String> = unmet.iter().map(|on| format!("{} to {}", on.step, wish(&on.condition))).collect();
-        self.say(depth, &format!("{} waits for {}", step.name, list.join(" and for ")));
+        self.say(depth, &Self::dependencies(step));
         for on in unmet {
             if let Some(on) = self.step(&on.step) {
                 self.explain(on, depth + 1);
             }
         }
+    }
+
+    fn dependencies(step: &Step) -> String {
+        let unmet = step.depends_on.iter().filter(|dependency| !dependency.met);
+        let list: Vec<String> = unmet.map(|on| format!("{} to {}", on.step, wish(&on.condition))).collect();
+        format!("{} waits for {}", step.name, list.join(" and for "))
     }
 
     fn explain_others(&mut self, step: &'a Step, depth: usize) {
@@ -97,7 +141,11 @@ impl<'a> Text<'a> {
                 let since = since.map(|ms| format!(" for {}", duration(ms))).unwrap_or_default();
                 format!("{name} could run{since}, and its container is not there: it has not started")
             }
-            "Backoff" => format!("{name} waits for its next attempt: {}", because(step)),
+            "Backoff" => {
+                let due = step.next_attempt_at.as_deref().and_then(|due| between(self.now, due));
+                let due = due.map(|ms| format!(", due in {}", duration(ms))).unwrap_or_default();
+                format!("{name} waits for its next attempt{due}: {}", because(step))
+            }
             "Hold" => format!("{name} could run, and all turns are held back"),
             _ => format!("{name} could run, and waits for a slot"),
         }
@@ -109,7 +157,7 @@ impl<'a> Text<'a> {
             "Hold" => {
                 let paused: Vec<&Step> = self.state.steps.iter().filter(|step| step.phase == "Paused").collect();
                 if paused.is_empty() {
-                    self.say(depth, "a person has paused the plan: `podturn resume`");
+                    self.say(depth, PAUSED);
                 }
                 paused.into_iter().for_each(|step| self.explain(step, depth));
             }
@@ -137,6 +185,9 @@ impl<'a> Text<'a> {
             false if step.ended_at.is_some() => self.say(depth, &format!("{}: {}", step.name, step.message)),
             _ => self.say(depth, &format!("{} is {} (attempt {}){since}", step.name, step.phase, step.attempt)),
         }
+        if let Some(because) = unready(step) {
+            self.say(depth + 1, &format!("it is not ready: {because}"));
+        }
         if step.reason.as_deref() == Some("DependencyLost") {
             let lost: Vec<&Dependency> = step.depends_on.iter().filter(|on| !on.met).collect();
             for on in lost {
@@ -160,5 +211,65 @@ fn wish(condition: &str) -> &'static str {
         "Failed" => "fail",
         "Completed" => "end",
         _ => "succeed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-24T10:01:00.000Z";
+
+    /// A run in which everybody waits for something else.
+    fn state() -> State {
+        let db = serde_json::json!({ "inARow": 3, "last": "Connection refused" });
+        let step = |name: &str, phase: &str, more: serde_json::Value| {
+            let mut step =
+                serde_json::json!({ "name": name, "phase": phase, "arrived": true, "turn": 1, "attempt": 1 });
+            let (step_fields, more) = (step.as_object_mut().expect("a map"), more.as_object().expect("a map"));
+            step_fields.extend(more.clone());
+            step
+        };
+        let state = serde_json::json!({ "version": 1, "run": "0123456789abcdef", "seq": 9, "paused": true, "steps": [
+            step("fetch", "Succeeded", serde_json::json!({ "endedAt": NOW, "message": "Succeeded: fine" })),
+            step("lint", "Failed", serde_json::json!({ "endedAt": NOW, "message": "Failed (ExitCode): its command ended with code 3" })),
+            step("db", "Running", serde_json::json!({ "service": true, "readiness": "tcpSocket :5432", "probeFailures": db })),
+            step("cache", "Running", serde_json::json!({ "service": true, "readiness": "file /run/cache" })),
+            step("old", "Ready", serde_json::json!({ "service": true, "readiness": "file /run/old" })),
+            step("work", "Running", serde_json::json!({ "startedAt": "2026-11-24T10:00:57.500Z" })),
+            step("flaky", "Backoff", serde_json::json!({ "waitsFor": "Backoff", "nextAttemptAt": "2026-11-24T10:01:02.000Z",
+                "message": "Backoff (ExitCode): its command ended with code 4" })),
+            step("test", "Pending", serde_json::json!({ "waitsFor": "Dependencies", "dependsOn": [
+                { "step": "db", "condition": "Ready" }, { "step": "fetch", "condition": "Succeeded", "met": true } ] })),
+            step("last", "Pending", serde_json::json!({ "waitsFor": "Others", "finally": true })),
+        ]});
+        serde_json::from_value(state).expect("a state")
+    }
+
+    #[test]
+    fn who_has_more_to_say_than_its_phase_has_a_line() {
+        let expected = "\
+lint: Failed (ExitCode): its command ended with code 3
+db is not ready: its probe (tcpSocket :5432) has failed 3 times in a row: Connection refused
+cache is not ready: its probe (file /run/cache) has not succeeded
+flaky waits for its next attempt, due in 2.00s: its command ended with code 4
+test waits for db to be ready
+last waits for all others to end
+a person has paused the plan: `podturn resume`
+outcome: not decided yet
+";
+        assert_eq!(standing(&state(), NOW), expected);
+    }
+
+    #[test]
+    fn the_chain_goes_down_to_the_probe() {
+        let expected = "\
+test waits for db to be ready
+  db is Running (attempt 1)
+    it is not ready: its probe (tcpSocket :5432) has failed 3 times in a row: Connection refused
+";
+        assert_eq!(why(&state(), "test", NOW).as_deref(), Some(expected));
+        assert_eq!(why(&state(), "work", NOW).as_deref(), Some("work is Running (attempt 1), for 2.50s now\n"));
+        assert_eq!(why(&state(), "none", NOW), None);
     }
 }

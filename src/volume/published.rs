@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use podturn_turn::{Attempt, Condition, Outcome, Phase, Reason, State as Core, StepId, StepView, Time, Waits};
+use podturn_turn::{Attempt, Condition, Outcome, Phase, Probe, Reason, State as Core, StepId, StepView, Time, Waits};
 use podturn_wire::{Ended, Exit, VERSION};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ pub struct State {
     /// When the last step had ended (RFC 3339); absent while the plan runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// A person has paused the plan: no step gets a turn.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
     /// The steps, in the plan's order.
     pub steps: Vec<Step>,
     /// How many tasks may run at once; absent: no limit.
@@ -89,6 +92,13 @@ pub struct Step {
     /// It is a service.
     #[serde(default, skip_serializing_if = "is_false")]
     pub service: bool,
+    /// How a service becomes ready, in short, such as `tcpSocket :5432`; absent: as soon as it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<String>,
+    /// The failures of that probe since its last success; absent: there were none, or the coordinator does not try it (`exec`,
+    /// `file`, `log`), or it has started since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_failures: Option<ProbeFailures>,
     /// Its `when`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
@@ -146,6 +156,16 @@ pub struct Step {
     /// Every attempt that is over, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
+}
+
+/// Failures of a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeFailures {
+    /// How many in a row.
+    pub in_a_row: u32,
+    /// What was wrong at the last one.
+    pub last: String,
 }
 
 /// What a step waits for.
@@ -224,6 +244,7 @@ impl State {
             outcome: core.outcome().map(outcome_word),
             started_at: core.first_start().map(|at| clock.show(at)),
             ended_at: core.outcome().and_then(|_| ends.max()).map(|at| clock.show(at)),
+            paused: core.is_paused(),
             steps,
             max_parallel: plan.max_parallel,
             pools: pools.collect(),
@@ -249,6 +270,8 @@ impl Step {
             waits_for: core.waits_for(id).map(waits_word),
             depends_on: depends_on.collect(),
             service: step.service,
+            readiness: step.readiness.as_ref().map(|readiness| probe_words(&readiness.probe)),
+            probe_failures: None,
             when: step.when.clone(),
             approval: step.approval.clone(),
             uses: uses.collect(),
@@ -301,6 +324,27 @@ fn duration(view: &StepView) -> Option<u64> {
 /// An attempt that was called back before its command was started has none.
 fn exit_code(ended: Ended) -> Option<u8> {
     (ended.exit != Exit::NotStarted).then(|| ended.exit.code())
+}
+
+/// As a manifest says it, in one line. Without a host it is the pod itself.
+fn probe_words(probe: &Probe) -> String {
+    match probe {
+        Probe::Exec { command } => format!("exec {}", in_short(&command.join(" "))),
+        Probe::HttpGet { host, port, path, https: _, headers: _ } => format!("httpGet {host}:{port}{path}"),
+        Probe::TcpSocket { host, port } => format!("tcpSocket {host}:{port}"),
+        Probe::Grpc { port, service } if service.is_empty() => format!("grpc :{port}"),
+        Probe::Grpc { port, service } => format!("grpc :{port} {service}"),
+        Probe::File { path } => format!("file {path}"),
+        Probe::Log { contains } => format!("log {}", in_short(contains)),
+    }
+}
+
+/// The beginning of what may be a whole script: its first line.
+fn in_short(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    let short = &line[..line.floor_char_boundary(LONGEST)];
+    if short.len() == text.len() { short.to_owned() } else { format!("{} ...", short.trim_end()) }
 }
 
 // The words are the names of the variants: the same as in the journal and in messages.

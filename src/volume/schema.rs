@@ -330,6 +330,9 @@ enum Kind {
         /// When.
         probed_at: Time,
         readiness: Readiness,
+        /// Why it is not ready, as far as that is known.
+        #[schemars(default)]
+        why: String,
     },
     /// What the command of an attempt left behind for others.
     Outputs {
@@ -637,9 +640,15 @@ mod tests {
                 let ended = end(wire::Exit::Signal { number: 9, oom: false });
                 Kind::Ended { step, instance, report, attempt, started_at, ended }
             }
-            Some(Kind::Ended { .. }) => {
-                Kind::Probed { step, instance, report, attempt, probed_at: 7, readiness: Probed::Unready }
-            }
+            Some(Kind::Ended { .. }) => Kind::Probed {
+                step,
+                instance,
+                report,
+                attempt,
+                probed_at: 7,
+                readiness: Probed::Unready,
+                why: "refused".to_owned(),
+            },
             Some(Kind::Probed { .. }) => Kind::Decided { step, decision: Decision::Error("no such key".to_owned()) },
             Some(Kind::Decided { .. }) => {
                 let both = || [("key".to_owned(), "value".to_owned())].into();

@@ -129,6 +129,14 @@ impl Pod {
         command
     }
 
+    /// Another `podturn` that looks at this run or speaks to it: its exit code and what it says.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(PODTURN);
+        let output = command.args(arguments).env("PODTURN_VOLUME", self.volume("")).output().expect("it starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().expect("it exits"), String::from_utf8(text).expect("it says UTF-8"))
+    }
+
     /// Runs the init container to its end.
     pub(crate) fn init(&mut self) {
         let mut init = self.podturn("init");

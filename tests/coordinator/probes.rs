@@ -121,4 +121,26 @@ fn a_service_that_never_is_ready_fails_and_the_log_says_why() {
     assert_eq!(story(&pod.journal()), ["start", "db begins", "not ready"]);
     let log = std::fs::read_to_string(pod.log("coordinator")).expect("its log");
     assert!(log.contains("NotReady: HTTP status 404"), "{log}");
+    let message = "Failed (NotReady): it did not become ready: HTTP status 404 Not Found";
+    assert_eq!(pod.state()["steps"][0]["message"], message);
+}
+
+/// While it fails, whoever asks is told how often it has, and why.
+#[test]
+fn whoever_asks_is_told_why_a_probe_fails() {
+    let server = Server::start(503);
+    let mut pod = Pod::laid_out(&plan(server.port, 1000), &[("db", "gate serve"), ("user", "")]);
+    pod.gate("serve");
+    pod.coordinate();
+    pod.start_all();
+    let port = server.port;
+    let words =
+        format!("it is not ready: its probe (httpGet :{port}/ready) has failed: HTTP status 503 Service Unavailable");
+    let why = || pod.ask(&["why", "user"]).1;
+    pod.wait_note("db 1 begin");
+    assert!((0..1000).any(|_| why().contains(&words)), "{}", why());
+    let status = pod.ask(&["status"]).1;
+    assert!(status.contains(&words.replace("it is", "db is")), "{status}");
+    assert_eq!(pod.ask(&["cancel"]).0, 0);
+    assert_eq!(pod.end().1, 143, "{}", pod.everything());
 }

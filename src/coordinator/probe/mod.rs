@@ -10,7 +10,7 @@ mod count;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use podturn_turn::{Phase, Probed, Readiness, State, StepId, Time};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use self::count::{Count, Known};
 use crate::probe::{Tried, try_once};
+use crate::volume::published::{self, ProbeFailures};
 
 /// Verdicts that may wait for the coordinator: it takes one before it does anything else, and a service has one at a time.
 const VERDICTS: usize = 16;
@@ -63,6 +64,9 @@ struct Service {
     prober: Option<(Probing, Prober)>,
 }
 
+/// The failures since the last success, for people: nothing is decided by them.
+type Failures = Arc<Mutex<Option<ProbeFailures>>>;
+
 impl Probers {
     /// For the network probes of this plan; `None`: it has none.
     pub(super) fn of(state: &State) -> Option<Self> {
@@ -87,9 +91,20 @@ impl Probers {
                 continue;
             }
             service.prober = wanted.map(|of| {
-                let task = service.tries(of, state, now).follow(self.sender.clone());
-                (of, Prober(tokio::spawn(task).abort_handle()))
+                let tries = service.tries(of, state, now);
+                let failures = Arc::clone(&tries.failures);
+                let task = tokio::spawn(tries.follow(self.sender.clone())).abort_handle();
+                (of, Prober { task, failures })
             });
+        }
+    }
+
+    /// Adds to the view why services are not ready.
+    pub(super) fn add_to(&self, view: &mut published::State) {
+        for service in &self.services {
+            let Some((_, prober)) = &service.prober else { continue };
+            let failures = prober.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            view.steps[service.step.index()].probe_failures.clone_from(&failures);
         }
     }
 
@@ -115,7 +130,8 @@ impl Service {
         };
         let age = Duration::from_nanos(now.saturating_sub(state.begun_at(self.step).unwrap_or(now)));
         let first = seconds(self.readiness.initial_delay_seconds).saturating_sub(age);
-        Tries { of, name: Arc::clone(&self.name), readiness: Arc::clone(&self.readiness), first, known }
+        let (name, readiness) = (Arc::clone(&self.name), Arc::clone(&self.readiness));
+        Tries { of, name, readiness, first, known, failures: Failures::default() }
     }
 }
 
@@ -124,11 +140,14 @@ const fn seconds(count: u32) -> Duration {
 }
 
 /// A task that is tried no more once this is dropped.
-struct Prober(AbortHandle);
+struct Prober {
+    task: AbortHandle,
+    failures: Failures,
+}
 
 impl Drop for Prober {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -140,6 +159,7 @@ struct Tries {
     /// How long it is until the first one.
     first: Duration,
     known: Known,
+    failures: Failures,
 }
 
 impl Tries {
@@ -175,11 +195,19 @@ impl Tries {
             let tried = timeout(limit, attempt()).await;
             let tried = tried.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())));
             self.log(&tried, &mut warned);
+            self.note(&tried);
             let Some(verdict) = count.note(tried.is_ok()) else { continue };
             if !tell(verdict, tried.err()).await || verdict == Probed::NotReady {
                 return;
             }
         }
+    }
+
+    fn note(&self, tried: &Tried) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = failures.as_ref().map_or(0, |failures| failures.in_a_row);
+        *failures =
+            tried.as_ref().err().map(|why| ProbeFailures { in_a_row: before.saturating_add(1), last: why.clone() });
     }
 
     /// What is odd about a success is said once, and not at every try.

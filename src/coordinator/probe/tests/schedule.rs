@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, advance, pause, resume, sleep};
 
 use super::super::count::Known;
-use super::super::{Found, Prober, Probing, Tries};
+use super::super::{Failures, Found, Prober, Probing, Tries};
 use super::readiness;
 use crate::probe::tests::servers::{changing, health, listen, refusing, silent, story, story_in_jumps, web};
 use crate::probe::tests::{grpc, http, tcp};
@@ -20,7 +20,14 @@ type Diary = Vec<(u64, String)>;
 const OF: Probing = Probing { step: StepId(3), instance: InstanceId(7), attempt: 2 };
 
 fn of_db(readiness: Readiness, first: u64, known: Known) -> Tries {
-    Tries { of: OF, name: "db".into(), readiness: Arc::new(readiness), first: Duration::from_secs(first), known }
+    Tries {
+        of: OF,
+        name: "db".into(),
+        readiness: Arc::new(readiness),
+        first: Duration::from_secs(first),
+        known,
+        failures: Failures::default(),
+    }
 }
 
 /// Plays tries that take so many seconds and come to that: `None` never ends. After the last one, the story does.
@@ -120,7 +127,7 @@ fn a_coordinator_that_comes_later_goes_on_where_the_one_before_was() {
 fn start(readiness: Readiness) -> (Prober, mpsc::Receiver<Found>) {
     let (sender, found) = mpsc::channel(16);
     let task = of_db(readiness, 0, Known::Never).follow(sender);
-    (Prober(tokio::spawn(task).abort_handle()), found)
+    (Prober { task: tokio::spawn(task).abort_handle(), failures: Failures::default() }, found)
 }
 
 /// Real tries on real time: a clock that jumps would not wait for the network.

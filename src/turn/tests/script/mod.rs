@@ -264,9 +264,33 @@ impl Story {
             "stop-signal" => Kind::StopSignal { step, instance, report, signal: 15 },
             "lost" => Kind::Lost { step, instance, survivors: options.contains(&"survivors") },
             "deaf" => Kind::Deaf { step, instance },
-            "ready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::Ready },
-            "unready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::Unready },
-            "not-ready" => Kind::Probed { step, instance, report, attempt, probed_at: at, readiness: Probed::NotReady },
+            "ready" => Kind::Probed {
+                step,
+                instance,
+                report,
+                attempt,
+                probed_at: at,
+                readiness: Probed::Ready,
+                why: String::new(),
+            },
+            "unready" => Kind::Probed {
+                step,
+                instance,
+                report,
+                attempt,
+                probed_at: at,
+                readiness: Probed::Unready,
+                why: String::new(),
+            },
+            "not-ready" => Kind::Probed {
+                step,
+                instance,
+                report,
+                attempt,
+                probed_at: at,
+                readiness: Probed::NotReady,
+                why: String::new(),
+            },
             "outputs" => {
                 let pairs = options.iter().filter_map(|word| word.split_once('='));
                 let values = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();

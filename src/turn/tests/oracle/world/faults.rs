@@ -77,7 +77,15 @@ impl World {
         let Some(instance) = view.instance.filter(|_| self.plan.steps[n].service) else { return Ok(()) };
         let readiness = self.tape.pick(&[Probed::Ready, Probed::Unready, Probed::NotReady]);
         let attempt = view.attempts.saturating_sub(1);
-        self.tell(Kind::Probed { step: id(n), instance, report: 0, attempt, probed_at: self.now, readiness })
+        self.tell(Kind::Probed {
+            step: id(n),
+            instance,
+            report: 0,
+            attempt,
+            probed_at: self.now,
+            readiness,
+            why: String::new(),
+        })
     }
 
     /// The runtime sends a stop signal from outside the pod's process namespace.
@@ -186,7 +194,15 @@ impl World {
         let attempt = u32::try_from(1 + self.tape.draw(3)).expect("small");
         let (step, report, started_at) = (id(n), 99, self.now);
         let ended = Ended { at: self.now, exit: Exit::Code(0), timed_out: false, usage: Usage::default() };
-        let found = |readiness| Kind::Probed { step, instance, report, attempt, probed_at: started_at, readiness };
+        let found = |readiness| Kind::Probed {
+            step,
+            instance,
+            report,
+            attempt,
+            probed_at: started_at,
+            readiness,
+            why: String::new(),
+        };
         let word = match self.tape.draw(6) {
             4 => found(Probed::Ready),
             5 => found(self.tape.pick(&[Probed::Unready, Probed::NotReady])),

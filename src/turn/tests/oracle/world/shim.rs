@@ -137,7 +137,8 @@ impl World {
         shim.reports += u64::from(by_the_shim);
         let report = if by_the_shim { shim.reports } else { 0 };
         let (instance, attempt) = (shim.instance, shim.begun);
-        let kind = Kind::Probed { step: id(n), instance, report, attempt, probed_at: self.now, readiness };
+        let kind =
+            Kind::Probed { step: id(n), instance, report, attempt, probed_at: self.now, readiness, why: String::new() };
         if by_the_shim {
             place.mail.push_back(kind);
             return Ok(());
