@@ -35,10 +35,17 @@ pub(super) struct Arguments {
     durability: DurabilityName,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum DurabilityName {
+/// What has to survive.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum DurabilityName {
     Process,
     Node,
+}
+
+impl DurabilityName {
+    pub(super) fn is_node(self) -> bool {
+        matches!(self, Self::Node)
+    }
 }
 
 /// Prints one line on stdout, or what is wrong on stderr.

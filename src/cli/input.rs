@@ -16,11 +16,19 @@ pub(super) struct Text {
     pub text: String,
 }
 
+/// The longest stream of documents: as much as a cluster's whole state, and no more memory than a machine has.
+pub(super) const STREAM_MAX: usize = 256 * 1024 * 1024;
+
 /// Reads a file, or stdin for `-`. No more is read than could be of use, whatever the file is.
 pub(super) fn read(path: &Path) -> Result<Text, Diagnostics> {
+    read_up_to(path, FILE_MAX)
+}
+
+/// As [`read`], with another limit in bytes.
+pub(super) fn read_up_to(path: &Path, max: usize) -> Result<Text, Diagnostics> {
     let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
     let mut bytes = Vec::new();
-    let limit = FILE_MAX as u64 + 1;
+    let limit = max as u64 + 1;
     let result = if path == Path::new("-") {
         stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
@@ -29,9 +37,9 @@ pub(super) fn read(path: &Path) -> Result<Text, Diagnostics> {
     if let Err(error) = result {
         return Err(Diagnostic::error(format!("cannot read {name}: {error}")).into());
     }
-    if bytes.len() > FILE_MAX {
+    if bytes.len() > max {
         let mut diagnostic = Diagnostic::error(format!("{name} is too large"));
-        diagnostic.help(format!("nothing above {FILE_MAX} bytes fits into a cluster"));
+        diagnostic.help(format!("nothing above {max} bytes fits into a cluster"));
         return Err(diagnostic.into());
     }
     String::from_utf8(bytes).map(|text| Text { name: name.clone(), text }).map_err(|error| {

@@ -1,11 +1,14 @@
 //! Arguments, printing and exit codes. One file a command; the only room that prints or ends the process.
 
+mod alive;
 mod check;
 mod completions;
 mod container;
 mod coordinate;
+mod difference;
 mod graph;
 mod init;
+mod inject;
 mod input;
 mod place;
 mod record;
@@ -14,6 +17,7 @@ mod schema;
 mod screen;
 mod status;
 mod verbs;
+mod wiring;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -38,10 +42,16 @@ enum Command {
     Check(check::Arguments),
     /// Run a pod with a plan here and now, without a cluster
     Run(run::Arguments),
+    /// Wire pods that have a plan: manifests in, manifests for a cluster out
+    Inject(Box<inject::Arguments>),
+    /// Take out again what `inject` has added
+    Uninject(inject::Undo),
     /// The init container: check the plan, lay the shared volume out
     Init(init::Arguments),
     /// The coordinator: hand out the turns until the plan has ended
     Coordinate(coordinate::Arguments),
+    /// The coordinator's liveness probe: whether it answers
+    Alive(alive::Arguments),
     /// Show how a run stands
     Status(status::Arguments),
     /// Show why a step is where it is, down to the cause
@@ -79,6 +89,9 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Container(arguments) => container::run(&arguments),
+        Command::Inject(arguments) => inject::run(&arguments),
+        Command::Uninject(arguments) => inject::undo(&arguments),
+        Command::Alive(arguments) => alive::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Coordinate(arguments) => coordinate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -102,7 +102,8 @@ fn stand_in(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), directory))
 }
 
-fn parameter(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`.
+pub(super) fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -36,6 +36,12 @@ pub(super) fn duration(node: &Node, what: &str, zero: bool, reporter: &mut Repor
     None
 }
 
+/// The milliseconds of a duration such as `90s`, where it is one of at most a year.
+#[must_use]
+pub fn milliseconds(text: &str) -> Option<Millis> {
+    parse(text).ok().filter(|millis| *millis <= MAX)
+}
+
 /// Reads the text of a duration: whole numbers with units, the larger ones first, none twice.
 fn parse(text: &str) -> Result<Millis, String> {
     let mut rest = text;

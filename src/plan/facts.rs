@@ -28,6 +28,7 @@ pub struct PodFacts {
     /// The pod's ordinary containers, in its order. Empty: not known, so names cannot be checked.
     pub containers: Vec<ContainerFacts>,
     /// The names of the pod's init containers, which are over before the first turn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub init_containers: Vec<String>,
     /// Values of the plan's parameters, by name. What is not here comes from the init container's environment variable of
     /// that name, or else has the plan's default.
@@ -45,10 +46,10 @@ pub struct ContainerFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<bool>,
     /// The file for its last message. Default: `/dev/termination-log`.
-    #[serde(default = "default_termination_message_path")]
+    #[serde(default = "default_termination_message_path", skip_serializing_if = "is_default_path")]
     pub termination_message_path: String,
     /// Where the kubelet takes its last message from. Default: `File`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default_policy")]
     pub termination_message_policy: TerminationMessagePolicy,
     /// Its named `ports`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +71,14 @@ pub(super) const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 
 fn default_termination_message_path() -> String {
     TERMINATION_MESSAGE_PATH.to_owned()
+}
+
+fn is_default_path(path: &str) -> bool {
+    path == TERMINATION_MESSAGE_PATH
+}
+
+fn is_default_policy(policy: &TerminationMessagePolicy) -> bool {
+    *policy == TerminationMessagePolicy::default()
 }
 
 /// A pod's `restartPolicy`.

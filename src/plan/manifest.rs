@@ -10,11 +10,15 @@ use super::facts::{
     ContainerFacts, Placement, PodFacts, PortFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
 use super::fields::unique;
+use super::site::{Path, Site, Templates, annotation, at, holders, objects};
 use super::source::{Source, SourceFile, Span};
-use super::yaml::{Node, Typed, Value, parse};
+use super::yaml::{Entry, Node, Typed, Value, parse};
 
 /// The annotation that holds the plan.
 pub const ANNOTATION: &str = "podturn.dev/plan";
+
+/// The annotation in which `podturn inject` keeps what it takes to undo it, beside the plan's.
+pub const INJECTED: &str = "podturn.dev/injected";
 
 /// One pod with a plan, found in a manifest.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Manifest {
     pub name: String,
     /// The file, for errors about the pod.
     pub file: Arc<SourceFile>,
+    /// Where the pod is in its document, and where its plan sits.
+    pub site: Site,
     /// The whole object.
     pub object: Node,
     /// All objects of the file, this one included: ConfigMaps may stand beside the pod that reads them.
@@ -35,18 +41,17 @@ pub struct Manifest {
     pub spec: Node,
     /// The plan, with its place in the file.
     pub plan: Source,
+    /// The place of the annotation's key, or of the variable's name.
+    pub plan_key: Span,
     /// The pod is wired already, by hand or by `inject`: the plan is in an init container's `PODTURN_PLAN`.
     pub is_wired: bool,
     /// What the plan's check has to know of the pod. `placement` is the default: whoever wires the pod decides it.
     pub facts: PodFacts,
 }
 
-/// Where the pod's template is, by kind. What is not listed is looked for at `spec.template`, where every workload of
-/// Kubernetes and most custom ones have it.
-const TEMPLATES: [(&str, &[&str]); 2] = [("Pod", &[]), ("CronJob", &["spec", "jobTemplate", "spec", "template"])];
-
 /// A plan in an object, not read yet.
 struct Found<'n> {
+    site: Site,
     object: &'n Node,
     pod: &'n Node,
     key_span: Span,
@@ -61,8 +66,9 @@ impl Manifest {
         documents.iter().any(|document| document.get("kind").is_some() || document.get("apiVersion").is_some())
     }
 
-    /// Reads a manifest of one or more documents; `name` as for [`SourceFile::new`]. Exactly one pod has to carry a plan,
-    /// in the annotation of its own metadata or in an init container's variable; other objects are passed over.
+    /// Reads a manifest of one or more documents; `name` as for [`SourceFile::new`]. Exactly one pod has to carry a plan:
+    /// in an annotation of its own metadata or of its object's, or in an init container's variable. Other objects are
+    /// passed over.
     ///
     /// # Errors
     /// Text that is not YAML, no plan or more than one, or a pod whose containers cannot be told; then the plan's own
@@ -71,14 +77,9 @@ impl Manifest {
         let source = Source::file(name, text);
         let documents = parse(&source)?;
         let mut reporter = Reporter::new(source.outer());
-        let mut found: Vec<Found<'_>> = Vec::new();
-        for object in objects(&documents) {
-            let Some(pod) = pod_of(object) else { continue };
-            match plan_of(object, pod) {
-                Some(plan) => found.push(plan),
-                None => misplaced(object, pod, &mut reporter),
-            }
-        }
+        let templates = Templates::default();
+        let found: Vec<Found<'_>> =
+            documents.iter().flat_map(|document| find(document, &templates, &mut reporter)).collect();
         let Some((first, others)) = found.split_first() else {
             if !reporter.has_errors() {
                 let mut diagnostic = Diagnostic::error(format!("{name}: no pod here has a plan"));
@@ -95,7 +96,8 @@ impl Manifest {
                 .help("one pod at a time: put each into a file of its own");
         }
         duplicate_keys(first.object, &mut reporter);
-        let all = objects(&documents).into_iter().cloned().collect();
+        let objects_of = |document| objects(document).into_iter().filter_map(move |path| at(document, &path).cloned());
+        let all = documents.iter().flat_map(objects_of).collect();
         let manifest = Self::of(first, all, &mut reporter);
         let is_wrong = reporter.has_errors();
         match manifest {
@@ -108,6 +110,17 @@ impl Manifest {
                 Err(wrong)
             }
         }
+    }
+
+    /// All pods with a plan in one document. What is wrong goes to the reporter; a pod that cannot be read at all is left
+    /// out then.
+    #[must_use]
+    pub fn all(document: &Node, templates: &Templates, reporter: &mut Reporter) -> Vec<Self> {
+        let found = find(document, templates, reporter);
+        if !found.is_empty() {
+            duplicate_keys(document, reporter);
+        }
+        found.iter().filter_map(|found| Self::of(found, Vec::new(), reporter)).collect()
     }
 
     fn of(found: &Found<'_>, objects: Vec<Node>, reporter: &mut Reporter) -> Option<Self> {
@@ -123,16 +136,21 @@ impl Manifest {
             return None;
         };
         let kind = found.object.get("kind").and_then(Node::as_str).unwrap_or("Pod");
-        let nothing = || Node { value: Value::Mapping(Vec::new()), span: Span::empty(found.pod.span.start) };
+        let start = Span::empty(found.pod.span.start);
+        let nothing = || Node { value: Value::Mapping(Vec::new()), span: start, alias: None };
+        // The kubelet halves each `$$` in the value of a variable, so that is how a `$` is written there.
+        let text = if found.is_wired { scalar.text.replace("$$", "$") } else { scalar.text.clone() };
         Some(Self {
             kind: kind.to_owned(),
             name: name_of(found.object).unwrap_or_else(|| kind.to_lowercase()),
             file: Arc::clone(reporter.file()),
+            site: found.site.clone(),
             object: found.object.clone(),
             objects,
             metadata: found.pod.get("metadata").cloned().unwrap_or_else(nothing),
             spec: spec.clone(),
-            plan: Source::embedded(Arc::clone(reporter.file()), plan.span, scalar.style, &scalar.text),
+            plan: Source::embedded(Arc::clone(reporter.file()), plan.span, scalar.style, &text),
+            plan_key: found.key_span,
             is_wired: found.is_wired,
             facts: facts(spec, reporter),
         })
@@ -152,52 +170,64 @@ fn duplicate_keys(node: &Node, reporter: &mut Reporter) {
     }
 }
 
-/// The pod's plan: its annotation, or the variable of an init container.
-fn plan_of<'n>(object: &'n Node, pod: &'n Node) -> Option<Found<'n>> {
-    if let Some(entry) = annotation(pod) {
-        return Some(Found { object, pod, key_span: entry.key_span, plan: &entry.value, is_wired: false });
+/// The pods of a document that have a plan.
+fn find<'n>(document: &'n Node, templates: &Templates, reporter: &mut Reporter) -> Vec<Found<'n>> {
+    let pods = templates.pods(document);
+    for path in objects(document) {
+        if let Some(object) = at(document, &path).filter(|_| !pods.iter().any(|(object, _)| *object == path)) {
+            without_pod(object, reporter);
+        }
     }
+    let found = pods.into_iter().filter_map(|(object, pod)| plan_of(document, object, pod, reporter));
+    found.collect()
+}
+
+/// The pod's plan: the variable of an init container, or else an annotation.
+fn plan_of<'n>(document: &'n Node, object: Path, pod: Path, reporter: &mut Reporter) -> Option<Found<'n>> {
+    let holders = holders(document, &object, &pod);
+    let (object_node, pod_node) = (at(document, &object)?, at(document, &pod)?);
+    if let Some((key_span, plan)) = variable(pod_node) {
+        let holder = holders.into_iter().next().unwrap_or_else(|| pod.clone());
+        let site = Site { object, pod, holder };
+        return Some(Found { site, object: object_node, pod: pod_node, key_span, plan, is_wired: true });
+    }
+    let mut annotations = holders.iter().filter_map(|path| annotation(at(document, path)?));
+    let entry = annotations.next()?;
+    let said = |entry: &Entry| entry.value.typed().map(|typed| format!("{typed:?}"));
+    for other in annotations.filter(|other| said(other) != said(entry)) {
+        let line = reporter.file().line_of(entry.key_span.start);
+        reporter
+            .error(other.key_span, format!("this plan is not the one that its pod has on line {line}"))
+            .help("keep one of the two");
+    }
+    let site = Site { holder: holders.first()?.clone(), object, pod };
+    Some(Found {
+        site,
+        object: object_node,
+        pod: pod_node,
+        key_span: entry.key_span,
+        plan: &entry.value,
+        is_wired: false,
+    })
+}
+
+/// The plan in an init container's variable, with the place of its name.
+fn variable(pod: &Node) -> Option<(Span, &Node)> {
     let init_containers = pod.get("spec")?.get("initContainers")?.items()?;
     let variables = init_containers.iter().filter_map(|container| container.get("env")?.items()).flatten();
     let variable =
         variables.into_iter().find(|variable| variable.get("name").and_then(Node::as_str) == Some(PODTURN_PLAN))?;
     let plan = variable.get("value")?;
-    let key_span = variable.get("name").map_or(plan.span, |name| name.span);
-    Some(Found { object, pod, key_span, plan, is_wired: true })
+    Some((variable.get("name").map_or(plan.span, |name| name.span), plan))
 }
 
-/// The objects of all documents, those in a `List` included.
-fn objects(documents: &[Node]) -> Vec<&Node> {
-    let is_list = |node: &Node| node.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"));
-    let inner = |document| match (is_list(document), document.get("items").and_then(Node::items)) {
-        (true, Some(items)) => items.iter().collect(),
-        _ => vec![document],
-    };
-    documents.iter().flat_map(inner).collect()
-}
-
-/// The node that has the pod's `metadata` and `spec`.
-fn pod_of(object: &Node) -> Option<&Node> {
-    let kind = object.get("kind").and_then(Node::as_str)?;
-    let path = TEMPLATES.iter().find(|(known, _)| *known == kind).map_or(&["spec", "template"][..], |(_, path)| path);
-    path.iter().try_fold(object, |node, key| node.get(key))
-}
-
-fn annotation(pod: &Node) -> Option<&super::yaml::Entry> {
-    let annotations = pod.get("metadata")?.get("annotations")?.entries()?;
-    annotations.iter().rev().find(|entry| entry.key == ANNOTATION)
-}
-
-/// A Job whose own metadata has the plan: a slip that would otherwise look like 'no plan'.
-fn misplaced(object: &Node, pod: &Node, reporter: &mut Reporter) {
-    if std::ptr::eq(object, pod) {
-        return;
-    }
+/// A plan on an object in which no pod was found: a slip that would otherwise look like 'no plan'.
+fn without_pod(object: &Node, reporter: &mut Reporter) {
     if let Some(entry) = annotation(object) {
         let kind = object.get("kind").and_then(Node::as_str).unwrap_or("object");
         reporter
-            .error(entry.key_span, format!("this plan belongs to the {kind}, and not to its pods"))
-            .help("move the annotation to the metadata of the pod template (spec.template.metadata.annotations)");
+            .error(entry.key_span, format!("this plan has no pod: this {kind} has none at spec.template"))
+            .help(format!("tell podturn inject where its pod template is: --template-path {kind}=PATH"));
     }
 }
 

@@ -117,6 +117,21 @@ impl Source {
         Self { file, inner: None }
     }
 
+    /// A part of a file, with places in the whole file.
+    #[must_use]
+    pub fn part(file: Arc<SourceFile>, span: Span) -> Self {
+        let text = file.text()[span.start..span.end].to_owned();
+        Self::pieces(file, text, &[(0, span.start)], span.end)
+    }
+
+    /// A text that was put together from pieces of a file: from each first offset on, up to the next one, it was copied
+    /// from the second offset on. `end` is where in the file the last piece ends.
+    #[must_use]
+    pub fn pieces(file: Arc<SourceFile>, text: String, pieces: &[(usize, usize)], end: usize) -> Self {
+        let segments = pieces.iter().map(|&(inner, outer)| Segment { inner, outer }).collect();
+        Self { file, inner: Some(Inner { text, segments, end }) }
+    }
+
     /// The value `text` of a scalar that stands at `span` of `file`. Places are exact for literal blocks (`|`) and
     /// everything on one line; where folding or escapes changed the text, they are as near as can be told.
     #[must_use]

@@ -157,7 +157,7 @@ impl Instance {
                 Value::Mapping(entries.iter().map(|entry| self.fill_entry(entry, room, edits)).collect())
             }
         };
-        Node { value, span: node.span }
+        Node { value, span: node.span, alias: node.alias }
     }
 
     fn fill_entry(&self, entry: &Entry, room: Room, edits: &mut Vec<Edit>) -> Entry {
@@ -173,6 +173,7 @@ impl Instance {
                 Node {
                     value: self.fill_scalar(scalar, entry.value.span, inner, is_number, edits),
                     span: entry.value.span,
+                    alias: entry.value.alias,
                 }
             }
             Value::Sequence(_) | Value::Mapping(_) => self.fill_node(&entry.value, inner, edits),

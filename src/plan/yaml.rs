@@ -33,6 +33,8 @@ pub struct Node {
     pub value: Value,
     /// Where it is, in the outer file. That of an alias is where its anchor is.
     pub span: Span,
+    /// Where the alias stands (`*name`), if this is a copy of what an anchor marks.
+    pub alias: Option<Span>,
 }
 
 /// The three kinds of YAML nodes.
@@ -146,6 +148,12 @@ fn digits_only(digits: &str, radix: u32) -> Option<i64> {
 }
 
 impl Node {
+    /// Where it is written: for an alias the `*name`, and not the anchor.
+    #[must_use]
+    pub fn place(&self) -> Span {
+        self.alias.unwrap_or(self.span)
+    }
+
     /// The value of `key` in a mapping: the last one, where it is there twice. `None` for anything but a mapping.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
@@ -312,7 +320,8 @@ impl<'s> Builder<'s> {
                 let style = self.style(style, tag.as_deref(), span)?;
                 let span = if text.is_empty() && style == Style::Plain { Span::empty(span.start) } else { span };
                 let cost = NODE_COST + text.len();
-                let node = Node { value: Value::Scalar(Scalar { text: text.into_owned(), style }), span };
+                let value = Value::Scalar(Scalar { text: text.into_owned(), style });
+                let node = Node { value, span, alias: None };
                 self.add(Built { node, cost, height: 1 }, anchor)
             }
             Event::SequenceStart(anchor, tag) => self.open(false, anchor, tag.as_deref(), span),
@@ -373,12 +382,12 @@ impl<'s> Builder<'s> {
         if !open.merged.is_empty() {
             merge(&mut open.entries, std::mem::take(&mut open.merged));
         }
-        let last = open.items.last().map(|node| node.span).or(open.entries.last().map(|entry| entry.value.span));
+        let last = open.items.last().or(open.entries.last().map(|entry| &entry.value)).map(Node::place);
         // A block ends where its last part does; the parser says so only at the next thing it sees.
         let end = if end.start == end.end { last.unwrap_or(open.start).end } else { end.end };
         let span = Span { start: open.start.start, end: end.max(open.start.end) };
         let value = if open.is_mapping { Value::Mapping(open.entries) } else { Value::Sequence(open.items) };
-        self.add(Built { node: Node { value, span }, cost: open.cost, height: open.height }, open.anchor)
+        self.add(Built { node: Node { value, span, alias: None }, cost: open.cost, height: open.height }, open.anchor)
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Diagnostic> {
@@ -389,7 +398,8 @@ impl<'s> Builder<'s> {
         if self.copied > COPIES_MAX {
             return Err(self.error(span, "aliases multiply this text beyond any use"));
         }
-        let built = built.clone();
+        let mut built = built.clone();
+        built.node.alias = Some(span);
         self.add(built, 0)
     }
 

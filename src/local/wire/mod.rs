@@ -16,19 +16,13 @@ use podturn_wire::names;
 use self::config::Configs;
 use super::expand::expand;
 use super::pod::{Container, LocalPod, Mount, Program, Volume, VolumeKind};
+use crate::inject::{PODTURN, PODTURN_INIT, mailbox, shim};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Entry, Node, Typed, Value};
 use crate::plan::{
-    Checked, Diagnostic, Diagnostics, Manifest, PODTURN_POD, Placement, PodFacts, Reporter, RestartPolicy, Span,
-    canonical,
+    Checked, Diagnostic, Diagnostics, Manifest, PODTURN_PLAN, PODTURN_POD, Placement, PodFacts, Reporter,
+    RestartPolicy, Span, canonical,
 };
-
-/// The name of podturn's own containers, and of its volume: no step can have it in a pod that podturn wires.
-const PODTURN: &str = "podturn";
-/// The init container that lays the volume out.
-const PODTURN_INIT: &str = "podturn-init";
-/// The plan, for the init container.
-const PODTURN_PLAN: &str = "PODTURN_PLAN";
 
 /// What Docker and the container runtimes give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -178,16 +172,14 @@ impl Wiring<'_> {
         init_containers.push(podturn_container(PODTURN, &["coordinate", "--quiet"], Vec::new(), true));
         for step in &checked.plan.steps {
             let Some(container) = containers.iter_mut().find(|container| container.name == step.name) else { continue };
-            let mailbox = Path::new(names::STEPS).join(&step.name);
-            for (half, read_only) in [(names::IN, true), (names::OUT, false)] {
-                let sub_path = mailbox.join(half);
-                let path = Path::new(names::MOUNT).join(&sub_path);
-                container.mounts.push(Mount { volume: PODTURN.to_owned(), path, sub_path, read_only });
-            }
+            container.mounts.extend(mailbox(&step.name).map(|half| Mount {
+                volume: PODTURN.to_owned(),
+                path: half.path.into(),
+                sub_path: half.sub_path.into(),
+                read_only: half.read_only,
+            }));
             if let Program::Command(words) = &mut container.program {
-                let shim = Path::new(names::MOUNT).join(&mailbox).join(names::IN).join(names::SHIM);
-                let before = [shim.display().to_string(), "run".to_owned(), "--".to_owned()];
-                words.splice(0..0, before);
+                words.splice(0..0, shim(&step.name));
             }
         }
     }
@@ -219,9 +211,13 @@ impl Wiring<'_> {
         if !is_init {
             self.refuse_restarts(node);
         }
-        self.name_unhonoured(node, &CONTAINER_FIELDS, &format!("container {name}"));
-        let whose = format!("the securityContext of container {name}");
-        self.name_unhonoured_in(node, "securityContext", &["runAsUser", "runAsGroup"], &whose);
+        // Limits and probes of podturn's own containers are of no interest where nothing is at their mercy.
+        let is_ours = self.manifest.is_wired && node.get("image").and_then(Node::as_str).is_some_and(is_podturn);
+        if !is_ours {
+            self.name_unhonoured(node, &CONTAINER_FIELDS, &format!("container {name}"));
+            let whose = format!("the securityContext of container {name}");
+            self.name_unhonoured_in(node, "securityContext", &["runAsUser", "runAsGroup"], &whose);
+        }
         let env = self.environment(node);
         let program = self.program(node, &name, &env)?;
         let is_sidecar = is_init && node.get("restartPolicy").and_then(Node::as_str) == Some("Always");

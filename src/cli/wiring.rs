@@ -1,0 +1,202 @@
+//! The choices of `podturn inject`: from the command line, the environment and a file, in this order.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use super::input;
+use crate::inject::{Deadline, Medium, Options, Version};
+use crate::plan::yaml::{self, Node, Typed};
+use crate::plan::{Diagnostic, Diagnostics, Placement, Source};
+
+/// The file of defaults that is read where it is there.
+const CONFIG: &str = ".podturn.yaml";
+
+/// Everything that can be chosen, as long options: the same names are the keys of the file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Settings {
+    /// podturn's own image, as the cluster pulls it [default: localhost/podturn:VERSION]
+    #[arg(long, env = "PODTURN_IMAGE")]
+    image: Option<String>,
+    /// When it is pulled [default: as Kubernetes does]
+    #[arg(long, value_name = "POLICY", env = "PODTURN_PULL_POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
+    pull_policy: Option<String>,
+    /// Where the coordinator runs: a native sidecar, or an ordinary container (podman, old clusters) [default: sidecar]
+    #[arg(long, value_enum, env = "PODTURN_PLACEMENT")]
+    placement: Option<PlacementName>,
+    /// The oldest Kubernetes that has to accept the result [default: 1.35]
+    #[arg(long, value_name = "VERSION", env = "PODTURN_KUBERNETES")]
+    kubernetes: Option<Version>,
+    /// Where turns and reports lie: memory, disk, or pvc:CLAIM where they have to outlive the node [default: memory]
+    #[arg(long, value_name = "MEDIUM", env = "PODTURN_VOLUME_MEDIUM")]
+    volume_medium: Option<Medium>,
+    /// How large that volume may become [default: 64Mi]
+    #[arg(long, value_name = "QUANTITY", env = "PODTURN_SIZE_LIMIT", value_parser = quantity)]
+    size_limit: Option<String>,
+    /// What has to survive: the death of any process, or of the node as well [default: process; node with pvc:CLAIM]
+    #[arg(long, value_enum, env = "PODTURN_DURABILITY")]
+    durability: Option<super::init::DurabilityName>,
+    /// Let the containers not share a process namespace: order is kept, usage and leftovers are not seen
+    #[arg(long)]
+    no_share_pid: bool,
+    /// Mount the whole volume into each step, where subPath is not to be had (podman 4)
+    #[arg(long)]
+    whole_volume: bool,
+    /// The user of podturn's own containers, or `none` for the pod's (OpenShift chooses one) [default: 65532]
+    #[arg(long, value_name = "UID", env = "PODTURN_USER", value_parser = user)]
+    user: Option<User>,
+    /// activeDeadlineSeconds of Pods and Jobs: `plan` (its limits together, or a day), a time such as 2h, or `none`
+    /// [default: plan]
+    #[arg(long, value_name = "TIME", env = "PODTURN_ACTIVE_DEADLINE", value_parser = deadline)]
+    active_deadline: Option<DeadlineName>,
+    /// Write what keeps a Job from running a plan again: backoffLimit 0, podReplacementPolicy, podFailurePolicy
+    #[arg(long)]
+    job_defaults: bool,
+    /// The value of a parameter of the plan; may be given several times
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = super::run::parameter)]
+    parameters: Vec<(String, String)>,
+    /// Where a kind that is not known has its pod template, such as Workflow=spec.podTemplate; may be given several times
+    #[arg(long, value_name = "KIND=PATH")]
+    template_path: Vec<String>,
+    /// A file of defaults for these options [default: .podturn.yaml, if there is one]
+    #[arg(long, value_name = "FILE", env = "PODTURN_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PlacementName {
+    Sidecar,
+    Container,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct User(Option<u32>);
+
+#[derive(Clone, Copy, Debug)]
+struct DeadlineName(Deadline);
+
+/// The file's options, read by the same parser.
+#[derive(clap::Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct File {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn quantity(text: &str) -> Result<String, String> {
+    match crate::inject::bytes(text) {
+        Some(bytes) if bytes > 0 => Ok(text.to_owned()),
+        _ => Err("it is a number of bytes such as 64Mi".to_owned()),
+    }
+}
+
+fn user(text: &str) -> Result<User, String> {
+    match text {
+        "none" => Ok(User(None)),
+        "0" => Err("podturn's containers never run as root; `none` leaves the user to the pod".to_owned()),
+        text => text.parse().map(|uid| User(Some(uid))).map_err(|_| "it is a number, or none".to_owned()),
+    }
+}
+
+fn deadline(text: &str) -> Result<DeadlineName, String> {
+    Ok(DeadlineName(match text {
+        "none" => Deadline::Off,
+        "plan" => Deadline::OfPlan,
+        text => match crate::plan::milliseconds(text).map(|millis| millis.div_ceil(1000)) {
+            Some(seconds) if seconds > 0 => Deadline::Seconds(seconds),
+            _ => return Err("it is a time such as 2h, `plan`, or `none`".to_owned()),
+        },
+    }))
+}
+
+impl Settings {
+    /// These, and what they leave open from `others`.
+    fn or(self, others: Self) -> Self {
+        let both = |mine: Vec<_>, others: Vec<_>| [others, mine].concat();
+        Self {
+            image: self.image.or(others.image),
+            pull_policy: self.pull_policy.or(others.pull_policy),
+            placement: self.placement.or(others.placement),
+            kubernetes: self.kubernetes.or(others.kubernetes),
+            volume_medium: self.volume_medium.or(others.volume_medium),
+            size_limit: self.size_limit.or(others.size_limit),
+            durability: self.durability.or(others.durability),
+            no_share_pid: self.no_share_pid || others.no_share_pid,
+            whole_volume: self.whole_volume || others.whole_volume,
+            user: self.user.or(others.user),
+            active_deadline: self.active_deadline.or(others.active_deadline),
+            job_defaults: self.job_defaults || others.job_defaults,
+            parameters: [others.parameters, self.parameters].concat(),
+            template_path: both(self.template_path, others.template_path),
+            config: self.config,
+        }
+    }
+}
+
+/// The options, with what the file says where nothing else does.
+pub(super) fn options(given: &Settings) -> Result<Options, Diagnostics> {
+    let default = Path::new(CONFIG);
+    let file = given.config.as_deref().or_else(|| default.exists().then_some(default));
+    let settings = match file {
+        Some(path) => given.clone().or(from_file(path)?),
+        None => given.clone(),
+    };
+    let mut options = Options::default();
+    let medium = settings.volume_medium.unwrap_or(Medium::Memory);
+    let outlives_node = matches!(medium, Medium::Claim(_));
+    options.durable = settings.durability.map_or(outlives_node, super::init::DurabilityName::is_node);
+    options.medium = medium;
+    options.image = settings.image.unwrap_or(options.image);
+    options.pull_policy = settings.pull_policy;
+    options.placement = match settings.placement {
+        Some(PlacementName::Container) => Placement::Container,
+        Some(PlacementName::Sidecar) | None => Placement::Sidecar,
+    };
+    options.kubernetes = settings.kubernetes.unwrap_or(options.kubernetes);
+    options.size_limit = settings.size_limit.unwrap_or(options.size_limit);
+    options.share_pid = !settings.no_share_pid;
+    options.whole_volume = settings.whole_volume;
+    options.user = settings.user.map_or(options.user, |User(uid)| uid);
+    options.deadline = settings.active_deadline.map_or(options.deadline, |DeadlineName(deadline)| deadline);
+    options.job_defaults = settings.job_defaults;
+    options.parameters = settings.parameters.into_iter().collect();
+    for path in &settings.template_path {
+        options.templates.add(path).map_err(|why| Diagnostic::error(format!("--template-path: {why}")))?;
+    }
+    Ok(options)
+}
+
+/// Each key of the file is a long option; `true` switches it on, and a list gives it several times.
+fn from_file(path: &Path) -> Result<Settings, Diagnostics> {
+    let input::Text { name, text } = input::read(path)?;
+    let source = Source::file(name.clone(), text);
+    let Some(root) = yaml::parse(&source)?.into_iter().next().filter(|root| !root.is_null()) else {
+        return Ok(Settings::default());
+    };
+    let wrong = |node: &Node, why: &str| -> Diagnostics {
+        let mut diagnostic = Diagnostic::error(why.to_owned());
+        diagnostic.at(source.outer(), node.place()).help("a line is a long option and its value: `image: NAME`");
+        diagnostic.into()
+    };
+    let mut settings = Settings::default();
+    for entry in root.entries().ok_or_else(|| wrong(&root, "this file is a map of options"))? {
+        let values: Vec<&Node> = entry.value.items().map_or_else(|| vec![&entry.value], |items| items.iter().collect());
+        let mut words = Vec::new();
+        for value in values {
+            match (value.typed(), &value.value) {
+                (Some(Typed::Bool(true)), _) => words.push(format!("--{}", entry.key)),
+                (Some(Typed::Bool(false)), _) => {}
+                (Some(Typed::Null) | None, _) => return Err(wrong(value, "an option's value is missing here")),
+                (Some(_), yaml::Value::Scalar(scalar)) => words.push(format!("--{}={}", entry.key, scalar.text)),
+                (Some(_), _) => return Err(wrong(value, "an option has one value, or a list of them")),
+            }
+        }
+        let parsed = File::try_parse_from(words).map_err(|error| {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            wrong(&entry.value, first)
+        })?;
+        settings = parsed.settings.or(settings);
+    }
+    Ok(settings)
+}

@@ -1,0 +1,318 @@
+//! Manifest in, manifest and report out: what a pod needs so that its containers run in the order of its plan.
+//!
+//! ```text
+//! inject(&file, &options)   ─> Injected { text, pods, warnings } | Diagnostics
+//! uninject(&file)           ─> Uninjected { text, pods }         | Diagnostics
+//! ```
+//! `inject` of a wired text first undoes the wiring and then does it anew, so it is idempotent, and takes up other options
+//! or a changed plan. What neither knows keeps every byte: comments, order, quotes, blank lines, documents without a plan.
+//!
+//! Three things are checked before a text leaves this room, for each document:
+//! 1. it reads as the input does, plus exactly the changes that were wanted (`edit::expected`);
+//! 2. `uninject` makes the input of it, byte for byte;
+//! 3. nothing else: whether the plan can run was asked before.
+//!
+//! Belongs here: the list of changes and the editing of texts. Does not belong here: reading files, images and networks,
+//! and printing. What images run by themselves comes in as data ([`Options::images`]).
+
+mod documents;
+mod edit;
+mod names;
+mod options;
+mod parts;
+mod refuse;
+mod report;
+mod text;
+mod tree;
+mod undo;
+mod wire;
+mod write;
+
+pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
+pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version, bytes};
+pub use report::{Change, PodReport};
+
+use std::sync::Arc;
+
+use edit::{Edit, Stuck, aliases_of, edited, expected, look};
+use refuse::Questions;
+use text::Text;
+use tree::Tree;
+use undo::{Record, Undone, undone};
+use wire::{Wiring, key};
+
+use crate::plan::diagnostic::quote;
+use crate::plan::site::{Path, Seg, at};
+use crate::plan::yaml::{self, Node};
+use crate::plan::{
+    Diagnostic, Diagnostics, INJECTED, Manifest, PodFacts, Reporter, RestartPolicy, Source, SourceFile, Span,
+};
+
+/// What every text has that podturn could have something to do with.
+const SIGN: &str = "podturn.dev";
+
+/// A text with its pods wired.
+#[derive(Clone, Debug)]
+pub struct Injected {
+    /// The text.
+    pub text: String,
+    /// Each pod with a plan, in the order of the text.
+    pub pods: Vec<PodReport>,
+    /// What will surprise.
+    pub warnings: Diagnostics,
+}
+
+/// A text without what `inject` had added.
+#[derive(Clone, Debug)]
+pub struct Uninjected {
+    /// The text.
+    pub text: String,
+    /// How many documents had something to take out.
+    pub documents: usize,
+}
+
+/// Wires every pod with a plan.
+///
+/// # Errors
+/// Everything that cannot be wired, with its place. Nothing is half-done: there is no text then.
+pub fn inject(file: &Arc<SourceFile>, options: &Options) -> Result<Injected, Diagnostics> {
+    let mut done = Injected {
+        text: String::with_capacity(file.text().len() * 2),
+        pods: Vec::new(),
+        warnings: Diagnostics::default(),
+    };
+    for span in documents::split(file.text()) {
+        let text = &file.text()[span.start..span.end];
+        if !text.contains(SIGN) {
+            done.text.push_str(text);
+            continue;
+        }
+        let mut document = Document { file, span, options, told: Diagnostics::default(), pods: Vec::new() };
+        let wired = document.inject(text);
+        done.warnings.append(document.told);
+        match wired {
+            Ok(text) => done.text.push_str(&text),
+            Err(wrong) => done.warnings.append(wrong),
+        }
+        done.pods.append(&mut document.pods);
+    }
+    if done.warnings.has_errors() { Err(done.warnings) } else { Ok(done) }
+}
+
+/// Takes out what `inject` has added.
+///
+/// # Errors
+/// A text that was changed since in such a way that podturn's part cannot be told from the rest.
+pub fn uninject(file: &Arc<SourceFile>) -> Result<Uninjected, Diagnostics> {
+    let mut done = Uninjected { text: String::with_capacity(file.text().len()), documents: 0 };
+    let mut wrong = Diagnostics::default();
+    for span in documents::split(file.text()) {
+        let text = &file.text()[span.start..span.end];
+        match original(file, span, text) {
+            Ok(Some(original)) => {
+                done.text.push_str(&original.text);
+                done.documents += 1;
+            }
+            Ok(None) => done.text.push_str(text),
+            Err(error) => wrong.append(error),
+        }
+    }
+    if wrong.has_errors() { Err(wrong) } else { Ok(done) }
+}
+
+/// The document as it was before `inject`, if that has been there.
+fn original(file: &Arc<SourceFile>, span: Span, text: &str) -> Result<Option<Undone>, Diagnostics> {
+    if !text.contains(INJECTED) {
+        return Ok(None);
+    }
+    let Some(document) = parse(text, file.name())? else { return Ok(None) };
+    let text = Text { text, look: look(text, &document, None) };
+    undone(&text, &document).map_err(|stuck| {
+        let place = at(&document, &stuck.path).map_or(Span::empty(0), Node::place);
+        let mut diagnostic = Diagnostic::error(format!("this cannot be taken apart: {}", stuck.why));
+        diagnostic
+            .at(file, Span { start: place.start + span.start, end: place.end + span.start })
+            .help("what podturn added was changed since; take it out by hand, with the annotation");
+        diagnostic.into()
+    })
+}
+
+/// The one document of a text, with its places counted from the text's first byte.
+fn parse(text: &str, name: &str) -> Result<Option<Node>, Diagnostics> {
+    first(&Source::file(name, text))
+}
+
+fn first(source: &Source) -> Result<Option<Node>, Diagnostics> {
+    Ok(yaml::parse(source)?.into_iter().next())
+}
+
+struct Document<'d> {
+    file: &'d Arc<SourceFile>,
+    /// Where it is in the file.
+    span: Span,
+    options: &'d Options,
+    /// What is odd, or wrong.
+    told: Diagnostics,
+    pods: Vec<PodReport>,
+}
+
+impl<'d> Document<'d> {
+    /// The document with all its pods wired; itself, if it has none. Places in messages are those of the file that a person
+    /// has open, and edits are made in the text without any earlier wiring.
+    fn inject(&mut self, text: &str) -> Result<String, Diagnostics> {
+        let undone = original(self.file, self.span, text)?;
+        let base = undone.as_ref().map_or(text, |undone| &undone.text);
+        let source = match &undone {
+            None => Source::part(Arc::clone(self.file), self.span),
+            Some(undone) => {
+                let pieces: Vec<_> =
+                    undone.pieces.iter().map(|(inner, outer)| (*inner, outer + self.span.start)).collect();
+                Source::pieces(Arc::clone(self.file), undone.text.clone(), &pieces, self.span.end)
+            }
+        };
+        let (Some(shown), Some(document)) = (first(&source)?, parse(base, self.file.name())?) else {
+            return Ok(text.to_owned());
+        };
+        let wired = self.wire(base, &document, &shown)?;
+        if undone.is_some() && wired == text {
+            for pod in &mut self.pods {
+                pod.changes.clear();
+                pod.summary = "nothing to do".to_owned();
+            }
+        }
+        Ok(wired)
+    }
+
+    fn wire(&mut self, base: &str, document: &Node, shown: &Node) -> Result<String, Diagnostics> {
+        let mut reporter = Reporter::new(self.file);
+        let manifests = Manifest::all(shown, &self.options.templates, &mut reporter);
+        let mut wired: Vec<(&Manifest, Wiring<'_>)> = Vec::new();
+        for manifest in &manifests {
+            if manifest.is_wired {
+                self.pods.push(report(manifest, "wired by hand, so it is left as it is".to_owned(), Vec::new()));
+            } else if let Some(wiring) = self.pod(manifest, document, shown, &mut reporter) {
+                wired.push((manifest, wiring));
+            }
+        }
+        self.told.append(reporter.finish());
+        if self.told.has_errors() || wired.is_empty() {
+            return Ok(base.to_owned());
+        }
+        let spec = wired.first().and_then(|(manifest, _)| at(document, &key(&manifest.site.pod, "spec")));
+        let text = Text { text: base, look: look(base, document, spec) };
+        let edits = edits(&text, document, &wired);
+        let out = edited(&text, document, &edits).map_err(|stuck| self.stuck(shown, &stuck))?;
+        self.check(base, document, &edits, &out)?;
+        for (manifest, wiring) in wired {
+            let summary = format!("{} step{}", wiring.steps, if wiring.steps == 1 { "" } else { "s" });
+            self.pods.push(report(manifest, summary, wiring.changes));
+        }
+        Ok(out)
+    }
+
+    /// What has to be changed in one pod; `None` if it cannot be.
+    fn pod<'w>(
+        &mut self,
+        manifest: &Manifest,
+        document: &'w Node,
+        shown: &Node,
+        reporter: &mut Reporter,
+    ) -> Option<Wiring<'w>>
+    where
+        'd: 'w,
+    {
+        let options: &'d Options = self.options;
+        let facts = facts(manifest, options);
+        let checked = match manifest.check(&facts) {
+            Ok(checked) => checked,
+            Err(wrong) => {
+                self.told.append(wrong);
+                return None;
+            }
+        };
+        self.told.append(checked.warnings.clone());
+        Questions { document: shown, manifest, checked: &checked, options }.ask(reporter);
+        if reporter.has_errors() {
+            return None;
+        }
+        let mut wiring = Wiring::new(document, options);
+        match wiring.pod(manifest, &checked, &facts) {
+            Ok(()) => Some(wiring),
+            Err(stuck) => {
+                self.told.append(self.stuck(shown, &stuck));
+                None
+            }
+        }
+    }
+
+    /// The two promises about the text.
+    fn check(&self, base: &str, document: &Node, edits: &[Edit], out: &str) -> Result<(), Diagnostics> {
+        let got = parse(out, self.file.name()).ok().flatten();
+        let is_wanted = got.as_ref().is_some_and(|got| Tree::from(got) == expected(document, edits));
+        let back = got.map(|got| undone(&Text { text: out, look: look(out, &got, None) }, &got));
+        if is_wanted && matches!(&back, Some(Ok(Some(back))) if back.text == base) {
+            return Ok(());
+        }
+        let mut diagnostic = Diagnostic::error("this document is written in a way that podturn cannot add to");
+        diagnostic.at(self.file, Span::empty(self.span.start + document.span.start)).help(
+            "nothing was changed. Write anchors and merges (&, *, <<) out, and end the last line; \
+             if there are none, this is a bug of podturn",
+        );
+        Err(diagnostic.into())
+    }
+
+    fn stuck(&self, shown: &Node, stuck: &Stuck) -> Diagnostics {
+        let node = at(shown, &stuck.path);
+        let what = match stuck.path.last() {
+            None => "this document".to_owned(),
+            Some(Seg::Key(key)) => quote(key),
+            Some(Seg::Index(_)) => "this item".to_owned(),
+        };
+        let mut diagnostic = Diagnostic::error(format!("{what} cannot be added to: {}", stuck.why));
+        diagnostic.at(self.file, node.map_or(Span::empty(self.span.start), Node::place)).help("write it out here");
+        diagnostic.into()
+    }
+}
+
+/// All edits of a document: the pods' own, the record of each level that has a plan, and the aliases that would change with
+/// their anchors.
+fn edits(text: &Text<'_>, document: &Node, wired: &[(&Manifest, Wiring<'_>)]) -> Vec<Edit> {
+    let mut all: Vec<Edit> = Vec::new();
+    let mut holders: Vec<_> =
+        wired.iter().map(|(manifest, _)| (&manifest.site.object, &manifest.site.holder)).collect();
+    holders.dedup();
+    for (object, holder) in holders {
+        let of_holder = || wired.iter().filter(|(manifest, _)| manifest.site.holder == *holder);
+        let pods: Vec<&Path> = of_holder().map(|(manifest, _)| &manifest.site.pod).collect();
+        let mut edits: Vec<Edit> = of_holder().flat_map(|(_, wiring)| wiring.edits.iter().cloned()).collect();
+        for alias in aliases_of(document, &edits) {
+            let is_written = edits.iter().any(|edit| edit.writes(&alias));
+            if let (false, Some(value), Some((Seg::Key(key), map))) =
+                (is_written, at(document, &alias).map(Tree::from), alias.split_last())
+            {
+                edits.push(Edit::Replace { map: map.to_vec(), key: key.clone(), value });
+            }
+        }
+        let value = Tree::Text(Record::of(text, document, object, holder, &pods, &edits).to_json());
+        let map = key(&key(holder, "metadata"), "annotations");
+        all.push(Edit::Put { map, key: INJECTED.to_owned(), value, before: None });
+        all.extend(edits);
+    }
+    all
+}
+
+fn report(manifest: &Manifest, summary: String, changes: Vec<Change>) -> PodReport {
+    let (kind, name) = (manifest.kind.clone(), manifest.name.clone());
+    PodReport { file: manifest.file.name().to_owned(), kind, name, summary, changes }
+}
+
+/// What the init container is told of the pod. What follows from the rest is left out, to keep it short.
+fn facts(manifest: &Manifest, options: &Options) -> PodFacts {
+    let mut facts = PodFacts { placement: options.placement, ..manifest.facts.clone() };
+    facts.parameters.extend(options.parameters.clone());
+    let by_policy = facts.restart_policy == RestartPolicy::Always;
+    for container in &mut facts.containers {
+        container.restarts = container.restarts.filter(|restarts| *restarts != by_policy);
+    }
+    facts
+}

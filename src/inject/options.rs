@@ -1,0 +1,159 @@
+//! What can be chosen about the wiring.
+
+use std::collections::BTreeMap;
+
+use crate::plan::Placement;
+use crate::plan::site::Templates;
+
+/// The oldest Kubernetes with native sidecars switched on (KEP-753).
+pub(super) const SIDECARS_SINCE: Version = Version { major: 1, minor: 29 };
+
+/// The user of podturn's own containers: the image's.
+pub const USER: u32 = 65532;
+
+/// A version of Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The first number.
+    pub major: u32,
+    /// The second one.
+    pub minor: u32,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.trim_start_matches('v').splitn(3, '.').map(str::parse);
+        match (parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok(Self { major, minor }),
+            _ => Err("it is a version such as 1.35".to_owned()),
+        }
+    }
+}
+
+/// Where the shared volume lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// An emptyDir in memory: the fastest, and never full because of others.
+    Memory,
+    /// An emptyDir on the node's disk.
+    Disk,
+    /// A PersistentVolumeClaim: state outlives the node.
+    Claim(String),
+}
+
+impl std::str::FromStr for Medium {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("pvc:") {
+            Some("") | None if !matches!(text, "memory" | "disk") => Err("it is memory, disk or pvc:CLAIM".to_owned()),
+            Some(claim) => Ok(Self::Claim(claim.to_owned())),
+            None if text == "disk" => Ok(Self::Disk),
+            None => Ok(Self::Memory),
+        }
+    }
+}
+
+/// How long the pod may be active, as the kubelet and the Job controller see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// What the plan's own limits add up to, or a day where it has none.
+    OfPlan,
+    /// This many seconds.
+    Seconds(u64),
+    /// None.
+    Off,
+}
+
+/// What an image runs by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// Its ENTRYPOINT.
+    pub entrypoint: Vec<String>,
+    /// Its CMD.
+    pub cmd: Vec<String>,
+    /// The image by digest, where it should be written so.
+    pub pinned: Option<String>,
+}
+
+/// Everything that can be chosen.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// podturn's own image.
+    pub image: String,
+    /// Its `imagePullPolicy`; `None`: Kubernetes' default.
+    pub pull_policy: Option<String>,
+    /// Where the coordinator runs.
+    pub placement: Placement,
+    /// Where the shared volume lies.
+    pub medium: Medium,
+    /// How large it may become: a quantity in bytes, such as `64Mi`.
+    pub size_limit: String,
+    /// Whether journal and turns are synced to the disk (`--durability node`).
+    pub durable: bool,
+    /// Whether the pod's containers share a process namespace.
+    pub share_pid: bool,
+    /// Whether steps see the whole volume, where `subPath` is not to be had.
+    pub whole_volume: bool,
+    /// The user of podturn's own containers; `None`: the pod's or the image's.
+    pub user: Option<u32>,
+    /// The oldest Kubernetes that has to accept the result.
+    pub kubernetes: Version,
+    /// `activeDeadlineSeconds` of Pods and Jobs.
+    pub deadline: Deadline,
+    /// Whether Jobs get what keeps them from running a plan again.
+    pub job_defaults: bool,
+    /// Values of the plan's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Where each kind of object has its pod template.
+    pub templates: Templates,
+    /// What images run by themselves, by the image's name in the manifest.
+    pub images: BTreeMap<String, ImageConfig>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            image: concat!("localhost/podturn:", env!("CARGO_PKG_VERSION")).to_owned(),
+            pull_policy: None,
+            placement: Placement::Sidecar,
+            medium: Medium::Memory,
+            size_limit: "64Mi".to_owned(),
+            durable: false,
+            share_pid: true,
+            whole_volume: false,
+            user: Some(USER),
+            kubernetes: Version { major: 1, minor: 35 },
+            deadline: Deadline::OfPlan,
+            job_defaults: false,
+            parameters: BTreeMap::new(),
+            templates: Templates::default(),
+            images: BTreeMap::new(),
+        }
+    }
+}
+
+/// A quantity of bytes (Kubernetes API, Quantity), for limits that are derived from another one.
+#[must_use]
+pub fn bytes(quantity: &str) -> Option<u64> {
+    let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &quantity[digits.len()..] {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}

@@ -1,0 +1,253 @@
+//! What cannot be wired, and what will surprise: each with its place, the reason and what to do.
+//!
+//! Belongs here: questions about one pod. Does not belong here: questions about the plan alone (`plan::check` has them).
+
+use std::collections::BTreeMap;
+
+use podturn_wire::names::MOUNT;
+
+use super::names::{PODTURN, PODTURN_INIT};
+use super::options::{Options, SIDECARS_SINCE};
+use super::wire::{job_of, key};
+use crate::plan::diagnostic::quote;
+use crate::plan::site::at;
+use crate::plan::yaml::{Entry, Node, Typed};
+use crate::plan::{Checked, Manifest, Placement, Reporter, RestartPolicy, Span};
+
+/// Service meshes whose proxies were ordinary containers before there were native sidecars.
+const PROXIES: [&str; 5] = ["istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane", "cloud-sql-proxy"];
+
+/// Everything about a pod that was found with its document.
+pub(super) struct Questions<'q> {
+    pub document: &'q Node,
+    pub manifest: &'q Manifest,
+    pub checked: &'q Checked,
+    pub options: &'q Options,
+}
+
+impl Questions<'_> {
+    /// Asks all of them.
+    pub(super) fn ask(&self, reporter: &mut Reporter) {
+        self.sidecars(reporter);
+        self.process_namespace(reporter);
+        self.windows(reporter);
+        for matrix in &self.checked.matrices {
+            reporter.error(matrix.span, "podturn inject makes no containers of a matrix yet").help("podturn run does");
+        }
+        self.names(reporter);
+        for (name, container) in self.steps() {
+            self.command(name, container, reporter);
+            mount_points(name, container, reporter);
+            probes_and_hooks(name, container, reporter);
+        }
+        self.unmanaged(reporter);
+        self.never_completes(reporter);
+        self.runs_again(reporter);
+        self.users(reporter);
+    }
+
+    fn spec(&self) -> &Node {
+        &self.manifest.spec
+    }
+
+    fn containers(&self) -> impl Iterator<Item = (&str, &Node)> {
+        let items = self.spec().get("containers").and_then(Node::items).unwrap_or_default();
+        items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item)))
+    }
+
+    fn is_step(&self, name: &str) -> bool {
+        self.checked.plan.steps.iter().any(|step| step.name == name)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.containers().filter(|(name, _)| self.is_step(name))
+    }
+
+    // --- refusals ---
+
+    fn sidecars(&self, reporter: &mut Reporter) {
+        let kubernetes = self.options.kubernetes;
+        if self.options.placement == Placement::Sidecar && kubernetes < SIDECARS_SINCE {
+            reporter
+                .error(self.manifest.plan_key, format!("Kubernetes {kubernetes} has no native sidecars"))
+                .help(format!("--placement container, or --kubernetes {SIDECARS_SINCE} and above"));
+        }
+    }
+
+    fn process_namespace(&self, reporter: &mut Reporter) {
+        let is_true = |key: &str| self.spec().get(key).filter(|node| node.typed() == Some(Typed::Bool(true)));
+        if let Some(node) = is_true("hostPID").filter(|_| self.options.share_pid) {
+            reporter
+                .error(node.place(), "a pod with the host's process namespace cannot share one of its own")
+                .help("leave hostPID out, or use --no-share-pid: order is kept, usage is not shown");
+        }
+    }
+
+    fn windows(&self, reporter: &mut Reporter) {
+        let os = self.spec().get("os").and_then(|os| os.get("name"));
+        if let Some(node) = os.filter(|os| os.as_str() == Some("windows")) {
+            reporter.error(node.place(), "podturn's shim is a Linux program").help("a pod of Windows has no plan");
+        }
+    }
+
+    fn names(&self, reporter: &mut Reporter) {
+        for list in ["containers", "initContainers", "volumes"] {
+            let ours: &[&str] = if list == "volumes" { &[PODTURN] } else { &[PODTURN, PODTURN_INIT] };
+            for item in self.spec().get(list).and_then(Node::items).unwrap_or_default() {
+                let Some(node) = item.get("name") else { continue };
+                let Some(name) = node.as_str().filter(|name| ours.contains(name)) else { continue };
+                let what = if list == "volumes" { "volume" } else { "container" };
+                reporter
+                    .error(node.place(), format!("the name {} is taken: podturn's own {what} has it", quote(name)))
+                    .help(format!("give this {what} another name"));
+            }
+        }
+    }
+
+    /// Without a command the shim has nothing to run: what the image says is not in the manifest.
+    fn command(&self, name: &str, container: &Node, reporter: &mut Reporter) {
+        if container.get("command").and_then(Node::items).is_some_and(|words| !words.is_empty()) {
+            return;
+        }
+        let image = container.get("image");
+        let text = image.and_then(Node::as_str).unwrap_or_default();
+        match self.options.images.get(text) {
+            Some(config) if config.entrypoint.is_empty() && config.cmd.is_empty() => {
+                let span = image.map_or(Span::empty(container.span.start), Node::place);
+                reporter
+                    .error(span, format!("step {} has no command, and neither has its image", quote(name)))
+                    .help("add `command: [...]`");
+            }
+            Some(_) => {}
+            None => {
+                let span = image.map_or(Span::empty(container.span.start), Node::place);
+                reporter
+                    .error(
+                        span,
+                        format!("step {} has no command, and what its image runs is not known here", quote(name)),
+                    )
+                    .help("add what the image's ENTRYPOINT says, for example `command: [sh, -c, \"...\"]`");
+            }
+        }
+    }
+
+    // --- surprises ---
+
+    fn unmanaged(&self, reporter: &mut Reporter) {
+        if self.manifest.facts.restart_policy == RestartPolicy::Always {
+            return;
+        }
+        for (name, container) in self.containers().filter(|(name, _)| !self.is_step(name)) {
+            let span = container.get("name").map_or(container.place(), Node::place);
+            if PROXIES.contains(&name) {
+                reporter
+                    .warning(span, format!("{} is an ordinary container here: it never ends, and so the pod never does", quote(name)))
+                    .help("make it a native sidecar: an init container with `restartPolicy: Always`; meshes do that by a setting");
+            } else {
+                reporter
+                    .warning(
+                        span,
+                        format!(
+                            "{} is not in the plan: it starts at once, and the pod ends only when it does, too",
+                            quote(name)
+                        ),
+                    )
+                    .help("make it a step (with `service: true` where it never ends), or a native sidecar");
+            }
+        }
+    }
+
+    fn never_completes(&self, reporter: &mut Reporter) {
+        let has_task = self.checked.plan.steps.iter().any(|step| !step.service);
+        if self.manifest.kind == "Pod" && has_task && self.spec().get("restartPolicy").is_none() {
+            reporter
+                .warning(
+                    self.manifest.plan_key,
+                    "this pod has no restartPolicy, so it is Always: its containers restart, and it never completes",
+                )
+                .help("write `restartPolicy: Never`");
+        }
+    }
+
+    fn runs_again(&self, reporter: &mut Reporter) {
+        let Some(job) = job_of(self.manifest).filter(|_| !self.options.job_defaults) else { return };
+        let Some(spec) = at(self.document, &key(job, "spec")) else { return };
+        let limit = spec.get("backoffLimit");
+        if limit.is_some_and(|limit| limit.typed() == Some(Typed::Integer(0))) {
+            return;
+        }
+        let again = limit.map_or("6 times".to_owned(), |limit| match limit.typed() {
+            Some(Typed::Integer(times)) => format!("{times} times"),
+            _ => "again".to_owned(),
+        });
+        reporter
+            .warning(
+                limit.map_or(self.manifest.plan_key, Node::place),
+                format!("a failed pod of this Job is replaced up to {again}, and the whole plan runs again"),
+            )
+            .help("--job-defaults writes `backoffLimit: 0`; `retry` at a step is what tries that step again");
+    }
+
+    /// Steps with one user of their own reach each other's files through /proc in a shared process namespace.
+    fn users(&self, reporter: &mut Reporter) {
+        if !self.options.share_pid {
+            return;
+        }
+        let mut by_user: BTreeMap<i64, Vec<(&str, Span)>> = BTreeMap::new();
+        for (name, container) in self.steps() {
+            let user = container.get("securityContext").and_then(|context| context.get("runAsUser"));
+            if let Some((Typed::Integer(uid), node)) = user.and_then(|user| Some((user.typed()?, user))) {
+                by_user.entry(uid).or_default().push((name, node.place()));
+            }
+        }
+        if by_user.len() < 2 {
+            return; // nobody keeps them apart
+        }
+        for (uid, steps) in by_user.iter().filter(|(_, steps)| steps.len() > 1) {
+            let names: Vec<&str> = steps.iter().map(|(name, _)| *name).collect();
+            reporter
+                .warning(
+                    steps[1].1,
+                    format!("{} run as the same user {uid}: each can reach the other's files", names.join(" and ")),
+                )
+                .help("give them users of their own, or --no-share-pid");
+        }
+    }
+}
+
+/// A step that mounts something over its mailbox would wait for ever.
+fn mount_points(name: &str, container: &Node, reporter: &mut Reporter) {
+    for mount in container.get("volumeMounts").and_then(Node::items).unwrap_or_default() {
+        let Some(path) = mount.get("mountPath") else { continue };
+        let text = path.as_str().unwrap_or_default().trim_end_matches('/');
+        if text == MOUNT || text.starts_with(&format!("{MOUNT}/")) {
+            reporter
+                .error(path.place(), format!("{MOUNT} is where step {} has its mailbox", quote(name)))
+                .help("mount this volume somewhere else");
+        }
+    }
+}
+
+/// A step's own probes and hooks count from the start of its container, which is long before its turn.
+fn probes_and_hooks(name: &str, container: &Node, reporter: &mut Reporter) {
+    const HELP: [(&str, &str); 3] = [
+        ("livenessProbe", "leave it out; `timeout` at the step ends a command that hangs"),
+        ("startupProbe", "leave it out; `readiness` at a service says when it has started"),
+        (
+            "lifecycle",
+            "put a postStart hook before the command, and what a preStop hook does into the command's handling of SIGTERM",
+        ),
+    ];
+    let entries = container.entries().unwrap_or_default();
+    let is_empty = |entry: &Entry| entry.value.entries().is_none_or(<[Entry]>::is_empty);
+    for entry in entries.iter().filter(|entry| !is_empty(entry)) {
+        if let Some((key, help)) = HELP.iter().find(|(key, _)| *key == entry.key) {
+            reporter
+                .error(
+                    entry.key_span,
+                    format!("step {} has a {key}, which would count while the step waits for its turn", quote(name)),
+                )
+                .help(*help);
+        }
+    }
+}

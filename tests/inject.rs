@@ -1,0 +1,159 @@
+//! `podturn inject` and `podturn uninject`, case by case.
+//!
+//! A case is three files in `tests/inject`: `NAME.in.yaml` (or `.json`), `NAME.out.yaml` as it has to come out, and
+//! `NAME.report`: the command, and below it what a person sees on stderr. A case that is refused has no output. To add one,
+//! write the input and a report with the command alone; then, as after a wanted change, run with `PODTURN_BLESS=1` and read
+//! the difference before it is committed.
+//!
+//! Of each output is asked, too: is it a fixed point, does `uninject` give the input back byte for byte, and does the
+//! Kubernetes API's own schema take it (`kubernetes-validate`, as `.ci/run` installs it).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// Kubernetes versions whose schemas have to take the outputs.
+const VERSIONS: [&str; 4] = ["1.29", "1.33", "1.35", "1.37"];
+
+/// One case, and what came of it.
+struct Case {
+    name: String,
+    /// `json` or `yaml`.
+    kind: &'static str,
+    /// The words after `podturn`.
+    command: Vec<String>,
+    report: String,
+    stdout: String,
+    is_wired: bool,
+}
+
+#[test]
+fn every_case_comes_out_as_expected() {
+    let cases = cases();
+    assert!(cases.len() >= 3, "the table is there");
+    let is_blessed = std::env::var_os("PODTURN_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        for (end, got) in [(format!("out.{}", case.kind), case.output()), ("report".to_owned(), Some(&case.report))] {
+            let path = directory().join(format!("{}.{end}", case.name));
+            let wanted = fs::read_to_string(&path).ok();
+            match got {
+                Some(got) if is_blessed => fs::write(&path, got).expect("the expectation can be written"),
+                None if is_blessed && wanted.is_some() => fs::remove_file(&path).expect("it can be removed"),
+                got if got != wanted.as_ref() => {
+                    let [wanted, got] =
+                        [wanted.as_ref(), got].map(|text| text.map_or("(no file)", |text| text.as_str()));
+                    wrong.push(format!("{}.{end}\n--- wanted\n{wanted}\n--- got\n{got}", case.name));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differences:\n\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_wired_manifest_is_left_alone_and_can_be_taken_back() {
+    for case in cases().iter().filter(|case| case.is_wired && !case.command.contains(&"--diff".to_owned())) {
+        let mut again = case.command.clone();
+        *again.last_mut().expect("a command has a file") = "-".to_owned();
+        let second = podturn(&again, &case.stdout);
+        assert_eq!(
+            text(&second.stdout),
+            case.stdout,
+            "{}: a second inject changed it: {}",
+            case.name,
+            text(&second.stderr)
+        );
+        let back = podturn(&["uninject".to_owned(), "-".to_owned()], &case.stdout);
+        let original = fs::read_to_string(directory().join(case.input())).expect("the input");
+        assert_eq!(text(&back.stdout), original, "{}: {}", case.name, text(&back.stderr));
+    }
+}
+
+#[test]
+fn the_api_takes_every_output() {
+    let validate = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/kubernetes-validate");
+    if !validate.exists() {
+        #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+        let () = eprintln!("NOT VALIDATED: {} is not there (.ci/run installs it)", validate.display());
+        return;
+    }
+    // Kinds that are not in the API's own schema are checked by the pods in them (`templates`).
+    let scratch = tempfile::tempdir().expect("a directory for the test");
+    let mut files = Vec::new();
+    for case in cases().iter().filter(|case| case.is_wired && !case.name.starts_with("crd-")) {
+        if case.command.contains(&"--diff".to_owned()) {
+            continue;
+        }
+        let path = scratch.path().join(format!("{}.yaml", case.name));
+        fs::write(&path, &case.stdout).expect("the output can be written");
+        files.push(path);
+    }
+    assert!(!files.is_empty(), "there is something to validate");
+    for version in VERSIONS {
+        let output = std::process::Command::new(&validate).args(["--strict", "-k", version]).args(&files).output();
+        let output = output.expect("the validator starts");
+        assert!(output.status.success(), "Kubernetes {version}:\n{}", text(&output.stderr));
+    }
+}
+
+impl Case {
+    fn input(&self) -> String {
+        format!("{}.in.{}", self.name, self.kind)
+    }
+
+    /// What has to be in the output's file: nothing, where it was refused.
+    fn output(&self) -> Option<&String> {
+        self.is_wired.then_some(&self.stdout)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let entries = fs::read_dir(directory()).expect("the table is there");
+    let mut names: Vec<(String, &'static str)> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let yaml = name.strip_suffix(".in.yaml").map(|name| (name.to_owned(), "yaml"));
+            yaml.or_else(|| name.strip_suffix(".in.json").map(|name| (name.to_owned(), "json")))
+        })
+        .collect();
+    names.sort();
+    names.into_iter().map(|(name, kind)| case(name, kind)).collect()
+}
+
+/// Runs a case: the first line of its report is its command.
+fn case(name: String, kind: &'static str) -> Case {
+    let input = format!("{name}.in.{kind}");
+    let report = fs::read_to_string(directory().join(format!("{name}.report"))).unwrap_or_default();
+    let default = format!("$ podturn inject {input}");
+    let line = report.lines().next().filter(|line| line.starts_with("$ podturn ")).unwrap_or(&default).to_owned();
+    let command: Vec<String> = line.split_whitespace().skip(2).map(str::to_owned).collect();
+    assert!(command.iter().any(|word| *word == input || word == "-"), "{name}: its command names another file: {line}");
+    let stdin = fs::read_to_string(directory().join(&input)).expect("the input");
+    let output = podturn(&command, &stdin);
+    let code = output.status.code().expect("it ends by itself");
+    let is_wired = code == 0;
+    assert!(is_wired || output.stdout.is_empty(), "{name}: what is refused gives no manifest");
+    let code = if is_wired { String::new() } else { format!("(exit code {code})\n") };
+    let report = format!("{line}\n{}{code}", text(&output.stderr));
+    Case { name, kind, command, report, stdout: text(&output.stdout), is_wired }
+}
+
+fn podturn(arguments: &[String], stdin: &str) -> std::process::Output {
+    let mut command = Command::cargo_bin("podturn").expect("the binary is built");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PODTURN_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(directory()).env_remove("CLICOLOR_FORCE").args(arguments).write_stdin(stdin);
+    command.output().expect("podturn starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("it is UTF-8")
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject")
+}
