@@ -9,6 +9,7 @@
 
 use core::ffi::CStr;
 
+use podturn_wire::json::digits;
 use podturn_wire::{ENCLOSING_TURN_MAX, LISTING_REPORT_MAX, Report, Text, Turn, exit};
 
 use crate::answer_arguments::{self, Check, Order, Question};
@@ -128,7 +129,7 @@ impl Trouble {
             Self::System(Errno::ECONNRESET) => return Text::truncated("the connection ended without an answer"),
             Self::System(errno) => return words::errno_words(*errno),
         };
-        words::joined(&[what, words::number(number).as_str()])
+        words::joined(&[what, digits(number).as_str()])
     }
 }
 
@@ -182,7 +183,7 @@ impl Mailbox {
 
     /// What `PASSED` says of this attempt.
     fn passed(&self) -> Text<64> {
-        let attempt = words::number(u64::from(self.report.attempt.unwrap_or(0)));
+        let attempt = digits(u64::from(self.report.attempt.unwrap_or(0)));
         words::joined(&[self.report.instance.digits().as_str(), " ", attempt.as_str(), "\n"])
     }
 }

@@ -1,7 +1,7 @@
 //! Requests and answers of HTTP (RFC 9112) as a probe needs them. Pure.
 
 use crate::wait_network::{Ip, Url};
-use crate::words;
+use podturn_wire::json::digits;
 
 /// Room for a request.
 pub(crate) const REQUEST_MAX: usize = 16 * 1024;
@@ -70,7 +70,7 @@ fn write_ip(ip: Ip, draft: &mut Draft<'_>) {
         Ip::V4(octets) => {
             for (at, octet) in octets.into_iter().enumerate() {
                 draft.add(if at == 0 { b"" } else { b"." });
-                draft.add(words::number(u64::from(octet)).as_str().as_bytes());
+                draft.add(digits(u64::from(octet)).as_str().as_bytes());
             }
         }
         Ip::V6(octets) => {

@@ -2,8 +2,9 @@
 
 use core::ffi::CStr;
 
+use crate::Errno;
 use crate::calls;
-use crate::{Errno, words};
+use podturn_wire::json::digits;
 
 /// The names that the shim sets, whatever they were before.
 const OWN: [&[u8]; 3] = [b"PODTURN_STEP=", b"PODTURN_ATTEMPT=", b"PODTURN_OUTPUTS="];
@@ -35,7 +36,7 @@ impl Variables {
     }
 
     pub(crate) fn set_attempt(&mut self, attempt: u32) {
-        let digits = words::number(u64::from(attempt));
+        let digits = digits(u64::from(attempt));
         // Ten digits always fit.
         let _ = put(&mut self.attempt, OWN[1], &[digits.as_str().as_bytes()]);
     }

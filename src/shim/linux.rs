@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use podturn_wire::json::decimal;
+use podturn_wire::json::{decimal, digits};
 use podturn_wire::{
     ENCLOSING_TURN_MAX, Enclosed, Exit, LISTING_REPORT_MAX, Report, StartStage, Strings, TURN_MAX, Usage,
 };
@@ -31,6 +31,9 @@ const NOTICES: usize = 8;
 
 /// Room for the longest report that lists no references: what is on the stack stays resident.
 const REPORT_ROOM: usize = 1024;
+
+/// Where a report is written, and the one before it stands until it is removed.
+const SPARE: &CStr = c".report.json.new";
 
 const MILLISECOND: u64 = 1_000_000;
 /// How long leftovers may take to end after SIGKILL, in ns. The kernel needs far less unless a process is stuck in it.
@@ -115,11 +118,15 @@ struct Linux {
     stack: &'static mut Stack,
     variables: *mut Variables,
     launch: Launch<'static>,
+    /// Which of the standard descriptors is the container's terminal.
+    terminal: Option<Fd>,
     pid: i32,
     inbox: Fd,
     outbox: Fd,
     signals: Fd,
     bell: Option<Fd>,
+    /// There may be a [`SPARE`].
+    has_spare: bool,
     command: Option<i32>,
     /// What the running attempt has instead of `launch`'s words.
     words: Option<Words>,
@@ -191,11 +198,13 @@ impl Linux {
             stack,
             variables,
             launch,
+            terminal: [Fd(0), Fd(1), Fd(2)].into_iter().find(|fd| calls::foreground(*fd).is_ok()),
             pid,
             inbox,
             outbox,
             signals,
             bell: None,
+            has_spare: true, // an earlier instance's
             command: None,
             words: None,
             prober: None,
@@ -203,6 +212,13 @@ impl Linux {
             hook_argv: (command > arguments::HOOK).then(|| start.arguments_from(arguments::HOOK)),
             hook: None,
         })
+    }
+
+    #[inline(never)]
+    fn remove_spare(&mut self) {
+        if core::mem::take(&mut self.has_spare) {
+            let _ = calls::unlink_at(self.outbox, SPARE); // if it stays, it is overwritten
+        }
     }
 
     /// Reads a turn that is too long for `file`.
@@ -358,22 +374,28 @@ impl Sys for Linux {
     }
 
     fn write_report(&mut self, report: &Report, references: Strings<'_>) -> Result<(), Errno> {
-        let temporary = c".report.json.new";
+        // Not written into: somebody may still read what stands there.
+        self.remove_spare();
         let mut buffer = [0; REPORT_ROOM];
         let buffer = if references.is_empty() { &mut buffer[..] } else { &mut self.listing[..] };
         let length = report.write_listing(references, buffer).map_err(|_| Errno::EFBIG)?;
-        write_aside(self.outbox, &buffer[..length], temporary)?;
-        calls::replace_at(self.outbox, temporary, c"report.json")
+        write_aside(self.outbox, &buffer[..length], SPARE)?;
+        self.has_spare = true;
+        calls::replace_at(self.outbox, SPARE, c"report.json")
     }
 
     fn clear_outputs(&mut self) -> Result<(), Errno> {
         outputs::clear(self.outbox, c"outputs")
     }
 
+    fn make_outputs(&mut self) -> bool {
+        calls::make_directory_at(self.outbox, c"outputs").is_ok()
+    }
+
     fn connect(&mut self) -> Result<(), Errno> {
         self.disconnect();
         // A path of its own would not always fit into the 108 bytes of unix(7); this one does.
-        let directory = words::number(u64::from(self.inbox.0.unsigned_abs()));
+        let directory = digits(u64::from(self.inbox.0.unsigned_abs()));
         let parts: [&[u8]; 3] = [b"/proc/self/fd/", directory.as_str().as_bytes(), b"/bell"];
         path::join(&parts, self.path);
         let length = parts.iter().map(|part| part.len()).sum();
@@ -411,6 +433,7 @@ impl Sys for Linux {
     }
 
     fn wait(&mut self, until: Option<u64>) -> Ready {
+        self.remove_spare(); // now that nobody waits for it
         let bell = self.bell.map_or(-1, |bell| bell.0);
         let timeout = until.map(|until| until.saturating_sub(calls::boot_time()));
         self.large_turn = None; // what was needed of it was taken
@@ -451,9 +474,7 @@ impl Sys for Linux {
         let schedule = self.equip()?;
         // SAFETY: only the command's process reads the variables through the environment, at its exec.
         unsafe { (*self.variables).set_attempt(attempt) };
-        let own_group = calls::group_id();
-        let standard = [Fd(0), Fd(1), Fd(2)];
-        self.launch.terminal = standard.into_iter().find(|fd| calls::foreground(*fd) == Ok(own_group));
+        self.launch.terminal = self.terminal.filter(|fd| calls::foreground(*fd) == Ok(calls::group_id()));
         let mut launch = self.launch();
         if let Some(prober) = &self.prober {
             launch.standard = prober.ends();

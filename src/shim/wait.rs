@@ -10,6 +10,7 @@
 use core::ffi::CStr;
 use core::slice;
 
+use podturn_wire::json::digits;
 use podturn_wire::{WireError, exit};
 
 use crate::arch::O_DIRECTORY;
@@ -346,7 +347,7 @@ impl Public {
     }
 
     fn connect(&mut self) -> Result<(), Failure> {
-        let directory = words::number(u64::from(self.directory.0.unsigned_abs()));
+        let directory = digits(u64::from(self.directory.0.unsigned_abs()));
         let mut path = [0; 64];
         let mut length = 0;
         for part in [&b"/proc/self/fd/"[..], directory.as_str().as_bytes(), b"/bell"] {

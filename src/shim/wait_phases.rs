@@ -38,7 +38,7 @@ pub(crate) enum Verdict {
 }
 
 /// The file as it was read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Phases<'a>(Object<'a>);
 
 impl<'a> Phases<'a> {

@@ -2,6 +2,7 @@
 
 use core::fmt::Write as _;
 
+use podturn_wire::json::digits;
 use podturn_wire::{MESSAGE_MAX, StartStage, Text, WireError};
 
 use crate::Errno;
@@ -80,7 +81,7 @@ pub(crate) fn bell_trouble(errno: Errno) -> Line {
 #[cold]
 #[inline(never)]
 pub(crate) fn coordinator_lost(grace: u64) -> Line {
-    let seconds = number(grace / 1_000);
+    let seconds = digits(grace / 1_000);
     line(&["no coordinator for ", seconds.as_str(), " s (coordinatorGrace): giving up"])
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn not_started(stage: StartStage, errno: Errno) -> Line {
 /// The `postStart` hook ended with this code.
 #[cold]
 pub(crate) fn hook_failed(code: u8) -> Line {
-    line(&["the postStart hook failed with code ", number(u64::from(code)).as_str(), ": stopping the command"])
+    line(&["the postStart hook failed with code ", digits(u64::from(code)).as_str(), ": stopping the command"])
 }
 
 /// Something outlives its command.
@@ -144,27 +145,11 @@ pub(crate) fn errno_words(errno: Errno) -> Text<64> {
         Errno(91) => "a socket of another type (EPROTOTYPE)",
         Errno(other) => {
             let mut text = Text::truncated("errno ");
-            let _ = text.write_str(number(u64::from(other)).as_str());
+            let _ = text.write_str(digits(u64::from(other)).as_str());
             return text;
         }
     };
     Text::truncated(words)
-}
-
-/// Decimal digits.
-pub(crate) fn number(value: u64) -> Text<20> {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    let mut rest = value;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    Text::truncated(core::str::from_utf8(&digits[at..]).unwrap_or(""))
 }
 
 #[cfg(test)]
@@ -184,11 +169,5 @@ mod tests {
         for (stage, errno, words) in table {
             assert_eq!(not_started(stage, errno).as_str().strip_prefix("podturn-shim: "), Some(words));
         }
-    }
-
-    #[test]
-    fn numbers_are_whole() {
-        assert_eq!(number(0).as_str(), "0");
-        assert_eq!(number(u64::MAX).as_str(), "18446744073709551615");
     }
 }

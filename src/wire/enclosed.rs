@@ -67,9 +67,10 @@ impl<'a> Enclosed<'a> {
     /// Whether a turn may enclose something, by a glance that is cheaper than reading it.
     #[must_use]
     pub fn may_be_in(turn: &[u8]) -> bool {
-        let at_quotes = turn.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| &turn[at..]);
-        let names: [&[u8]; 2] = [b"\"probe\"", b"\"replace\""];
-        at_quotes.into_iter().any(|rest| names.iter().any(|name| rest.starts_with(name)))
+        const PROBE: u64 = u64::from_le_bytes(*b"\"probe\"\0");
+        const REPLACE: u64 = u64::from_le_bytes(*b"\"replace");
+        let words = turn.windows(8).filter_map(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)));
+        words.into_iter().any(|word| word << 8 == PROBE << 8 || word == REPLACE)
     }
 
     /// Reads what the turn in these bytes encloses.

@@ -4,6 +4,8 @@
 //! Reading is meant for hostile input: nesting is bounded, the first member of a name wins, and every answer is a value of the
 //! asked type or an error. RFC 8259 is the reference.
 
+use core::ops::Range;
+
 use crate::{Quoted, Strings, Text, WireError};
 
 /// Objects and arrays may nest this deep; the protocol itself needs 3.
@@ -44,18 +46,7 @@ impl<'a> Writer<'a> {
     /// The member `name` with a number.
     pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = value;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.bytes(&digits[at..]);
+        self.bytes(digits(value).as_str().as_bytes());
     }
 
     /// The member `name` with a number, or `null`.
@@ -169,27 +160,55 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// How many members of an object can be found by name: turn and report have fewer than 20 each. What comes behind them is not
+/// there for whoever asks, but for [`Object::entry`].
+const NOTED_MAX: usize = 24;
+
+/// Where a member is, in the object's bytes.
+#[derive(Clone)]
+struct Noted {
+    /// Without its quotes.
+    name: Range<u32>,
+    value: Range<u32>,
+}
+
 /// One JSON object, checked as a whole when it was read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Object<'a> {
     bytes: &'a [u8],
+    /// The first members. A place that is not used has an empty name, which nobody asks for.
+    noted: [Noted; NOTED_MAX],
 }
 
 impl<'a> Object<'a> {
-    /// Checks that `bytes` are one whole JSON object with nothing but white space around it.
+    /// Checks that `bytes`, of less than 4 GiB, are one whole JSON object with nothing but white space around it.
     ///
     /// # Errors
     /// `Syntax` if not.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let text = core::str::from_utf8(bytes).map_err(|_| WireError::Syntax)?;
-        let mut cursor = Cursor { bytes: text.as_bytes(), at: 0 };
+        core::str::from_utf8(bytes).map_err(|_| WireError::Syntax)?;
+        Self::of(bytes)
+    }
+
+    /// As [`Object::parse`], for what is known to be UTF-8, and of less than 4 GiB.
+    fn of(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut object = Self { bytes, noted: [const { Noted { name: 0..0, value: 0..0 } }; NOTED_MAX] };
+        let mut places = object.noted.iter_mut();
+        let mut cursor = Cursor { bytes, at: 0 };
         cursor.space();
         if cursor.peek() != Some(b'{') {
             return Err(WireError::Syntax);
         }
-        cursor.value(0)?;
+        let mut more = cursor.begin(b'}');
+        while more {
+            let noted = cursor.member(true, 0)?;
+            more = cursor.goes_on(b'}')?;
+            if let Some(place) = places.next() {
+                *place = noted;
+            }
+        }
         cursor.space();
-        if cursor.at == bytes.len() { Ok(Self { bytes }) } else { Err(WireError::Syntax) }
+        if cursor.at == bytes.len() { Ok(object) } else { Err(WireError::Syntax) }
     }
 
     /// Whether there is a member `name`.
@@ -275,15 +294,25 @@ impl<'a> Object<'a> {
     pub fn object(&self, name: &'static str) -> Result<Option<Object<'a>>, WireError> {
         match self.find(name) {
             None | Some(b"null") => Ok(None),
-            Some(value) if value.first() == Some(&b'{') => Ok(Some(Object { bytes: value })),
-            Some(_) => Err(WireError::Member(name)),
+            Some(value) => Object::of(value).map(Some).map_err(|_| WireError::Member(name)),
         }
     }
 
-    /// The object `name`, whose name is known to the caller's input only; `None`: there is none, or something else.
+    /// The object `name`, whose name is known to the caller's input only, among any number of members; `None`: there is
+    /// none, or something else.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<Object<'a>> {
-        self.find(name).filter(|value| value.first() == Some(&b'{')).map(|bytes| Object { bytes })
+        let mut cursor = Cursor { bytes: self.bytes, at: 0 };
+        cursor.space();
+        let mut more = cursor.begin(b'}');
+        while more {
+            let noted = cursor.member(true, 0).ok()?;
+            if self.part(&noted.name) == Some(name.as_bytes()) {
+                return Object::of(self.part(&noted.value)?).ok();
+            }
+            more = cursor.goes_on(b'}').ok()?;
+        }
+        None
     }
 
     /// The 16 lower-case hex digits `name`; `None` when it is missing or `null`.
@@ -291,13 +320,12 @@ impl<'a> Object<'a> {
     /// # Errors
     /// `Member` when it is something else.
     pub fn hex(&self, name: &'static str) -> Result<Option<u64>, WireError> {
-        match self.find(name) {
-            None | Some(b"null") => Ok(None),
-            Some(_) => {
-                let id = crate::RunId::parse(self.text::<16>(name)?.as_str());
-                id.map(|id| Some(id.0)).ok_or(WireError::Member(name))
-            }
-        }
+        let id = match self.find(name) {
+            None | Some(b"null") => return Ok(None),
+            Some([b'"', digits @ .., b'"']) => core::str::from_utf8(digits).ok().and_then(crate::RunId::parse),
+            Some(_) => None,
+        };
+        id.map(|id| Some(id.0)).ok_or(WireError::Member(name))
     }
 
     /// The string `name`.
@@ -345,31 +373,30 @@ impl<'a> Object<'a> {
     /// The bytes of the first member `name`, without white space around them. Names are compared as they are written:
     /// the protocol's own have nothing to escape.
     fn find(&self, name: &str) -> Option<&'a [u8]> {
-        let mut cursor = Cursor { bytes: self.bytes, at: 0 };
-        cursor.space();
-        cursor.at += 1;
-        loop {
-            cursor.space();
-            if cursor.peek()? == b'}' {
-                return None;
-            }
-            let key = cursor.at;
-            cursor.string().ok()?;
-            let found = &self.bytes[key + 1..cursor.at - 1] == name.as_bytes();
-            cursor.space();
-            cursor.at += 1; // the colon
-            cursor.space();
-            let start = cursor.at;
-            cursor.value(0).ok()?;
-            if found {
-                return Some(&self.bytes[start..cursor.at]);
-            }
-            cursor.space();
-            if cursor.peek()? == b',' {
-                cursor.at += 1;
-            }
+        let noted = self.noted.iter().find(|noted| self.part(&noted.name) == Some(name.as_bytes()));
+        self.part(&noted?.value)
+    }
+
+    fn part(&self, range: &Range<u32>) -> Option<&'a [u8]> {
+        self.bytes.get(range.start as usize..range.end as usize)
+    }
+}
+
+/// A number in decimal digits.
+#[must_use]
+pub fn digits(value: u64) -> Text<20> {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    let mut rest = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
         }
     }
+    Text::truncated(core::str::from_utf8(&digits[at..]).unwrap_or(""))
 }
 
 /// A whole number in decimal digits and nothing else, if it fits. (Smaller than `str::parse`, which the shim notices.)
@@ -493,27 +520,49 @@ impl Cursor<'_> {
     }
 
     fn members(&mut self, close: u8, named: bool, depth: u32) -> Result<(), WireError> {
+        let mut more = self.begin(close);
+        while more {
+            self.member(named, depth)?;
+            more = self.goes_on(close)?;
+        }
+        Ok(())
+    }
+
+    /// Steps into an object or a list; `false`: it is empty, and over.
+    fn begin(&mut self, close: u8) -> bool {
         self.at += 1;
         self.space();
-        if self.peek() == Some(close) {
-            self.at += 1;
-            return Ok(());
+        let is_empty = self.peek() == Some(close);
+        self.at += usize::from(is_empty);
+        !is_empty
+    }
+
+    /// Steps over one member.
+    fn member(&mut self, named: bool, depth: u32) -> Result<Noted, WireError> {
+        self.space();
+        let name = self.at + 1;
+        let mut name_end = name;
+        if named {
+            self.string()?;
+            name_end = self.at - 1;
+            self.space();
+            self.expect(b":")?;
+            self.space();
         }
-        loop {
-            self.space();
-            if named {
-                self.string()?;
-                self.space();
-                self.expect(b":")?;
-                self.space();
-            }
-            self.value(depth + 1)?;
-            self.space();
-            match self.next() {
-                Some(b',') => {}
-                Some(byte) if byte == close => return Ok(()),
-                _ => return Err(WireError::Syntax),
-            }
+        let value = self.at;
+        self.value(depth + 1)?;
+        let [name, name_end, value, value_end] = [name, name_end, value, self.at].map(|at| at as u32);
+        let noted = Noted { name: name..name_end, value: value..value_end };
+        self.space();
+        Ok(noted)
+    }
+
+    /// Steps over what follows a member; `false`: the end.
+    fn goes_on(&mut self, close: u8) -> Result<bool, WireError> {
+        match self.next() {
+            Some(b',') => Ok(true),
+            Some(byte) if byte == close => Ok(false),
+            _ => Err(WireError::Syntax),
         }
     }
 
@@ -561,6 +610,12 @@ mod tests {
         for wrong in ["", "-1", "+1", "1.0", "1 ", "18446744073709551616", "99999999999999999999"] {
             assert_eq!(decimal(wrong.as_bytes()), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn numbers_are_whole() {
+        assert_eq!(digits(0).as_str(), "0");
+        assert_eq!(digits(u64::MAX).as_str(), "18446744073709551615");
     }
 
     #[test]
