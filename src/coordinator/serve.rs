@@ -237,12 +237,14 @@ impl<'a> Server<'a> {
             }
             self.publish_if_due();
             if let Some(outcome) = self.finished() {
+                self.coordinator.world().mailboxes.remove_spares();
                 let state = self.publish();
                 return Ok(Finished { outcome, state, placement: self.placement });
             }
             if self.coordinator.has_news() {
                 continue; // somebody has come at the last moment
             }
+            self.coordinator.world().mailboxes.remove_spares();
             self.set_clock()?;
             self.wait(&mut terminate, &mut interrupt).await?;
         }

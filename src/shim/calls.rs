@@ -102,17 +102,16 @@ pub(crate) fn read_file<'a>(directory: Fd, path: &CStr, buffer: &'a mut [u8]) ->
     Ok(&buffer[..length?])
 }
 
-/// Puts the file `from` in the place of the file `to`, at once. The two exchange their names and the old one is removed:
-/// renaming over an existing file makes ext4 allocate and write out the new one's blocks then and there (ext4(5),
-/// `auto_da_alloc`), which takes several times as long. The first of its name has nothing to exchange with, and not
-/// every file system can; then it is renamed.
+/// Puts the file `from` in the place of the file `to`, at once. The two exchange their names, so that the old one stands at
+/// `from` then, for the caller to remove: renaming over an existing file makes ext4 allocate and write out the new one's
+/// blocks then and there (ext4(5), `auto_da_alloc`), which takes several times as long. The first of its name has nothing to
+/// exchange with, and not every file system can; then it is renamed.
 pub(crate) fn replace_at(directory: Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
     const RENAME_EXCHANGE: usize = 2;
     let [at, old, new] = [int(directory.0), from.as_ptr() as usize, to.as_ptr() as usize];
     if call(nr::RENAMEAT2, [at, old, at, new, RENAME_EXCHANGE, 0]).is_err() {
         return call(nr::RENAMEAT2, [at, old, at, new, 0, 0]).map(|_| ());
     }
-    let _ = unlink_at(directory, from); // if it stays, the next report written aside removes it
     Ok(())
 }
 

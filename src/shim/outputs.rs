@@ -25,6 +25,8 @@ pub(crate) fn clear(parent: Fd, name: &CStr) -> Result<(), Errno> {
     }
 }
 
+#[cold] // most containers run one attempt, before which there is nothing
+#[inline(never)]
 fn empty(parent: Fd, name: &CStr, depth: u32) -> Result<(), Errno> {
     if depth > DEPTH_MAX {
         return Err(Errno::ENAMETOOLONG);

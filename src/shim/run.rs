@@ -46,6 +46,7 @@ pub fn run(sys: &mut impl Sys) -> u8 {
         own_code: None,
         oom_before: None,
         oom_before_is_old: false,
+        is_clear: false,
     };
     let End(code) = match shim.arrive() {
         Ok(()) => shim.serve(),
@@ -84,6 +85,8 @@ struct Shim<'a, S> {
     oom_before: Option<u64>,
     /// An attempt has run since that was read.
     oom_before_is_old: bool,
+    /// The outputs are empty, and no attempt has begun since.
+    is_clear: bool,
 }
 
 impl<S: Sys> Shim<'_, S> {
@@ -91,6 +94,7 @@ impl<S: Sys> Shim<'_, S> {
         self.connect()?; // S2
         self.publish()?; // S3
         self.oom_before = self.sys.oom_kills();
+        self.is_clear = self.sys.make_outputs(); // now, so that nobody has to wait for it at the turn
         Ok(())
     }
 
@@ -274,8 +278,7 @@ impl<S: Sys> Shim<'_, S> {
     fn attempt(&mut self, attempt: u32) -> Result<(), End> {
         let started_at = self.sys.now();
         self.mailbox.begin(attempt, started_at);
-        let cleared = self.sys.end_leftovers();
-        if let Err(errno) = cleared.and_then(|()| self.sys.clear_outputs()) {
+        if let Err(errno) = self.clear() {
             return self.start_failed(StartStage::Clear, errno);
         }
         self.write()?; // begun; if that fails, nothing is started
@@ -299,6 +302,12 @@ impl<S: Sys> Shim<'_, S> {
             }
             Err(failure) => self.start_failed(failure.stage, failure.errno),
         }
+    }
+
+    /// Takes away what was before the attempt.
+    fn clear(&mut self) -> Result<(), Errno> {
+        self.sys.end_leftovers()?;
+        if core::mem::take(&mut self.is_clear) { Ok(()) } else { self.sys.clear_outputs() }
     }
 
     #[cold]

@@ -162,6 +162,9 @@ pub trait Sys {
     /// Those of open(2), getdents(2) and unlink(2).
     fn clear_outputs(&mut self) -> Result<(), Errno>;
 
+    /// Makes the directory for outputs, which is empty then. `false`: something is there already, or it failed.
+    fn make_outputs(&mut self) -> bool;
+
     /// Connects to the bell. A connection from before is given up first.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! without following links (openat2(2)), without waiting, and read only if it is a regular file of at most
 //! [`LISTING_REPORT_MAX`] bytes.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -28,6 +29,8 @@ pub struct Mailboxes {
     steps: OwnedFd,
     paths: Vec<Paths>,
     durability: Durability,
+    /// Steps beside whose turn the one before it still stands.
+    spares: RefCell<Vec<StepId>>,
 }
 
 /// Paths of one mailbox, beneath the directory of all.
@@ -35,8 +38,10 @@ pub struct Mailboxes {
 struct Paths {
     report: CString,
     turn: CString,
-    /// Where a turn is written before it is renamed in: no step can reach it.
+    /// Where a turn is written before it is renamed in, and the one before it stands until it is removed: no step can reach
+    /// it.
     aside: CString,
+    has_spare: Cell<bool>,
     inside: CString,
     outputs: CString,
 }
@@ -81,7 +86,7 @@ impl Volume {
         let steps_dir = open_directory(&path).map_err(|errno| VolumeError::new("cannot open", &path, errno))?;
         let paths = steps.map(Paths::of).collect::<Result<_, _>>();
         let paths = paths.map_err(|error| VolumeError::new("cannot name a mailbox in", &path, error))?;
-        Ok(Mailboxes { steps: steps_dir, paths, durability })
+        Ok(Mailboxes { steps: steps_dir, paths, durability, spares: RefCell::default() })
     }
 }
 
@@ -96,6 +101,7 @@ impl Paths {
             report: path(format!("{step}/{}/{}", names::OUT, names::REPORT))?,
             turn: path(format!("{step}/{}/{}", names::IN, names::TURN))?,
             aside: path(format!("{step}/.{}.new", names::TURN))?,
+            has_spare: Cell::new(false),
             inside: path(format!("{step}/{}", names::IN))?,
             outputs: path(format!("{step}/{}/{}", names::OUT, names::OUTPUTS))?,
         })
@@ -183,12 +189,13 @@ impl Mailboxes {
 
     fn replace_turn(&self, step: StepId, turn: &[u8]) -> io::Result<()> {
         let paths = &self.paths[step.index()];
+        self.remove_spare(step); // and not written into: its shim may still read it
         if let Err(error) = self.write_aside(&paths.aside, turn) {
             // What did not fit gives its room back.
             let _ = unlinkat(&self.steps, paths.aside.as_c_str(), UnlinkatFlags::NoRemoveDir);
             return Err(error);
         }
-        self.replace(&paths.aside, &paths.turn)?;
+        self.replace(step)?;
         if self.durability == Durability::Node {
             let inside =
                 openat(&self.steps, paths.inside.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -197,17 +204,34 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Puts the file `from` in the place of the file `to`, at once. The two exchange their names and the old one is
-    /// removed: renaming over an existing file makes ext4 allocate and write out the new one's blocks then and there
+    /// Puts the turn that was written aside in its place, at once. The two exchange their names, and the old one is removed
+    /// later: renaming over an existing file makes ext4 allocate and write out the new one's blocks then and there
     /// (ext4(5), `auto_da_alloc`), which takes several times as long. Not every file system can exchange; then it is
     /// renamed.
-    fn replace(&self, from: &CString, to: &CString) -> Result<(), Errno> {
-        let [from, to] = [from.as_c_str(), to.as_c_str()];
+    fn replace(&self, step: StepId) -> Result<(), Errno> {
+        let paths = &self.paths[step.index()];
+        let [from, to] = [paths.aside.as_c_str(), paths.turn.as_c_str()];
         if renameat2(&self.steps, from, &self.steps, to, RenameFlags::RENAME_EXCHANGE).is_err() {
             return renameat2(&self.steps, from, &self.steps, to, RenameFlags::empty());
         }
-        let _ = unlinkat(&self.steps, from, UnlinkatFlags::NoRemoveDir); // if it stays, the next turn overwrites it
+        paths.has_spare.set(true);
+        self.spares.borrow_mut().push(step);
         Ok(())
+    }
+
+    /// Removes the turns that were replaced. Nobody has to wait for that, so it is for a moment in which nothing else is to be
+    /// done.
+    pub fn remove_spares(&self) {
+        for step in self.spares.take() {
+            self.remove_spare(step);
+        }
+    }
+
+    fn remove_spare(&self, step: StepId) {
+        let paths = &self.paths[step.index()];
+        if paths.has_spare.take() {
+            let _ = unlinkat(&self.steps, paths.aside.as_c_str(), UnlinkatFlags::NoRemoveDir); // else it is overwritten
+        }
     }
 
     fn write_aside(&self, path: &CString, bytes: &[u8]) -> io::Result<()> {

@@ -175,6 +175,10 @@ impl<S: Sys> Sys for Broken<S> {
         self.inner.clear_outputs()
     }
 
+    fn make_outputs(&mut self) -> bool {
+        self.inner.make_outputs()
+    }
+
     fn connect(&mut self) -> Result<(), Errno> {
         self.inner.connect()
     }

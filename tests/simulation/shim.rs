@@ -87,6 +87,10 @@ impl Sys for Hands<'_> {
         Ok(()) // nothing that anybody else looks at before the attempt has ended
     }
 
+    fn make_outputs(&mut self) -> bool {
+        false
+    }
+
     fn connect(&mut self) -> Result<(), Errno> {
         let (step, shim) = (self.step, self.shim);
         let mut pod = self.act("connects");
