@@ -6,6 +6,7 @@ pub mod cli;
 pub mod control;
 pub mod coordinator;
 pub mod history;
+pub mod images;
 pub mod inject;
 pub mod local;
 pub mod plan;

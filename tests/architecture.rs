@@ -11,16 +11,17 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("when", &[]),
     ("plan", &["when"]),
+    ("images", &["plan"]),
     ("volume", &[]),
     ("process", &[]),
     ("probe", &[]),
     ("coordinator", &["when", "volume", "process", "probe"]),
     ("control", &["coordinator", "volume"]),
-    ("inject", &["plan"]),
+    ("inject", &["plan", "images"]),
     ("history", &["volume"]),
     ("view", &["plan", "volume", "history"]),
     ("local", &["plan", "inject", "coordinator", "volume", "process", "probe"]),
-    ("cli", &["plan", "volume", "process", "coordinator", "control", "inject", "history", "view", "local"]),
+    ("cli", &["plan", "images", "volume", "process", "coordinator", "control", "inject", "history", "view", "local"]),
 ];
 
 #[test]

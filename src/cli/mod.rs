@@ -12,6 +12,8 @@ mod inject;
 mod input;
 mod place;
 mod record;
+#[cfg(feature = "resolve")]
+mod resolve;
 mod run;
 mod schema;
 mod screen;
@@ -40,6 +42,9 @@ struct Arguments {
 enum Command {
     /// Check a plan, and show how podturn understands it
     Check(check::Arguments),
+    /// Print what images run: entrypoint, command, user, working directory, digest
+    #[cfg(feature = "resolve")]
+    Resolve(resolve::Arguments),
     /// Run a pod with a plan here and now, without a cluster
     Run(run::Arguments),
     /// Wire pods that have a plan: manifests in, manifests for a cluster out
@@ -87,6 +92,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        #[cfg(feature = "resolve")]
+        Command::Resolve(arguments) => resolve::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Container(arguments) => container::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),

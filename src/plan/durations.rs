@@ -42,6 +42,18 @@ pub fn milliseconds(text: &str) -> Option<Millis> {
     parse(text).ok().filter(|millis| *millis <= MAX)
 }
 
+/// Reads a duration from the command line, in milliseconds.
+///
+/// # Errors
+/// Why it is none, and how one is written.
+pub fn duration_argument(text: &str) -> Result<Millis, String> {
+    match parse(text) {
+        Ok(millis) if (1..=MAX).contains(&millis) => Ok(millis),
+        Ok(_) => Err("it is longer than nothing, and not longer than a year".to_owned()),
+        Err(why) => Err(format!("{why}; write a duration such as 500ms, 90s, 15m or 1h30m")),
+    }
+}
+
 /// Reads the text of a duration: whole numbers with units, the larger ones first, none twice.
 fn parse(text: &str) -> Result<Millis, String> {
     let mut rest = text;

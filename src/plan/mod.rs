@@ -37,7 +37,7 @@ pub mod yaml;
 pub use canonical::canonical;
 pub use check::{Checked, check, check_wired};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
-pub use durations::milliseconds;
+pub use durations::{duration_argument, milliseconds};
 pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy, TerminationMessagePolicy};
 pub use manifest::{ANNOTATION, INJECTED, Manifest};
 pub use matrix::{Instance, Matrix};
