@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use crate::control::control_schema;
 use crate::plan::{plan_reference, plan_schema, pod_schema};
+use crate::volume::phases::phases_schema;
 use crate::volume::published::state_schema;
 use crate::volume::schema::{journal_schema, report_schema, turn_schema};
 
@@ -39,6 +40,8 @@ enum Document {
     State,
     /// One line of journal.jsonl: an event the coordinator acted on
     Journal,
+    /// public/phases.json: what containers see that are no steps
+    Phases,
     /// The control API: the bodies of a request and its answer
     Control,
 }
@@ -60,6 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::Report => report_schema(),
         Document::State => state_schema(),
         Document::Journal => journal_schema(),
+        Document::Phases => phases_schema(),
         Document::Control => control_schema(),
     };
     anstream::println!("{:#}", schema.to_value());

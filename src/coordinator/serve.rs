@@ -18,6 +18,7 @@ use super::asked::{self, Asked, Told};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
 use super::probe::{Found, Probers};
+use super::public::Public;
 use super::world::{Link, World};
 use crate::process;
 use crate::volume::bell::{self, Received};
@@ -125,6 +126,8 @@ enum Token {
     Bell(StepId),
     Connection(Link),
     Death(Link),
+    PublicBell,
+    Listener(u32),
 }
 
 impl Token {
@@ -134,6 +137,8 @@ impl Token {
             Self::Bell(step) => 1 << 32 | step.0 as u64,
             Self::Connection(link) => 2 << 32 | link.0 as u64,
             Self::Death(link) => 3 << 32 | link.0 as u64,
+            Self::PublicBell => 4 << 32,
+            Self::Listener(name) => 5 << 32 | name as u64,
         }
     }
 
@@ -143,7 +148,9 @@ impl Token {
             0 => Self::Clock,
             1 => Self::Bell(StepId(index)),
             2 => Self::Connection(Link(index)),
-            _ => Self::Death(Link(index)),
+            3 => Self::Death(Link(index)),
+            4 => Self::PublicBell,
+            _ => Self::Listener(index),
         }
     }
 }
@@ -155,6 +162,7 @@ struct Server<'a> {
     /// The pod's `terminationGracePeriodSeconds`, but for a moment to say how it ended, in ms.
     pod_grace: u64,
     bells: Vec<OwnedFd>,
+    public: Public,
     epoll: Epoll,
     /// The same epoll, for tokio to wait for: an epoll is itself ready when one of its own is.
     ready: AsyncFd<OwnedFd>,
@@ -191,6 +199,8 @@ impl<'a> Server<'a> {
             watch(&epoll, &bell, Token::Bell(StepId(index as u32)))?;
             bells.push(bell);
         }
+        let public = Public::open(volume)?;
+        watch(&epoll, public.bell(), Token::PublicBell)?;
         let clock = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         watch(&epoll, &clock, Token::Clock)?;
         let (journal, events) = Journal::open(volume, run.durability)?;
@@ -211,6 +221,7 @@ impl<'a> Server<'a> {
             placement: run.placement,
             pod_grace: run.termination_grace_seconds.saturating_mul(1000).saturating_sub(LAST_MOMENT),
             bells,
+            public,
             ready: ready.map_err(std::io::Error::from)?,
             epoll,
             clock,
@@ -337,6 +348,8 @@ impl<'a> Server<'a> {
                 Token::Bell(step) => self.handle_bell(step)?,
                 Token::Connection(link) => self.handle_connection(link)?,
                 Token::Death(link) => self.handle_death(link),
+                Token::PublicBell => self.handle_public_bell()?,
+                Token::Listener(name) => self.public.hear(name),
             }
         }
         if time_is_up {
@@ -354,6 +367,15 @@ impl<'a> Server<'a> {
                 watch(&self.epoll, socket, Token::Connection(link))?;
             }
             self.coordinator.connected(step, link);
+        }
+        Ok(())
+    }
+
+    fn handle_public_bell(&mut self) -> Result<(), ServeError> {
+        while let Some(came) = self.public.accept()? {
+            if let Some((name, socket)) = came {
+                watch(&self.epoll, socket, Token::Listener(name))?;
+            }
         }
         Ok(())
     }
@@ -433,6 +455,9 @@ impl<'a> Server<'a> {
         if let Err(error) = self.volume.publish(&state) {
             tracing::warn!("the state is not published: {error}");
         }
+        if let Err(error) = self.public.show(self.volume, self.coordinator.state()) {
+            tracing::warn!("the phases are not published: {error}");
+        }
         self.publisher.seen = Some(state.seq);
         self.publisher.changes = None;
         state
@@ -487,7 +512,14 @@ mod tests {
 
     #[test]
     fn a_token_comes_back() {
-        for token in [Token::Clock, Token::Bell(StepId(7)), Token::Connection(Link(u32::MAX)), Token::Death(Link(0))] {
+        for token in [
+            Token::Clock,
+            Token::Bell(StepId(7)),
+            Token::Connection(Link(u32::MAX)),
+            Token::Death(Link(0)),
+            Token::PublicBell,
+            Token::Listener(9),
+        ] {
             assert_eq!(Token::of(token.data()), token);
         }
     }

@@ -35,8 +35,12 @@ const BACKLOG: i32 = 16;
 /// # Errors
 /// Those of bind(2). `ENAMETOOLONG` cannot be: the path goes through the directory's descriptor.
 pub fn listen(mailboxes: &Mailboxes, step: &str) -> io::Result<OwnedFd> {
-    let directory = mailboxes.directory().as_raw_fd();
-    let path = format!("/proc/self/fd/{directory}/{step}/{}/{}", names::IN, names::BELL);
+    listen_at(&mailboxes.directory(), &format!("{step}/{}/{}", names::IN, names::BELL))
+}
+
+/// As [`listen`], on a path below a directory.
+pub(super) fn listen_at(directory: &impl AsRawFd, name: &str) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -11,8 +11,9 @@ use std::path::Path;
 use podturn_turn::{State, StepId};
 use podturn_wire::names;
 
+use super::phases::Phases;
 use super::removal::remove_tree;
-use super::{Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
+use super::{GATE, Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
 
 /// What every mailbox has a link to.
 const PROGRAMS: [(&str, &[u8]); 2] = [(names::SHIM, SHIM), (names::PROBE, PROBE)];
@@ -39,6 +40,7 @@ pub fn lay_out(volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
         clear(volume)?;
     }
     make_mailboxes(volume, &run)?;
+    make_public(volume, &run)?;
     if is_new {
         volume.write_run(&run)?;
     }
@@ -65,7 +67,10 @@ fn clear(volume: &Volume) -> Result<(), VolumeError> {
         remove_file(&root.join(name)).map_err(failed(&root.join(name)))?;
     }
     Journal::remove(root).map_err(failed(&root.join(names::JOURNAL)))?;
-    remove_tree(root, names::STEPS).map_err(failed(&root.join(names::STEPS)))
+    for name in [names::PUBLIC, names::STEPS] {
+        remove_tree(root, name).map_err(failed(&root.join(name)))?;
+    }
+    Ok(())
 }
 
 pub(super) fn remove_file(path: &Path) -> io::Result<()> {
@@ -98,6 +103,18 @@ fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
         }
     }
     write_first_turns(volume, run)
+}
+
+/// What containers see that are no steps. The phases are there before any coordinator is.
+fn make_public(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
+    let public = volume.path().join(names::PUBLIC);
+    make_directory(&public, 0o755)?;
+    let program = public.join(names::SHIM);
+    write_program(&program, GATE).map_err(|error| VolumeError::new("cannot write", &program, error))?;
+    if public.join(names::PHASES).exists() {
+        return Ok(()); // a run that goes on
+    }
+    volume.publish_phases(&Phases::of(&State::new(run.plan.clone(), run.run)))
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), VolumeError> {

@@ -10,6 +10,7 @@ mod lock;
 mod mailbox;
 pub mod news;
 mod outputs;
+pub mod phases;
 pub mod published;
 mod removal;
 mod run;
@@ -117,9 +118,29 @@ impl Volume {
         self.replace(names::STATE, &bytes, Durability::Process) // a view: it can be made again
     }
 
+    /// Publishes the phases for whoever looks on: whole or not at all.
+    ///
+    /// # Errors
+    /// When they cannot be written. Then the old ones stand.
+    pub fn publish_phases(&self, phases: &phases::Phases) -> Result<(), VolumeError> {
+        let mut bytes = serde_json::to_vec(phases).unwrap_or_default();
+        bytes.push(b'\n');
+        self.replace(&format!("{}/{}", names::PUBLIC, names::PHASES), &bytes, Durability::Process)
+    }
+
+    /// Listens on the bell of `public/`. A socket that an earlier coordinator left is removed first.
+    ///
+    /// # Errors
+    /// Those of bind(2).
+    pub fn listen_in_public(&self) -> Result<std::os::fd::OwnedFd, VolumeError> {
+        let path = self.path.join(names::PUBLIC);
+        let listening = File::open(&path).and_then(|directory| bell::listen_at(&directory, names::BELL));
+        listening.map_err(|error| VolumeError::new("cannot listen in", &path, error))
+    }
+
     /// Writes a file aside and renames it in. What did not fit is removed: its room may be what the journal needs next.
     fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), VolumeError> {
-        let (path, aside) = (self.path.join(name), self.path.join(format!(".{name}.new")));
+        let (path, aside) = (self.path.join(name), self.path.join(format!(".{}.new", name.replace('/', "-"))));
         let written = write_aside(&aside, bytes, durability).and_then(|()| fs::rename(&aside, &path));
         if written.is_err() {
             let _ = fs::remove_file(&aside);

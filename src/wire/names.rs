@@ -32,6 +32,10 @@ pub const REPORT: &str = "report.json";
 pub const REPORT_TEMPORARY: &str = ".report.json.new";
 /// The command's outputs, in `out/`: one file a key.
 pub const OUTPUTS: &str = "outputs";
+/// What whoever looks on may see: its own program, the phases, a bell.
+pub const PUBLIC: &str = "public";
+/// The phases of all steps, in `public/`.
+pub const PHASES: &str = "phases.json";
 /// Where the volume is mounted in every container.
 pub const MOUNT: &str = "/podturn";
 

@@ -9,4 +9,5 @@ mod deaths;
 mod house;
 mod pod;
 mod probes;
+mod public;
 mod stories;
