@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use podturn::plan::{Manifest, PodFacts, Source, canonical, check};
+use podturn::plan::{Manifest, PodFacts, Source, canonical, check, check_wired};
 use podturn_turn::{Condition, Plan};
 use proptest::prelude::*;
 
@@ -15,6 +15,10 @@ fn with_facts(text: &str, facts: &PodFacts) -> Plan {
         Ok(checked) => checked.plan,
         Err(diagnostics) => panic!("this plan is right:\n{text}\n{diagnostics}"),
     }
+}
+
+fn checked_wired(text: &str) -> Plan {
+    check_wired(&Source::file("plan.yaml", text), &PodFacts::default()).expect("it was checked before").plan
 }
 
 fn pod(json: &str) -> PodFacts {
@@ -148,6 +152,14 @@ fn megabytes_of_nonsense_are_refused() {
     texts.push("steps: { a: { dependsOn: [".to_owned() + &wide("a, ") + "] } }");
     texts.push("steps: { a: { dependsOn: [".to_owned() + &wide("{ b: 1, c: }, ") + "] } }");
     texts.push(format!("steps: {}", "x".repeat(size)));
+    let values: String = (0..250).map(|at| format!("v{at}, ")).collect();
+    texts.push(format!("steps: {{ a: {{ matrix: {{ x: [{values}] }}, when: {:?} }} }}", "x".repeat(100_000)));
+    let keys: String = (0..1_000).map(|at| format!("k{at}: [a, b], ")).collect();
+    texts.push(format!("steps: {{ a: {{ matrix: {{ {keys} }} }} }}"));
+    // A dependency for each pair.
+    let matrices: String =
+        (0..8).map(|at| format!("m{at}: {{ dependsOn: [a], matrix: {{ x: [{values}] }} }}, ")).collect();
+    texts.push(format!("steps: {{ a: {{ matrix: {{ x: [{values}] }} }}, {matrices} }}"));
     for text in texts {
         let start: String = text.chars().take(24).collect();
         assert!(check(&Source::file("p", text), &PodFacts::default()).is_err(), "{start:?}...");
@@ -204,7 +216,56 @@ fn arbitrary_plan() -> impl Strategy<Value = String> {
     })
 }
 
+/// The name of an instance, as the reference says it.
+fn instance_name(step: &str, values: &[&String]) -> Option<String> {
+    let part = |value: &&String| {
+        let dashed: String =
+            value.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let part = dashed.trim_matches('-').to_owned();
+        (!part.is_empty()).then_some(part)
+    };
+    let parts: Option<Vec<String>> = values.iter().map(part).collect();
+    Some([vec![step.to_owned()], parts?].concat().join("-")).filter(|name| name.len() <= 63)
+}
+
+/// All combinations, the last key the fastest.
+fn combinations(matrix: &[Vec<String>]) -> Vec<Vec<&String>> {
+    let Some((first, rest)) = matrix.split_first() else { return vec![Vec::new()] };
+    let rest = combinations(rest);
+    first.iter().flat_map(|value| rest.iter().map(move |rest| [vec![value], rest.clone()].concat())).collect()
+}
+
 proptest! {
+    /// Names of instances can be told from the plan alone, each is that of a container, and no two are the same: or the plan is
+    /// refused.
+    #[test]
+    fn instances_have_names_that_can_be_foretold(
+        step in "[a-z]([a-z0-9-]{0,20}[a-z0-9])?",
+        matrix in proptest::collection::vec(
+            proptest::collection::vec(prop_oneof!["[a-z0-9.]{1,4}", "[A-Za-z0-9._+ \u{e9}-]{0,24}", "[a-c][-.][a-c]"], 1..4),
+            1..4,
+        ),
+    ) {
+        let axes: serde_json::Map<String, serde_json::Value> =
+            matrix.iter().zip(["z", "a", "m"]).map(|(values, key)| (key.to_owned(), values.clone().into())).collect();
+        let plan = serde_json::json!({ "steps": { &step: { "matrix": axes }, "zz-last": { "dependsOn": [&step] } } });
+        let names: Vec<Option<String>> =
+            combinations(&matrix).iter().map(|values| instance_name(&step, values)).collect();
+        let unique: std::collections::HashSet<_> = names.iter().flatten().chain([&"zz-last".to_owned()]).cloned().collect();
+        match check(&Source::file("p", plan.to_string()), &PodFacts::default()) {
+            Ok(checked) => {
+                let got: Vec<Option<String>> =
+                    checked.plan.steps.iter().map(|step| Some(step.name.clone())).take(names.len()).collect();
+                prop_assert_eq!(&got, &names);
+                prop_assert_eq!(unique.len(), names.len() + 1);
+                prop_assert!(got.iter().flatten().all(|name| podturn_wire::names::is_container_name(name)));
+                prop_assert_eq!(checked.plan.steps[names.len()].depends_on.len(), names.len());
+                prop_assert_eq!(canonical(&checked.plan), canonical(&checked_wired(&canonical(&checked.plan))));
+            }
+            Err(error) => prop_assert!(names.contains(&None) || unique.len() <= names.len(), "{}\n{}", plan, error),
+        }
+    }
+
     /// What `run` and `inject` hand on is the plan that was checked, in every detail, whatever file it came from.
     #[test]
     fn a_plan_that_is_handed_on_stays_the_same(text in arbitrary_plan()) {
@@ -251,6 +312,47 @@ proptest! {
             }
             Err(error) => drop(error.render(false)),
         }
+    }
+
+    /// Whatever looks like a reference in a container, and however it is written: an answer whose places are in the file.
+    #[test]
+    fn no_reference_panics(
+        pieces in proptest::collection::vec(
+            prop_oneof![
+                "[$]{1,4}[(](steps|params|plan|matrix|step)[.](a|x-|[a-z\u{e9} .:-]{0,6})",
+                Just("$(matrix.x)".to_owned()),
+                Just("$(steps.a-$(matrix.x)".to_owned()),
+                "[.](outputs|phase|exitCode)[.]?[a-z]{0,2}",
+                "[)]{1,2}|:-|[ '\"\n\u{e9}]{1,3}",
+            ],
+            0..8,
+        ),
+        style in 0..3_usize,
+    ) {
+        let text = pieces.concat();
+        let value = match style {
+            0 => serde_json::Value::from(text.as_str()).to_string(),
+            1 => format!("'{}'", text.replace('\'', "''")),
+            _ => format!("|2\n          {}", text.replace('\n', "\n          ")),
+        };
+        let manifest = format!(
+            "kind: Pod\nmetadata:\n  annotations:\n    podturn.dev/plan: 'steps: {{ a: {{}}, b: {{ dependsOn: [a], matrix: {{ x: [a, \"2\"] }} }} }}'\n\
+             spec:\n  restartPolicy: Never\n  containers:\n    - name: a\n      command: [make]\n    - name: b\n      image: {value}\n      \
+             args:\n        - {value}\n",
+        );
+        let Ok(manifest) = Manifest::read("m", manifest.as_str()) else { return Ok(()) };
+        let told = match manifest.check(&manifest.facts) {
+            Ok(checked) => {
+                prop_assert_eq!(manifest.expanded(&checked).facts.containers.len(), 3);
+                checked.warnings
+            }
+            Err(wrong) => wrong,
+        };
+        for diagnostic in told.sorted() {
+            let place = diagnostic.place.as_ref().expect("it has a place");
+            prop_assert!(place.span.start <= place.span.end && place.span.end <= place.file.text().len());
+        }
+        drop(told.render(true));
     }
 
     /// In a literal block every error has the place that it has in the plan alone, moved by the block's place.

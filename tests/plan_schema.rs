@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
-use podturn::plan::{Manifest, PodFacts, Source, canonical, check, plan_reference, plan_schema, pod_schema};
+use podturn::plan::{
+    Manifest, PodFacts, Source, canonical, check, check_wired, plan_reference, plan_schema, pod_schema,
+};
 use serde_json::{Value, json};
 
 fn validator() -> jsonschema::Validator {
@@ -33,6 +35,8 @@ fn plans_of_the_design() -> [Value; 5] {
                 "exitCodes": [75]}},
             "b": {"dependsOn": [{"a": "Failed"}], "stopSignal": 15},
             "c": {"dependsOn": [{"step": "a", "condition": "Completed"}, {"b": "Started"}], "stopSignal": "RTMIN+3"},
+            "d": {"dependsOn": ["a"], "matrix": {"python": ["3.12", "3.13"], "os": ["linux"]}},
+            "e": {"dependsOn": ["d", {"b": "Completed"}]},
         }}),
     ]
 }
@@ -99,6 +103,15 @@ fn the_schema_refuses_what_the_check_refuses() {
         step(json!({"stopSignal": "sigterm"})),
         step(json!({"stopSignal": 0})),
         step(json!({"uses": {"gpu": 0}})),
+        step(json!({"matrix": {}})),
+        step(json!({"matrix": null})),
+        step(json!({"matrix": ["a"]})),
+        step(json!({"matrix": {"os": []}})),
+        step(json!({"matrix": {"os": "linux"}})),
+        step(json!({"matrix": {"os": ["linux", "linux"]}})),
+        step(json!({"matrix": {"os": ["linux", ""]}})),
+        step(json!({"matrix": {"python": [3.12]}})),
+        step(json!({"matrix": {"a b": ["x"]}})),
     ];
     let validator = validator();
     for plan in table {
@@ -116,11 +129,11 @@ fn the_plans_of_our_manifests_fit_the_schema() {
         let path = entry.expect("they can be listed").path();
         let text = fs::read_to_string(&path).expect("a manifest can be read");
         let manifest = Manifest::read("m", text).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
-        let checked =
-            check(&manifest.plan, &manifest.facts).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
+        let checked = manifest.check(&manifest.facts).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
+        let facts = manifest.expanded(&checked).facts;
         let handed_on: Value = serde_json::from_str(&canonical(&checked.plan)).expect("it is JSON");
         assert!(validator.is_valid(&handed_on), "{}: {handed_on}", path.display());
-        let again = check(&Source::file("again", handed_on.to_string()), &manifest.facts);
+        let again = check_wired(&Source::file("again", handed_on.to_string()), &facts);
         let again = again.unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
         assert_eq!(again.plan, checked.plan, "{}", path.display());
         seen += 1;

@@ -343,7 +343,8 @@ impl Reading<'_> {
         // STEP.read sees copies without the field, and so no second one.
         unique(entry.value.entries().unwrap_or_default(), reporter);
         matrix.keys().check(&entry.value, reporter);
-        self.copied = self.copied.saturating_add(entry.value.size().saturating_mul(matrix.instances.len()));
+        let size = entry.value.size() - field.value.size();
+        self.copied = self.copied.saturating_add(size.saturating_mul(matrix.instances.len()));
         if self.copied > COPIES_MAX {
             reporter.error(field.key_span, "matrices multiply this plan beyond any use");
             return Vec::new();

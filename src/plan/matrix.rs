@@ -97,7 +97,8 @@ pub(super) fn matrix(step: &Entry, field: &Entry, reporter: &mut Reporter) -> Op
     }
     let count = axes.iter().try_fold(1_usize, |count, axis| count.checked_mul(axis.values.len()));
     if count.is_none_or(|count| count > INSTANCES_MAX) {
-        let sizes: Vec<String> = axes.iter().map(|axis| axis.values.len().to_string()).collect();
+        let mut sizes: Vec<String> = axes.iter().take(8).map(|axis| axis.values.len().to_string()).collect();
+        sizes.extend((axes.len() > sizes.len()).then(|| "...".to_owned()));
         let many = count.map_or_else(|| "too many".to_owned(), |count| count.to_string());
         reporter
             .error(field.key_span, format!("this matrix has {many} combinations ({})", sizes.join(" x ")))

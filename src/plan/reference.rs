@@ -40,6 +40,25 @@ and 1.2 read them differently. Anchors, aliases and the merge key `<<` work. A t
 Probes over HTTPS are refused by name, with what to write instead.
 ";
 
+const TAIL: &str = "
+## References
+
+These are replaced in the `command`, `args` and `env` of a step's container just before its turn. `podturn check` looks each of them up in the plan.
+
+| reference | value |
+| --- | --- |
+| `$(steps.NAME.outputs.KEY)` | what the command of NAME left in the file `$PODTURN_OUTPUTS/KEY`, without one newline at its end. At most 64 KiB; services leave none |
+| `$(steps.NAME.phase)` | its phase at this moment, such as `Succeeded` |
+| `$(steps.NAME.exitCode)` | its command's own exit code; absent if it never ran |
+| `$(params.NAME)` | the value of a parameter of the plan |
+| `$(plan.outcome)` | in a finally step: the outcome of all that are none |
+| `$(matrix.KEY)` | see [a matrix](#a-matrix); replaced before all others, in every string |
+
+NAME has to be a step that this one comes after, directly or through others; a finally step comes after all others. `$(steps.build.outputs.version:-none)` is `none` where there is no
+value; without a default the step is then Failed, `StartError`. A value is not looked through again. The kubelet makes one dollar sign of two, so the text `$(plan.outcome)` is written
+`$$$$(plan.outcome)`. Before any other bracket dollar signs mean what they always did.
+";
+
 /// The definitions in the order of the document, with their headings.
 const SECTIONS: [(&str, &str); 14] = [
     ("Plan", "The plan"),
@@ -67,7 +86,7 @@ pub fn plan_reference() -> String {
     for (name, heading) in SECTIONS {
         definitions.section(name, heading, &mut text);
     }
-    text
+    text + TAIL
 }
 
 /// The `$defs` of a schema.

@@ -110,12 +110,11 @@ impl Instance {
         edits
     }
 
-    /// The step of this instance, an entry of the map of steps without its `matrix`.
+    /// The step of this instance, without its `matrix`.
     pub(super) fn step(&self, entry: &Entry) -> Entry {
-        let mut value = self.fill_node(&entry.value, Room::Step, &mut Vec::new());
-        if let Value::Mapping(fields) = &mut value.value {
-            fields.retain(|field| field.key != "matrix");
-        }
+        let fields = entry.value.entries().unwrap_or_default().iter().filter(|field| field.key != "matrix");
+        let filled = fields.map(|field| self.fill_entry(field, Room::Step, &mut Vec::new())).collect();
+        let value = Node { value: Value::Mapping(filled), ..entry.value };
         Entry { key: self.name.clone(), key_span: entry.key_span, value }
     }
 
@@ -279,5 +278,110 @@ impl Keys<'_> {
                 None => diagnostic.help(format!("its keys are {}", self.keys.join(", "))),
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::yaml::parse;
+    use crate::plan::{Matrix, PodFacts, check};
+
+    /// The instance with `python` 3.12 and `os` Linux.
+    fn instance() -> Instance {
+        let plan = "steps: { test: { matrix: { python: ['3.12'], os: [Linux] } } }";
+        let checked = check(&Source::file("p", plan), &PodFacts::default()).expect("the plan is right");
+        let [Matrix { instances, .. }] = checked.matrices.as_slice() else { panic!("one matrix") };
+        instances[0].clone()
+    }
+
+    fn filled(text: &str) -> String {
+        instance().fill(text).map_or_else(|| text.to_owned(), |filled| filled.text)
+    }
+
+    #[test]
+    fn values_come_in_the_place_of_keys() {
+        for (text, wanted) in [
+            ("python:$(matrix.python)-slim", "python:3.12-slim"),
+            ("$(matrix.os)$(matrix.python)$(matrix.os)", "Linux3.12Linux"),
+            ("\u{e9}$(matrix.os)\u{e9}", "\u{e9}Linux\u{e9}"),
+            // As the kubelet counts dollar signs: what is left of them is its business.
+            ("$$(matrix.os)", "$$(matrix.os)"),
+            ("$$$(matrix.os)", "$$Linux"),
+            ("$$$$(matrix.os)", "$$$$(matrix.os)"),
+            // In the name of a step a value is what it is in names.
+            ("$(steps.build-$(matrix.python).outputs.v)", "$(steps.build-3-12.outputs.v)"),
+            ("$(steps.a-$(matrix.python)-$(matrix.os).phase)", "$(steps.a-3-12-linux.phase)"),
+            ("$(steps.a.outputs.$(matrix.python))", "$(steps.a.outputs.3.12)"),
+            ("$(steps.a.phase) $(matrix.python)", "$(steps.a.phase) 3.12"),
+            ("$(params.P:-$(matrix.python))", "$(params.P:-3.12)"),
+        ] {
+            assert_eq!(filled(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_else_stays_as_it_is() {
+        for text in [
+            "",
+            "$(matrix)",
+            "$(matrix.)",
+            "$(matrix.os",
+            "(matrix.os)",
+            "$(matrix.sh --all)",
+            "$(matrix. os)",
+            "${matrix.os}",
+        ] {
+            assert_eq!(instance().fill(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_byte_of_a_filled_text_knows_where_it_came_from() {
+        let text = "a $(matrix.os) $(steps.x.phase) $(matrix.python)!";
+        let filled = instance().fill(text).expect("it changes");
+        for part in ["a ", " $(steps.x.phase) ", "!"] {
+            let at = filled.text.find(part).expect("it is kept");
+            assert_eq!(&text[filled.origin(at)..][..part.len()], part);
+        }
+        let value = filled.text.find("3.12").expect("a value");
+        assert_eq!(text[filled.origin(value)..].find("$(matrix.python)"), Some(0));
+    }
+
+    #[test]
+    fn a_container_is_filled_and_whoever_edits_its_text_learns_how() {
+        let text = "{ name: test, image: 'py:$(matrix.python)', env: [{ name: V, value: $(matrix.python) }], \
+                    ports: [{ containerPort: $(matrix.python) }], resources: { limits: { $(matrix.os)/gpu: 1 } } }";
+        let node = parse(&Source::file("c", text)).expect("this is YAML").remove(0);
+        let copy = instance().container(&node);
+        assert_eq!(copy.get("name").and_then(Node::as_str), Some("test-3-12-linux"));
+        let value = copy.get("env").and_then(Node::items).and_then(|variables| variables[0].get("value"));
+        assert_eq!(value.and_then(Node::as_str), Some("3.12"), "a string stays a string");
+        let limits = copy.get("resources").and_then(|resources| resources.get("limits"));
+        assert!(limits.is_some_and(|limits| limits.get("Linux/gpu").is_some()));
+        let edits = instance().edits(&node);
+        let written: Vec<(&str, &str, bool)> =
+            edits.iter().map(|edit| (&text[edit.span.start..edit.span.end], edit.text.as_str(), edit.is_key)).collect();
+        let wanted = [
+            ("'py:$(matrix.python)'", "py:3.12", false),
+            ("$(matrix.python)", "3.12", false),
+            ("$(matrix.python)", "3.12", false),
+            ("$(matrix.os)/gpu", "Linux/gpu", true),
+        ];
+        assert_eq!(written, wanted);
+    }
+
+    #[test]
+    fn fields_that_are_numbers_take_values_that_are() {
+        let plan = "steps: { test: { matrix: { port: ['8080', http] } } }";
+        let checked = check(&Source::file("p", plan), &PodFacts::default()).expect("the plan is right");
+        let text = "{ name: test, ports: [{ containerPort: $(matrix.port) }], env: [{ value: $(matrix.port) }] }";
+        let node = parse(&Source::file("c", text)).expect("this is YAML").remove(0);
+        let numbers: Vec<Vec<bool>> = checked.matrices[0]
+            .instances
+            .iter()
+            .map(|instance| instance.edits(&node).iter().map(|edit| edit.is_number).collect())
+            .collect();
+        assert_eq!(numbers, [[true, false], [false, false]]);
     }
 }

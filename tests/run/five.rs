@@ -8,6 +8,7 @@ use super::pod::{Ended, Place, Run};
 
 const BUILD: &str = include_str!("../../manifests/build-scan-publish.yaml");
 const DATABASE: &str = include_str!("../../manifests/database-test.yaml");
+const MATRIX: &str = include_str!("../../manifests/matrix.yaml");
 const PROXY: &str = include_str!("../../manifests/proxy-job.yaml");
 const SERVICES: &str = include_str!("../../manifests/services-in-order.yaml");
 const TRAIN: &str = include_str!("../../manifests/train-evaluate.yaml");
@@ -179,6 +180,25 @@ fn a_model_is_trained_again_when_it_was_killed_and_uploaded_when_it_is_good_enou
     let ended = ends(&silent_too, silent, &[], 1, &all(trained, evaluated, "upload Failed WhenError 0"));
     let why = ended.state()["steps"][4]["message"].as_str().expect("a sentence").to_owned();
     assert!(why.contains("`accuracy` is not there (test it with `has()`)"), "{why}");
+}
+
+#[test]
+fn a_matrix_is_built_and_tested_side_by_side() {
+    let all = |test: &'static str, publish: &'static str| {
+        let builds =
+            ["source Succeeded Completed 1", "build-3-12 Succeeded Completed 1", "build-3-13 Succeeded Completed 1"];
+        let after = [test, "test-3-13 Succeeded Completed 1", "docs Succeeded Completed 1", publish];
+        [&builds[..], &after].concat()
+    };
+    let passes = "test-3-12 Succeeded Completed 1";
+    let ended = ends(MATRIX, AS_IT_IS, &[], 0, &all(passes, "publish Succeeded Completed 1"));
+    assert_eq!(ended.said_on_stderr("build-3-12")[0], "built for Python 3.12");
+    assert_eq!(ended.said_on_stderr("test-3-13")[0], "/work/3.13/app.whl passes");
+    assert_eq!(ended.said_on_stderr("docs")[0], "documenting /work/3.13/app.whl");
+    assert_eq!(ended.said_on_stderr("publish")[..2], ["/work/3.12/app.whl", "/work/3.13/app.whl"]);
+
+    let broken = ("echo \"built for", "[ $(matrix.python) = 3.13 ] || : > /work/3.12/app.whl; echo \"built for");
+    ends(MATRIX, broken, &[], 1, &all("test-3-12 Failed ExitCode 1", "publish Omitted DependencyLost 0"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cancel;
 mod ends;
 mod five;
 mod honoured;
+mod matrix;
 mod output;
 mod person;
 mod pod;

@@ -48,6 +48,22 @@ fn a_sidecar_that_dies_is_started_again() {
     assert_eq!(told, ["server ended with 5 and is started again, as a kubelet would"; 2], "{}", ended.all());
 }
 
+#[test]
+fn a_service_is_ready_when_its_log_says_so() {
+    let place = Place::new();
+    place.gate("gate");
+    let plan = "steps: { db: { service: true, readiness: { log: { contains: accepts connections } } }, user: { dependsOn: [db] } }";
+    let db =
+        "echo starting; read _ < /notes/gate; echo db >> /notes/witness; echo it accepts connections now; sleep 1000";
+    let mut run = place.start(&place.pod(plan, &[("db", db), ("user", "echo user >> /notes/witness")]), &["--json"]);
+    run.wait_said("db", "starting");
+    let _gate = place.open_gate("gate");
+    let ended = run.end();
+    assert_eq!(ended.steps(), ["db Succeeded Stopped 1", "user Succeeded Completed 1"], "{}", ended.all());
+    assert_eq!(place.lines("witness"), ["db", "user"]);
+    assert_eq!(ended.said_on_stderr("db")[..2], ["starting", "it accepts connections now"], "its log is passed on");
+}
+
 fn sidecar(name: &str, script: &str) -> Value {
     let mut sidecar = container(name, script);
     sidecar["restartPolicy"] = json!("Always");
