@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::wiring::{self, Settings};
 use super::{difference, input, podturn_failed};
-use crate::inject::{self, Injected};
+use crate::inject::{self, Injected, Options};
 use crate::plan::{Diagnostic, Diagnostics, SourceFile};
 
 /// Arguments of `podturn inject`.
@@ -27,6 +27,8 @@ Examples:
   podturn inject pod.yaml | kubectl apply -f -
   podturn inject --diff manifests/                  what would be changed, in all files of a directory
   kubectl kustomize overlays/ci | podturn inject - | kubectl apply -f -
+  podturn inject --resolve pod.yaml                 steps without a command run what their image says
+  podturn inject --resolve=map:images.yaml pod.yaml      the same, from a file of `podturn resolve`
   podturn inject --placement container pod.yaml | podman kube play -
 
 Exit codes: 0 wired, or nothing to do; 2 something cannot be wired (every error is printed, and no manifest).")]
@@ -36,6 +38,9 @@ pub(super) struct Arguments {
     files: Vec<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[cfg(feature = "resolve")]
+    #[command(flatten)]
+    how: super::resolve::How,
     /// Print what would be changed, instead of the manifests
     #[arg(long)]
     diff: bool,
@@ -61,8 +66,9 @@ pub(super) struct Undo {
 
 /// Prints the wired manifests on stdout and the report on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let result = wiring::options(&arguments.settings).and_then(|options| {
+    let result = wiring::settings(&arguments.settings).and_then(|settings| {
         let files = read(&arguments.files)?;
+        let options = options(arguments, settings, &files)?;
         let done = each(&files, |file| inject::inject(file, &options))?;
         Ok((files, done))
     });
@@ -77,6 +83,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     print(&files, done.into_iter().map(|done| done.text).collect(), arguments.diff)
+}
+
+/// The options, with what the images of these files run where that was asked for.
+#[cfg(feature = "resolve")]
+fn options(arguments: &Arguments, settings: Settings, files: &[Arc<SourceFile>]) -> Result<Options, Diagnostics> {
+    let (sources, no_pin) = (settings.resolve.clone(), settings.no_pin);
+    let mut options = wiring::options(settings)?;
+    if !sources.is_empty() {
+        super::resolve::into_options(&arguments.how, &sources, no_pin, files, &mut options)?;
+    }
+    Ok(options)
+}
+
+#[cfg(not(feature = "resolve"))]
+fn options(_: &Arguments, settings: Settings, _: &[Arc<SourceFile>]) -> Result<Options, Diagnostics> {
+    wiring::options(settings)
 }
 
 /// Prints the original manifests.

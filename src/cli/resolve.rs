@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{input, podturn_failed};
-use crate::images::{ImageMap, Mention, Options, Places, Platform, Source, Sources, mentioned};
+use crate::images::{
+    ImageMap, Mention, Options, Places, Platform, Source, Sources, as_manifest_text, mentioned,
+    refused_by_run_as_non_root,
+};
+use crate::inject;
 use crate::plan::{self, Diagnostic, Diagnostics, SourceFile, duration_argument, yaml};
 
 /// Arguments of `podturn resolve`.
@@ -115,6 +119,40 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
     input::print(&all);
     ExitCode::FAILURE
+}
+
+/// For `podturn inject --resolve`: reads the images that the documents with a plan leave the entrypoint to, and puts what
+/// they run into the options, as text of a manifest. What could not be read goes there, too: whether it matters is known
+/// only when the plan says who is a step.
+///
+/// # Errors
+/// A map file that cannot be used.
+pub(super) fn into_options(
+    how: &How,
+    sources: &[Source],
+    no_pin: bool,
+    files: &[std::sync::Arc<SourceFile>],
+    options: &mut inject::Options,
+) -> Result<(), Diagnostics> {
+    let mentions = files.iter().flat_map(|file| mentioned(&inject::originals(file)));
+    let mut references: Vec<String> = mentions.map(|mention| mention.reference).collect();
+    references.sort();
+    references.dedup();
+    let (map, failed) = how.open(sources)?.read(&references).map_err(|error| Diagnostic::error(error.to_string()))?;
+    for (reference, runs) in map.iter() {
+        let text = |words: &[String]| words.iter().map(|word| as_manifest_text(word)).collect();
+        let digest = runs.digest.as_ref().filter(|_| !no_pin && !reference.contains('@'));
+        let config = inject::ImageConfig {
+            entrypoint: text(&runs.entrypoint),
+            cmd: text(&runs.cmd),
+            pinned: digest.map(|digest| format!("{reference}@{digest}")),
+            refused_as_non_root: refused_by_run_as_non_root(runs),
+        };
+        options.images.insert(reference.to_owned(), config);
+    }
+    let unread = failed.into_iter().map(|(reference, error)| (reference, (error.message, error.help)));
+    options.unread.extend(unread);
+    Ok(())
 }
 
 /// The images that a manifest leaves the entrypoint to, and the text they stand in.

@@ -58,6 +58,15 @@ pub(super) struct Settings {
     /// Where a kind that is not known has its pod template, such as Workflow=spec.podTemplate; may be given several times
     #[arg(long, value_name = "KIND=PATH")]
     template_path: Vec<String>,
+    /// Read from their images what steps without a command run: from a registry, or another SOURCE as `podturn resolve`
+    /// has it (engine, oci:DIR, docker-archive:FILE, map:FILE, ...); may be given several times
+    #[cfg(feature = "resolve")]
+    #[arg(long, value_name = "SOURCE", num_args = 0..=1, require_equals = true, default_missing_value = "registry")]
+    pub(super) resolve: Vec<crate::images::Source>,
+    /// Leave such an image as it is named, instead of writing its digest
+    #[cfg(feature = "resolve")]
+    #[arg(long)]
+    pub(super) no_pin: bool,
     /// A file of defaults for these options [default: .podturn.yaml, if there is one]
     #[arg(long, value_name = "FILE", env = "PODTURN_CONFIG")]
     config: Option<PathBuf>,
@@ -128,19 +137,27 @@ impl Settings {
             job_defaults: self.job_defaults || others.job_defaults,
             parameters: [others.parameters, self.parameters].concat(),
             template_path: both(self.template_path, others.template_path),
+            #[cfg(feature = "resolve")]
+            resolve: if self.resolve.is_empty() { others.resolve } else { self.resolve },
+            #[cfg(feature = "resolve")]
+            no_pin: self.no_pin || others.no_pin,
             config: self.config,
         }
     }
 }
 
-/// The options, with what the file says where nothing else does.
-pub(super) fn options(given: &Settings) -> Result<Options, Diagnostics> {
+/// What was given, with what the file says where nothing else does.
+pub(super) fn settings(given: &Settings) -> Result<Settings, Diagnostics> {
     let default = Path::new(CONFIG);
     let file = given.config.as_deref().or_else(|| default.exists().then_some(default));
-    let settings = match file {
+    Ok(match file {
         Some(path) => given.clone().or(from_file(path)?),
         None => given.clone(),
-    };
+    })
+}
+
+/// The options that settings stand for. What images run is not in them.
+pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     let mut options = Options::default();
     let medium = settings.volume_medium.unwrap_or(Medium::Memory);
     let outlives_node = matches!(medium, Medium::Claim(_));

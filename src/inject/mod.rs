@@ -120,6 +120,17 @@ pub fn uninject(file: &Arc<SourceFile>) -> Result<Uninjected, Diagnostics> {
     if wrong.has_errors() { Err(wrong) } else { Ok(done) }
 }
 
+/// The documents with a plan as they are, or were, without podturn's part: what the wiring starts from. For whoever has to
+/// look something up before.
+#[must_use]
+pub fn originals(file: &Arc<SourceFile>) -> Vec<Node> {
+    let undone = uninject(file).map(|undone| undone.text);
+    let text = undone.as_deref().unwrap_or(file.text());
+    let parts = documents::split(text).into_iter().map(|span| &text[span.start..span.end]);
+    // What cannot be read is told when it is wired.
+    parts.filter(|part| part.contains(SIGN)).filter_map(|part| parse(part, file.name()).ok().flatten()).collect()
+}
+
 /// The document as it was before `inject`, if that has been there.
 fn original(file: &Arc<SourceFile>, span: Span, text: &str) -> Result<Option<Undone>, Diagnostics> {
     if !text.contains(INJECTED) {

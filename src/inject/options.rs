@@ -73,7 +73,7 @@ pub enum Deadline {
     Off,
 }
 
-/// What an image runs by itself.
+/// What an image runs by itself, as text of a manifest: what a kubelet would expand is escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageConfig {
     /// Its ENTRYPOINT.
@@ -82,6 +82,8 @@ pub struct ImageConfig {
     pub cmd: Vec<String>,
     /// The image by digest, where it should be written so.
     pub pinned: Option<String>,
+    /// Why a kubelet refuses it where `runAsNonRoot` is set and `runAsUser` is not, if it does.
+    pub refused_as_non_root: Option<String>,
 }
 
 /// Everything that can be chosen.
@@ -117,6 +119,8 @@ pub struct Options {
     pub templates: Templates,
     /// What images run by themselves, by the image's name in the manifest.
     pub images: BTreeMap<String, ImageConfig>,
+    /// Why that is not known of others: the message, and what to do.
+    pub unread: BTreeMap<String, (String, Option<String>)>,
 }
 
 impl Default for Options {
@@ -137,6 +141,7 @@ impl Default for Options {
             parameters: BTreeMap::new(),
             templates: Templates::default(),
             images: BTreeMap::new(),
+            unread: BTreeMap::new(),
         }
     }
 }

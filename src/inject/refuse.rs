@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use podturn_wire::names::MOUNT;
 
 use super::names::{PODTURN, PODTURN_INIT};
-use super::options::{Options, SIDECARS_SINCE};
+use super::options::{ImageConfig, Options, SIDECARS_SINCE};
 use super::wire::{job_of, key};
 use crate::plan::diagnostic::quote;
 use crate::plan::site::at;
@@ -111,23 +111,45 @@ impl Questions<'_> {
         }
         let image = container.get("image");
         let text = image.and_then(Node::as_str).unwrap_or_default();
-        match self.options.images.get(text) {
-            Some(config) if config.entrypoint.is_empty() && config.cmd.is_empty() => {
-                let span = image.map_or(Span::empty(container.span.start), Node::place);
+        let span = image.map_or(Span::empty(container.span.start), Node::place);
+        let has_args = container.get("args").and_then(Node::items).is_some_and(|args| !args.is_empty());
+        match (self.options.images.get(text), self.options.unread.get(text)) {
+            (Some(config), _) if config.entrypoint.is_empty() && config.cmd.is_empty() && !has_args => {
                 reporter
                     .error(span, format!("step {} has no command, and neither has its image", quote(name)))
                     .help("add `command: [...]`");
             }
-            Some(_) => {}
-            None => {
-                let span = image.map_or(Span::empty(container.span.start), Node::place);
-                reporter
-                    .error(
-                        span,
-                        format!("step {} has no command, and what its image runs is not known here", quote(name)),
-                    )
-                    .help("add what the image's ENTRYPOINT says, for example `command: [sh, -c, \"...\"]`");
+            (Some(config), _) => self.image_user(name, container, config, reporter),
+            (None, Some((why, help))) => {
+                let error = reporter.error(span, format!("step {} has no command: {why}", quote(name)));
+                if let Some(help) = help {
+                    error.help(help.clone());
+                }
             }
+            (None, None) => {
+                let what = format!("step {} has no command, and what its image runs is not known here", quote(name));
+                reporter.error(span, what).help(
+                    "--resolve reads it from the image; or add what its ENTRYPOINT says, such as \
+                     `command: [sh, -c, \"...\"]`",
+                );
+            }
+        }
+    }
+
+    /// A kubelet cannot tell whether a user that is named in the image is root.
+    fn image_user(&self, name: &str, container: &Node, config: &ImageConfig, reporter: &mut Reporter) {
+        let said = |field: &str| {
+            let own = container.get("securityContext").and_then(|context| context.get(field));
+            own.or_else(|| self.spec().get("securityContext").and_then(|context| context.get(field)))
+        };
+        let non_root = said("runAsNonRoot").filter(|node| node.typed() == Some(Typed::Bool(true)));
+        if let (Some(node), None, Some(why)) = (non_root, said("runAsUser"), &config.refused_as_non_root) {
+            reporter
+                .warning(
+                    node.place(),
+                    format!("no kubelet starts step {}: runAsNonRoot is set, and {why}", quote(name)),
+                )
+                .help("add `runAsUser` with the user's number");
         }
     }
 

@@ -63,7 +63,10 @@ impl<'w> Wiring<'w> {
     }
 
     fn told(&mut self, what: &str, why: &str) {
-        self.changes.push(Change { what: what.to_owned(), why: why.to_owned() });
+        let change = Change { what: what.to_owned(), why: why.to_owned() };
+        if !self.changes.contains(&change) {
+            self.changes.push(change); // steps of one image say the same of it
+        }
     }
 
     fn share_pid(&mut self, spec: &Path) -> Result<(), Stuck> {
@@ -150,6 +153,7 @@ impl<'w> Wiring<'w> {
         }
         if let Some(pinned) = &config.pinned {
             self.set(container, "image", Tree::Text(pinned.clone()))?;
+            self.told(&format!("digest of {image}"), "so that what runs is the image that was read");
         }
         self.told(&format!("command of {image}"), "what the image runs by itself, since the shim has to know it");
         Ok(())
