@@ -7,7 +7,9 @@ pub mod control;
 pub mod coordinator;
 pub mod history;
 pub mod images;
+#[cfg(feature = "tools")]
 pub mod inject;
+#[cfg(feature = "tools")]
 pub mod local;
 pub mod plan;
 pub mod probe;

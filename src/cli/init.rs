@@ -42,6 +42,7 @@ pub(super) enum DurabilityName {
     Node,
 }
 
+#[cfg(feature = "tools")]
 impl DurabilityName {
     pub(super) fn is_node(self) -> bool {
         matches!(self, Self::Node)

@@ -17,6 +17,7 @@ pub(super) struct Text {
 }
 
 /// The longest stream of documents: as much as a cluster's whole state, and no more memory than a machine has.
+#[cfg(feature = "tools")]
 pub(super) const STREAM_MAX: usize = 256 * 1024 * 1024;
 
 /// Reads a file, or stdin for `-`. No more is read than could be of use, whatever the file is.

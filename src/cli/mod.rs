@@ -2,23 +2,31 @@
 
 mod alive;
 mod check;
+#[cfg(feature = "tools")]
 mod completions;
+#[cfg(feature = "tools")]
 mod container;
 mod coordinate;
+#[cfg(feature = "tools")]
 mod difference;
 mod graph;
 mod init;
+#[cfg(feature = "tools")]
 mod inject;
 mod input;
 mod place;
 mod record;
 #[cfg(feature = "resolve")]
 mod resolve;
+#[cfg(feature = "tools")]
 mod run;
+#[cfg(feature = "tools")]
 mod schema;
+#[cfg(feature = "tools")]
 mod screen;
 mod status;
 mod verbs;
+#[cfg(feature = "tools")]
 mod wiring;
 
 use std::io::{ErrorKind, Write};
@@ -46,10 +54,13 @@ enum Command {
     #[cfg(feature = "resolve")]
     Resolve(resolve::Arguments),
     /// Run a pod with a plan here and now, without a cluster
+    #[cfg(feature = "tools")]
     Run(run::Arguments),
     /// Wire pods that have a plan: manifests in, manifests for a cluster out
+    #[cfg(feature = "tools")]
     Inject(Box<inject::Arguments>),
     /// Take out again what `inject` has added
+    #[cfg(feature = "tools")]
     Uninject(inject::Undo),
     /// The init container: check the plan, lay the shared volume out
     Init(init::Arguments),
@@ -80,10 +91,13 @@ enum Command {
     /// End one step: a task is Cancelled, a service has Succeeded
     Stop(verbs::StepArguments),
     /// Print the JSON Schema of what podturn reads or writes
+    #[cfg(feature = "tools")]
     Schema(schema::Arguments),
+    #[cfg(feature = "tools")]
     #[command(hide = true)]
     Container(container::Arguments),
     /// Print the completion script of a shell
+    #[cfg(feature = "tools")]
     Completions(completions::Arguments),
 }
 
@@ -94,9 +108,13 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         #[cfg(feature = "resolve")]
         Command::Resolve(arguments) => resolve::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Container(arguments) => container::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Inject(arguments) => inject::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Uninject(arguments) => inject::undo(&arguments),
         Command::Alive(arguments) => alive::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
@@ -112,7 +130,9 @@ pub fn main() -> ExitCode {
         Command::Skip(arguments) => verbs::step(Verb::Skip, &arguments),
         Command::Approve(arguments) => verbs::step(Verb::Approve, &arguments),
         Command::Stop(arguments) => verbs::step(Verb::Stop, &arguments),
+        #[cfg(feature = "tools")]
         Command::Schema(arguments) => schema::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
