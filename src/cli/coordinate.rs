@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::{podturn_failed, volume_error};
 use crate::control;
 use crate::coordinator::asked::Asked;
-use crate::coordinator::{Finished, ServeError, serve};
+use crate::coordinator::{Finished, serve};
 use crate::process;
 use crate::view;
 use crate::volume::{Placement, Volume};
@@ -50,12 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(volume) => volume,
         Err(error) => return volume_error(&error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = match runtime {
-        Ok(runtime) => runtime.block_on(serve(&volume, open_control)),
-        Err(error) => Err(ServeError::System(error)),
-    };
-    match served {
+    match serve(&volume, open_control) {
         Ok(finished) => tell(&finished, arguments.quiet),
         Err(error) => podturn_failed(&error),
     }

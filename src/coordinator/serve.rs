@@ -1,23 +1,24 @@
 //! The loop itself: one epoll(7) for bells, connections, deaths and the clock, and the signals to this process.
 //!
-//! Everything happens on one thread and in one place, so that the time from a ring to the next one is a few system calls.
+//! Everything happens on one thread and in one place, so that the time from a ring to the next one is a few system calls. What
+//! people ask and what network probes find comes from the thread beside it (`beside.rs`).
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use podturn_turn::{Answer, Outcome, Request, StepId, Time};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::asked::{self, Asked, Told};
+use super::beside::{Beside, News};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
-use super::probe::{Found, Probers};
+use super::probe::Probers;
 use super::public::Public;
 use super::world::{Link, World};
 use crate::process;
@@ -105,24 +106,22 @@ impl From<nix::Error> for ServeError {
 ///
 /// # Errors
 /// A [`ServeError`] after which another coordinator may take over.
-pub async fn serve(volume: &Volume, open: OpenControl) -> Result<Finished, ServeError> {
+pub fn serve(volume: &Volume, open: OpenControl) -> Result<Finished, ServeError> {
     let _lock = volume.lock().map_err(|locked| match locked {
         Locked::Held => ServeError::Locked,
         Locked::Failed(error) => ServeError::Volume(error),
     })?;
     let mut run = volume.read_run()?.ok_or(ServeError::NotLaidOut)?;
     process::raise_open_files()?;
-    let mut server = Server::open(volume, &mut run)?;
-    // Not before the lock is held: the socket of a coordinator that lives must not be taken away.
-    let (_control, questions) = open(volume);
-    server.questions = questions;
-    server.work().await
+    Server::open(volume, &mut run, open)?.work()
 }
 
 /// What a ready descriptor is, as epoll's 64 bits of user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
     Clock,
+    Signals,
+    News,
     Bell(StepId),
     Connection(Link),
     Death(Link),
@@ -134,6 +133,8 @@ impl Token {
     const fn data(self) -> u64 {
         match self {
             Self::Clock => 0,
+            Self::Signals => 6 << 32,
+            Self::News => 7 << 32,
             Self::Bell(step) => 1 << 32 | step.0 as u64,
             Self::Connection(link) => 2 << 32 | link.0 as u64,
             Self::Death(link) => 3 << 32 | link.0 as u64,
@@ -150,7 +151,9 @@ impl Token {
             2 => Self::Connection(Link(index)),
             3 => Self::Death(Link(index)),
             4 => Self::PublicBell,
-            _ => Self::Listener(index),
+            5 => Self::Listener(index),
+            6 => Self::Signals,
+            _ => Self::News,
         }
     }
 }
@@ -164,16 +167,14 @@ struct Server<'a> {
     bells: Vec<OwnedFd>,
     public: Public,
     epoll: Epoll,
-    /// The same epoll, for tokio to wait for: an epoll is itself ready when one of its own is.
-    ready: AsyncFd<OwnedFd>,
+    signals: SignalFd,
     clock: TimerFd,
     clock_at: Option<Time>,
     publisher: Publisher,
     told_to_end: bool,
     /// `None`: no step is ready by the network.
     probers: Option<Probers>,
-    /// What people ask; `None`: nobody can.
-    questions: Option<mpsc::Receiver<Asked>>,
+    beside: Beside,
     /// Requests that are told as events, and are answered once those are in the journal.
     answers: Vec<(oneshot::Sender<Told>, Told)>,
 }
@@ -189,7 +190,7 @@ struct Publisher {
 }
 
 impl<'a> Server<'a> {
-    fn open(volume: &'a Volume, run: &mut Run) -> Result<Self, ServeError> {
+    fn open(volume: &'a Volume, run: &mut Run, open: OpenControl) -> Result<Self, ServeError> {
         let names: Vec<String> = run.plan.steps.iter().map(|step| step.name.clone()).collect();
         let mailboxes = volume.mailboxes(names.iter().map(String::as_str), run.durability)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -212,9 +213,13 @@ impl<'a> Server<'a> {
             run.boot_id = boot_id;
             volume.write_run(run)?; // after the journal says so: a crash in between only says it twice
         }
-        let probers = Probers::of(coordinator.state());
-        // SAFETY: the descriptor is a copy of our own that the AsyncFd owns from here on.
-        let ready = unsafe { AsyncFd::register_with_interest(epoll.0.try_clone()?, Interest::READABLE) };
+        let signals = take_signals()?;
+        watch(&epoll, &signals, Token::Signals)?;
+        // Not before the lock is held: the socket of a coordinator that lives must not be taken away.
+        let beside = Beside::start(volume, open)?;
+        watch(&epoll, &beside.bell(), Token::News)?;
+        let (runtime, verdicts) = beside.for_probes();
+        let probers = Probers::of(coordinator.state(), runtime, verdicts);
         Ok(Self {
             volume,
             coordinator,
@@ -222,23 +227,19 @@ impl<'a> Server<'a> {
             pod_grace: run.termination_grace_seconds.saturating_mul(1000).saturating_sub(LAST_MOMENT),
             bells,
             public,
-            ready: ready.map_err(std::io::Error::from)?,
             epoll,
+            signals,
             clock,
             clock_at: None,
             publisher: Publisher::default(),
             told_to_end: false,
             probers,
-            questions: None,
+            beside,
             answers: Vec::new(),
         })
     }
 
-    async fn work(&mut self) -> Result<Finished, ServeError> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        // Whoever started this may have blocked them until somebody listens, so that an early one is not lost.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(std::io::Error::from)?;
+    fn work(&mut self) -> Result<Finished, ServeError> {
         loop {
             self.coordinator.settle()?;
             self.answer_all();
@@ -257,7 +258,7 @@ impl<'a> Server<'a> {
             }
             self.coordinator.world().mailboxes.remove_spares();
             self.set_clock()?;
-            self.wait(&mut terminate, &mut interrupt).await?;
+            self.wait()?;
         }
     }
 
@@ -269,24 +270,32 @@ impl<'a> Server<'a> {
         }
     }
 
-    async fn wait(&mut self, terminate: &mut Signal, interrupt: &mut Signal) -> Result<(), ServeError> {
-        tokio::select! {
-            biased;
-            ready = self.ready.readable() => {
-                let mut ready = ready?;
-                let mut events = [EpollEvent::empty(); BATCH];
-                let count = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
-                if count == 0 {
-                    // Not before: what is still ready inside makes no new edge outside.
-                    ready.clear_ready();
-                }
-                drop(ready);
-                self.handle_all(&events[..count])
+    fn wait(&mut self) -> Result<(), ServeError> {
+        let mut events = [EpollEvent::empty(); BATCH];
+        match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            Ok(count) => self.handle_all(&events[..count]),
+            Err(Errno::EINTR) => Ok(()), // it was stopped and goes on, see signal(7)
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn handle_signals(&mut self) -> Result<(), ServeError> {
+        while let Some(received) = self.signals.read_signal()? {
+            if received.ssi_signo == Signal::SIGINT as u32 {
+                self.handle_signal(Request::Cancel);
+            } else {
+                self.handle_signal(Request::Terminate { grace: self.pod_grace });
             }
-            Some(found) = next_found(&mut self.probers) => { self.coordinator.probed(found); Ok(()) }
-            Some(asked) = next_question(&mut self.questions) => { self.handle_question(asked); Ok(()) }
-            _ = terminate.recv() => { self.handle_signal(Request::Terminate { grace: self.pod_grace }); Ok(()) }
-            _ = interrupt.recv() => { self.handle_signal(Request::Cancel); Ok(()) }
+        }
+        Ok(())
+    }
+
+    fn handle_news(&mut self) {
+        for news in self.beside.take() {
+            match news {
+                News::Asked(asked) => self.handle_question(asked),
+                News::Found(found) => self.coordinator.probed(found),
+            }
         }
     }
 
@@ -345,6 +354,8 @@ impl<'a> Server<'a> {
         for event in events {
             match Token::of(event.data()) {
                 Token::Clock => time_is_up = true,
+                Token::Signals => self.handle_signals()?,
+                Token::News => self.handle_news(),
                 Token::Bell(step) => self.handle_bell(step)?,
                 Token::Connection(link) => self.handle_connection(link)?,
                 Token::Death(link) => self.handle_death(link),
@@ -468,22 +479,6 @@ fn wall_clock() -> published::WallClock {
     published::WallClock { boottime: process::now(), realtime: process::realtime() }
 }
 
-/// The next question, if any can come.
-async fn next_question(questions: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
-    match questions {
-        Some(questions) => questions.recv().await,
-        None => None,
-    }
-}
-
-/// What a network probe has come to next, if there are any.
-async fn next_found(probers: &mut Option<Probers>) -> Option<Found> {
-    match probers {
-        Some(probers) => probers.next().await,
-        None => None,
-    }
-}
-
 impl Publisher {
     fn note(&mut self, seq: u64, decided: bool, now: Time) {
         if self.seen == Some(seq) {
@@ -500,6 +495,14 @@ impl Publisher {
     fn due(&self) -> Option<Time> {
         self.changes.map(|(first, last)| (first + PUBLISH_LATEST).min(last + PUBLISH_PAUSE))
     }
+}
+
+/// SIGTERM and SIGINT come as something to read, for this thread and all that it starts. One that came before is read too, if
+/// whoever started this had blocked it until somebody listens.
+fn take_signals() -> Result<SignalFd, ServeError> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), None)?;
+    Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
 fn watch(epoll: &Epoll, fd: &impl AsFd, token: Token) -> Result<(), ServeError> {
@@ -519,6 +522,8 @@ mod tests {
             Token::Death(Link(0)),
             Token::PublicBell,
             Token::Listener(9),
+            Token::Signals,
+            Token::News,
         ] {
             assert_eq!(Token::of(token.data()), token);
         }

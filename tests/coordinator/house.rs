@@ -147,7 +147,8 @@ fn a_volume_that_is_full_ends_the_run() {
             fs::read_to_string(&answer).is_ok_and(|report| report.contains("\"turn\":1"))
         });
         // The room of the report before is given back after the new one is there.
-        let aside = ["build", "test"].map(|step| pod.volume(&format!("steps/{step}/out/.report.json.new")));
+        let aside = ["build/out/.report", "test/out/.report", "build/.turn", "test/.turn"]
+            .map(|file| pod.volume(&format!("steps/{file}.json.new")));
         pod.wait_until("the end of what was replaced", || aside.iter().all(|path| !path.exists()));
         let mut ballast = File::create(root.join("ballast")).expect("an inode is free");
         while ballast.write(&[1; 512]).is_ok() {}

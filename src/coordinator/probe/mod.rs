@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use podturn_turn::{Phase, Probed, Readiness, State, StepId, Time};
 use podturn_wire::InstanceId;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -22,9 +23,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use self::count::{Count, Known};
 use crate::probe::{Tried, try_once};
 use crate::volume::published::{self, ProbeFailures};
-
-/// Verdicts that may wait for the coordinator: it takes one before it does anything else, and a service has one at a time.
-const VERDICTS: usize = 16;
 
 /// What is tried: an attempt of a step in one life of its shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +49,9 @@ pub(super) struct Found {
 /// The probers of one run.
 pub(super) struct Probers {
     services: Vec<Service>,
-    sender: mpsc::Sender<Found>,
-    found: mpsc::Receiver<Found>,
+    /// Where the tries are made.
+    runtime: Handle,
+    verdicts: mpsc::Sender<Found>,
 }
 
 /// A step that is ready by the network.
@@ -68,8 +67,9 @@ struct Service {
 type Failures = Arc<Mutex<Option<ProbeFailures>>>;
 
 impl Probers {
-    /// For the network probes of this plan; `None`: it has none.
-    pub(super) fn of(state: &State) -> Option<Self> {
+    /// For the network probes of this plan, which are tried on this runtime and tell what they come to; `None`: it has none. A
+    /// verdict may be of an attempt that is over by the time it is read.
+    pub(super) fn of(state: &State, runtime: Handle, verdicts: mpsc::Sender<Found>) -> Option<Self> {
         let steps = state.plan().steps.iter().zip(0..);
         let services: Vec<Service> = steps
             .filter_map(|(step, index)| {
@@ -78,8 +78,7 @@ impl Probers {
                 Some(Service { step: StepId(index), name, readiness, prober: None })
             })
             .collect();
-        let (sender, found) = mpsc::channel(VERDICTS);
-        (!services.is_empty()).then_some(Self { services, sender, found })
+        (!services.is_empty()).then_some(Self { services, runtime, verdicts })
     }
 
     /// Begins and ends probers, so that each attempt that runs has one. One look a service with a network probe.
@@ -93,7 +92,7 @@ impl Probers {
             service.prober = wanted.map(|of| {
                 let tries = service.tries(of, state, now);
                 let failures = Arc::clone(&tries.failures);
-                let task = tokio::spawn(tries.follow(self.sender.clone())).abort_handle();
+                let task = self.runtime.spawn(tries.follow(self.verdicts.clone())).abort_handle();
                 (of, Prober { task, failures })
             });
         }
@@ -106,11 +105,6 @@ impl Probers {
             let failures = prober.failures.lock().unwrap_or_else(PoisonError::into_inner);
             view.steps[service.step.index()].probe_failures.clone_from(&failures);
         }
-    }
-
-    /// The next verdict. It may be of an attempt that is over by now.
-    pub(super) async fn next(&mut self) -> Option<Found> {
-        self.found.recv().await
     }
 }
 
