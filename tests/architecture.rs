@@ -90,6 +90,67 @@ fn every_test_that_an_invariant_names_is_there() {
     assert!(named >= 20, "the table was read: {named}");
 }
 
+/// The last column of the tables in `docs/semantics.md` names a file, and after it stories (`*title*`) or tests in it; a golden file
+/// (`.stderr`) stands for itself.
+#[test]
+fn every_test_that_a_rule_names_is_there() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(package.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (mut rules, mut wrong) = (0, Vec::new());
+    for row in read("docs/semantics.md").lines().filter(|line| line.starts_with("| ")) {
+        let [rule, _, shown] = row.trim_matches(['|', ' ']).split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("three columns: {row}");
+        };
+        if rule == "---" || shown == "shown by" {
+            continue;
+        }
+        let (mut source, mut named) = (String::new(), 0);
+        for name in quoted(shown) {
+            match name {
+                Quoted::Code(file) if file.ends_with(".txt") => {
+                    source = read(&format!("src/turn/tests/stories/{file}"));
+                    continue;
+                }
+                Quoted::Code(file) if file.ends_with(".rs") => {
+                    source = read(file);
+                    continue;
+                }
+                Quoted::Code(golden) if golden.ends_with(".stderr") => drop(read(golden)),
+                Quoted::Code(test) if source.contains(&format!("fn {test}(")) => {}
+                Quoted::Title(title) if source.lines().any(|line| line.strip_prefix("== ") == Some(title)) => {}
+                Quoted::Code(gone) | Quoted::Title(gone) => {
+                    wrong.push(format!("`{rule}` names `{gone}`, and it is gone"))
+                }
+            }
+            named += 1;
+        }
+        if named == 0 {
+            wrong.push(format!("`{rule}` names no test"));
+        }
+        rules += 1;
+    }
+    assert!(wrong.is_empty(), "docs/semantics.md:\n{}", wrong.join("\n"));
+    assert!(rules >= 80, "the tables were read: {rules}");
+}
+
+enum Quoted<'t> {
+    /// In backquotes.
+    Code(&'t str),
+    /// Between asterisks; may have backquotes in it.
+    Title(&'t str),
+}
+
+fn quoted(text: &str) -> Vec<Quoted<'_>> {
+    let (mut found, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find(['*', '`']) {
+        let mark = &rest[at..=at];
+        let (name, after) = rest[at + 1..].split_once(mark).unwrap_or_else(|| panic!("{mark} is closed: {text}"));
+        found.push(if mark == "*" { Quoted::Title(name) } else { Quoted::Code(name) });
+        rest = after;
+    }
+    found
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }

@@ -17,10 +17,19 @@ pub(super) fn check(drafts: &[Draft], edges: &[Vec<Edge>], long_running: bool, r
         return;
     }
     let times = Times::new(drafts, edges, long_running);
-    for (at, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.service) {
-        if times.holders[at].is_empty() && !long_running {
+    for at in times.unheld.iter().copied() {
+        let ended = ended_before(drafts, edges, at);
+        if times.holders[at].iter().all(|holder| ended[*holder]) {
+            let draft = &drafts[at];
             let message = format!("nothing could ever use the service {}", quote(&draft.name));
-            let help = "every step comes after it: let one depend on it with `Ready` or `Started`";
+            let help = match times.holders[at].is_empty() && drafts.iter().all(|draft| draft.service || draft.finally) {
+                true => {
+                    "there is no task that it could serve; services that run for ever are for a pod with `restartPolicy: Always`"
+                }
+                false => {
+                    "each task comes after it, or has ended before it begins: let one depend on it with `Ready` or `Started`"
+                }
+            };
             reporter.error(draft.span, message).help(help);
         }
     }
@@ -40,6 +49,8 @@ struct Times {
     after: Vec<Vec<usize>>,
     /// For each service, who holds it up.
     holders: Vec<Vec<usize>>,
+    /// Services that no step needs `Ready` or `Started`, and that outlast the tasks for this.
+    unheld: Vec<usize>,
 }
 
 fn holds_up(condition: Condition) -> bool {
@@ -66,10 +77,9 @@ impl Times {
                 after[at * 2].push(all_over);
             }
         }
-        for at in 0..drafts.len() {
-            if !drafts[at].service || !holders[at].is_empty() || long_running {
-                continue;
-            }
+        let is_unheld = |at: &usize| drafts[*at].service && holders[*at].is_empty() && !long_running;
+        let unheld: Vec<usize> = (0..drafts.len()).filter(is_unheld).collect();
+        for at in unheld.iter().copied() {
             let downstream = downstream(edges, at);
             let is_outlasted = |n: &usize| !drafts[*n].service && !drafts[*n].finally && !downstream[*n];
             holders[at] = (0..drafts.len()).filter(is_outlasted).collect();
@@ -79,7 +89,7 @@ impl Times {
         }
         let late = late(drafts, edges);
         after[all_over] = (0..drafts.len()).filter(|at| !late[*at]).map(|at| at * 2 + 1).collect();
-        Self { after, holders }
+        Self { after, holders, unheld }
     }
 
     /// A circle, its first moment repeated at the end.
@@ -137,6 +147,28 @@ impl Times {
             }
         }
     }
+}
+
+/// The steps that have ended whenever this one begins. What can be Skipped, or has only to end, need not have waited for anything.
+fn ended_before(drafts: &[Draft], edges: &[Vec<Edge>], first: usize) -> Vec<bool> {
+    let (mut ended, mut begun) = (vec![false; edges.len()], vec![false; edges.len()]);
+    let mut queue = vec![first];
+    while let Some(at) = queue.pop() {
+        for Edge { dependency, .. } in &edges[at] {
+            let on = dependency.step.index();
+            ended[on] |=
+                !holds_up(dependency.condition) || (dependency.condition == Condition::Ready && !drafts[on].service);
+            let has_begun = match dependency.condition {
+                Condition::Started => true,
+                Condition::Succeeded | Condition::Ready => drafts[on].when.is_none(),
+                Condition::Failed | Condition::Completed => false,
+            };
+            if has_begun && !std::mem::replace(&mut begun[on], true) {
+                queue.push(on);
+            }
+        }
+    }
+    ended
 }
 
 /// Everything that depends on the step, in whatever way.

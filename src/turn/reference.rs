@@ -52,7 +52,7 @@ impl State {
             None if field == "phase" => Ok(format!("{:?}", track.phase)),
             None if field == "exitCode" => {
                 let code = track.last_end().map(|ended| ended.exit.code().to_string());
-                code.ok_or_else(|| format!("the command of {step} has not run"))
+                code.ok_or_else(|| format!("{step} has no exit code, it is {:?}", track.phase))
             }
             _ => Err(format!("a step has no {field}")),
         }

@@ -142,6 +142,10 @@ impl State {
             Request::Retry { step, .. } => {
                 self.unset_timer(step);
                 let never_ran = self.track(step).attempts.is_empty();
+                if never_ran {
+                    let track = self.track_mut(step); // what it waits for now is no failure
+                    (track.reason, track.detail) = (None, Detail::None);
+                }
                 self.set_phase(step, if never_ran { Phase::Pending } else { Phase::Backoff });
                 self.consider(step);
             }

@@ -128,7 +128,9 @@ impl Story {
     fn write_turns(&mut self, effects: &mut Vec<String>) {
         while let Some(step) = self.state.poll_turn() {
             let turn = self.state.turn_for(step);
-            effects.push(format!("{} turn {}: {}", self.name(step), turn.turn, said(&turn)));
+            let values = turn.attempt.and_then(|_| self.state.replacements(step).ok()).unwrap_or_default();
+            let with = if values.is_empty() { String::new() } else { format!(" with {}", values.join(", ")) };
+            effects.push(format!("{} turn {}: {}{with}", self.name(step), turn.turn, said(&turn)));
             self.turns.push((step, turn));
         }
     }

@@ -3,13 +3,13 @@
 use podturn_turn::{Kind, Phase, Probed, Request, State, Time};
 use podturn_wire::{Ended, Exit, Usage};
 
-use super::{Container, MS, RUN, Shim, World, id};
+use super::{Container, MS, Place, RUN, Shim, World, id};
 
 impl World {
     /// Something that a run would rather be without.
     pub(super) fn fault(&mut self) -> Result<(), String> {
         let n = self.tape.draw(self.places.len());
-        match self.tape.draw(28) {
+        match self.tape.draw(30) {
             16 => self.deaf(n),
             17 => self.fill_the_volume(),
             0..=4 => {
@@ -30,7 +30,7 @@ impl World {
                 self.cancels += 1;
                 self.request(Request::Cancel)
             }
-            18 | 19 => self.lose_readiness(n),
+            18 | 19 | 27 | 28 => self.lose_readiness(n),
             20 => self.decide(n),
             21..=23 => self.ask_for_something(),
             24 => self.untimely_outputs(n),
@@ -69,9 +69,17 @@ impl World {
 
     /// A probe that fails, or one whose word comes after the attempt that it was of.
     fn lose_readiness(&mut self, n: usize) -> Result<(), String> {
-        let Container::Up(shim) = &self.places[n].container else { return Ok(()) };
-        if shim.command.is_some() && shim.readiness == Some(Probed::Ready) {
-            return self.found(n, Probed::Unready);
+        let is_probed = |place: &Place| match &place.container {
+            Container::Up(shim) => {
+                shim.command.is_some() && matches!(shim.readiness, Some(Probed::Ready | Probed::Unready))
+            }
+            Container::Absent(_) | Container::Gone => false,
+        };
+        let probed: Vec<usize> = (0..self.places.len()).filter(|n| is_probed(&self.places[*n])).collect();
+        if let Some(n) = probed.get(n % probed.len().max(1)).copied().filter(|_| !self.tape.chance(4)) {
+            // Whoever counts should not find the second after it was ready once; it would mean nothing.
+            let found = self.tape.pick(&[Probed::Unready, Probed::Unready, Probed::NotReady]);
+            return self.found(n, found);
         }
         let view = self.state.view(id(n));
         let Some(instance) = view.instance.filter(|_| self.plan.steps[n].service) else { return Ok(()) };
