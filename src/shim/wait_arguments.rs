@@ -130,7 +130,7 @@ pub(crate) fn parse<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Result
         }
     }
     if wish.count == 0 {
-        return Err(Misuse { what: "nothing to wait for", which: "--for, --file, --tcp or --http" });
+        return Err(Misuse { what: "nothing to wait for: give", which: "--for, --file, --tcp or --http" });
     }
     Ok(Order::Wait(wish))
 }
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn a_misuse_is_told_with_its_argument() {
         let table = [
-            ("", "nothing to wait for"),
-            ("--timeout 5s", "nothing to wait for"),
+            ("", "nothing to wait for: give"),
+            ("--timeout 5s", "nothing to wait for: give"),
             ("--for", "a value is missing after"),
             ("--file=", "a value is missing after"),
             ("--until x", "unknown argument"),

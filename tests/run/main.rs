@@ -11,6 +11,7 @@ mod output;
 mod person;
 mod pod;
 mod pods;
+mod recipes;
 mod refused;
 mod terminal;
 mod values;

@@ -255,7 +255,7 @@ fn the_time_is_over_at_every_kind_of_gate() {
 fn what_cannot_be_waited_for_is_said_at_once() {
     let public = Public::with("Pending", "");
     let cases: [(&[&str], i32, &str); 4] = [
-        (&[], 2, "nothing to wait for --for, --file, --tcp or --http"),
+        (&[], 2, "nothing to wait for: give --for, --file, --tcp or --http"),
         (&["--for", "deploy"], 2, "--for deploy: the plan has no such step"),
         (&["--timeout", "5", "--file", "x"], 2, "--timeout takes a duration such as 500ms, 90s, 15m or 1h30m, not 5"),
         (&["--file", "/proc/self/exe/x/../../x"], 124, "waiting for /proc/self/exe/x/../../x"),
