@@ -285,7 +285,15 @@ fn kind(state: &State, act: Act, fails: &[bool]) -> Kind {
         }
         Act::GetReady(step) => {
             let (attempt, readiness) = (state.attempt(step), Probed::Ready);
-            Kind::Probed { step, instance: instance(step), report, attempt, probed_at: 1, readiness, why: None }
+            Kind::Probed {
+                step,
+                instance: instance(step),
+                report,
+                attempt,
+                probed_at: 1,
+                readiness,
+                why: String::new(),
+            }
         }
         Act::End(step) => {
             let exit = Exit::Code(u8::from(fails[step.index()]));

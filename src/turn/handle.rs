@@ -464,12 +464,13 @@ impl State {
         self.stop_main(Reason::PodDeleted);
     }
 
-    /// What runs, or is on its way down already, is told how long it may take. The signals that were held were meant for
+    /// What runs, or is on its way down already, is told how long it may take, and what parks ends. The signals that were held were meant for
     /// everybody: who stops when is decided here.
     fn shorten_the_way_down(&mut self) {
         for id in (0..self.tracks.len() as u32).map(StepId) {
             self.work += 1;
-            if self.track(id).holds_slot() {
+            let parks = self.track(id).phase.is_end() && self.step(id).restarts;
+            if parks || self.track(id).holds_slot() {
                 self.touched.push(id);
             }
             if self.take_held(id).is_none() {

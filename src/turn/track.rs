@@ -152,7 +152,7 @@ pub(crate) enum Rest {
     Leave,
     /// Its step has ended.
     Over {
-        /// Its container was stopped from outside: end, whatever the kubelet makes of it.
+        /// Its container was stopped from outside, or its pod is being deleted: end, whatever the kubelet makes of it.
         leaving: bool,
     },
 }
@@ -234,20 +234,22 @@ impl Track {
         }
     }
 
-    /// The end of the last settled attempt, as its shim told it.
+    /// The end of the last settled attempt, as its shim told it. One that was given and never begun counts for nothing.
     pub(crate) fn last_end(&self) -> Option<Ended> {
-        self.attempts.last().and_then(|attempt| attempt.ended)
+        let has_begun = |attempt: &&Attempt| attempt.started_at.is_some() || attempt.ended.is_some();
+        self.attempts.iter().rev().find(has_begun).and_then(|attempt| attempt.ended)
     }
 
-    /// What its turn should ask for. Without any instance there is nobody to ask, and `grace` is for who runs.
-    pub(crate) fn wanted(&self, grace: Millis) -> Desired {
+    /// What its turn should ask for. Without any instance there is nobody to ask, and `grace` is for who runs. In a pod that is being
+    /// deleted nobody parks.
+    pub(crate) fn wanted(&self, grace: Millis, deleted: bool) -> Desired {
         let attempt = match self.phase {
             Phase::Granted | Phase::Running | Phase::Ready => Some(self.attempt),
             Phase::Pending | Phase::Awaiting | Phase::Backoff | Phase::Paused | Phase::Stopping => None,
             Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Omitted | Phase::Cancelled => None,
         };
         let rest = match self.instance {
-            Some(_) if self.phase.is_end() => Rest::Over { leaving: self.leaving },
+            Some(_) if self.phase.is_end() => Rest::Over { leaving: self.leaving || deleted },
             Some(_) if self.leaving && (self.waits() || matches!(self.phase, Phase::Awaiting | Phase::Paused)) => {
                 Rest::Leave
             }

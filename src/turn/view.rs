@@ -212,11 +212,12 @@ impl State {
     /// Numbers the turns that this event changed: the end of settling, so that one event makes at most one turn a step.
     pub(crate) fn note_turns(&mut self) {
         let mut touched = core::mem::take(&mut self.touched);
+        let deleted = self.halt.terminating.is_some();
         let grace = self.halt.terminating.map_or(self.plan.grace_period, |budget| budget.stop);
         for step in touched.drain(..) {
             self.work += 1;
             let track = self.track_mut(step);
-            let wanted = track.wanted(grace);
+            let wanted = track.wanted(grace, deleted);
             if wanted != track.desired {
                 track.desired = wanted;
                 track.turn = track.turn.saturating_add(1);

@@ -181,9 +181,10 @@ impl Rules {
         let stopped = turn.instance.is_some_and(|i| self.stopped.contains(&i));
         let told = match turn.then {
             Then::Stay => !view.phase.is_end(),
-            Then::Park => view.phase.is_end() && step.restarts,
+            // Where everybody has to go nobody parks.
+            Then::Park => view.phase.is_end() && step.restarts && !self.is_deleted,
             Then::Exit { code, .. } if view.phase.is_end() => {
-                view.container_exit_code == Some(code) && (!step.restarts || stopped)
+                view.container_exit_code == Some(code) && (!step.restarts || stopped || self.is_deleted)
             }
             Then::Exit { .. } => stopped || view.phase == Phase::Stopping,
         };

@@ -119,6 +119,10 @@ impl World {
         for n in 0..self.places.len() {
             if self.tape.chance(2) {
                 self.stop_from_outside(n);
+                // The signals come before the sign that they are meant for everybody.
+                if self.places[n].mail.len() == 1 && self.tape.chance(2) {
+                    self.deliver(n)?;
+                }
             }
         }
         let grace = self.tape.pick(&[30_000, 10_000, 600_000, 3, 0]);

@@ -36,6 +36,7 @@ impl World {
         let choices = [Request::Skip { step, attempt }, retry, retry, Request::Stop { step, attempt }];
         let choice = self.tape.pick(&choices);
         if choice == retry && !self.judge.applies(retry) {
+            self.request(retry)?; // and is told why not
             return self.request(Request::Skip { step, attempt });
         }
         self.request(choice)

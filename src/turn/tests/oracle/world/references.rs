@@ -12,6 +12,9 @@ impl World {
     /// What a command leaves in its directory, which was empty when it began.
     pub(super) fn leave_outputs(&mut self, n: usize) {
         let mut outputs = BTreeMap::new();
+        if self.tape.chance(3) {
+            return; // nothing at all, as most commands do
+        }
         for key in ["k", "l"] {
             match self.tape.draw(4) {
                 1 => {}
