@@ -28,6 +28,9 @@ The containers' commands run as processes of this machine, with this machine's p
 own root (this machine's, whose changes are forgotten at the end), its volumes where the manifest says, its own environment \
 and its own session, in namespaces that end with the run. No root is needed where the kernel allows user namespaces.
 
+Order is that of a kubelet: init containers, native sidecars, hooks, probes, restarts and the end. ConfigMaps and Secrets are \
+looked up in the same file.
+
 Ctrl-C ends the pod as a deletion does: tasks are stopped, then services, finally steps still run, all within the \
 pod's grace. A second Ctrl-C kills everything. A pod whose \
 containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
@@ -259,10 +262,12 @@ fn exit_code(end: &End, others_failed: bool) -> (u8, &'static str) {
     match outcome {
         _ if end.killed => (exit::CANCELLED, "everything was killed\n"),
         _ if end.never_began => (exit::CANCELLED, "cancelled before the plan began\n"),
+        _ if end.deadline_exceeded.is_some() => (exit::FAILED, "the pod took longer than its activeDeadlineSeconds\n"),
         Some("Cancelled") => (exit::CANCELLED, ""),
         _ if end.init_failed.is_some() || others_failed => (exit::FAILED, ""),
         Some("Succeeded") => (exit::OK, ""),
         Some(_) => (exit::FAILED, ""),
+        None if end.cancelled => (exit::CANCELLED, "the pod was ended, and no coordinator told how the plan ended\n"),
         None => (exit::SHIM_FAILED, "error: every container has ended, and the plan has no outcome\n"),
     }
 }

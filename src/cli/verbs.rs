@@ -2,13 +2,21 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use podturn_wire::exit;
+use tokio::time::sleep;
 
 use super::place::{self, Place};
 use super::{input, podturn_failed};
 use crate::control::{self, AskError};
 use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
+
+/// How long a hook waits for a coordinator that is beginning.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
+/// How often it is asked meanwhile.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Arguments of a verb that is about the whole plan.
 #[derive(clap::Args)]
@@ -31,34 +39,40 @@ pub(super) struct StepArguments {
 
 /// Asks, and says what came of it.
 pub(super) fn plan(verb: Verb, arguments: &PlanArguments) -> ExitCode {
-    tell(&arguments.place, &Ask { verb, step: None, attempt: None })
+    find_and_tell(&arguments.place, &Ask { verb, step: None, attempt: None })
 }
 
 /// A hook that fails is reported as an event of the pod, and at a normal end it runs as well, when nothing is left to do: so it
-/// always succeeds.
+/// always succeeds. A pod may be deleted when its coordinator has begun just now: it is waited for.
 pub(super) fn terminating(arguments: &PlanArguments) -> ExitCode {
-    let _ = plan(Verb::Terminate, arguments);
+    if let Ok(volume) = arguments.place.find() {
+        let _ = tell(&volume, &Ask { verb: Verb::Terminate, step: None, attempt: None }, A_MOMENT);
+    }
     ExitCode::SUCCESS
 }
 
 /// Asks, and says what came of it.
 pub(super) fn step(verb: Verb, arguments: &StepArguments) -> ExitCode {
-    tell(&arguments.place, &Ask { verb, step: Some(arguments.step.clone()), attempt: arguments.attempt })
+    find_and_tell(&arguments.place, &Ask { verb, step: Some(arguments.step.clone()), attempt: arguments.attempt })
 }
 
-fn tell(place: &Place, ask: &Ask) -> ExitCode {
-    let volume = match place.find() {
-        Ok(volume) => volume,
-        Err(code) => return code,
-    };
+fn find_and_tell(place: &Place, ask: &Ask) -> ExitCode {
+    match place.find() {
+        Ok(volume) => tell(&volume, ask, Duration::ZERO),
+        Err(code) => code,
+    }
+}
+
+/// `patience`: how long a coordinator that does not answer yet is waited for.
+fn tell(volume: &Path, ask: &Ask, patience: Duration) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let told = match runtime {
-        Ok(runtime) => runtime.block_on(control::ask(&volume, ask)),
+        Ok(runtime) => runtime.block_on(ask_patiently(volume, ask, patience)),
         Err(error) => return podturn_failed(&error),
     };
     match told {
         Ok(told) => show(&told),
-        Err(error @ AskError::Connect(..)) => nobody_listens(&volume, &error),
+        Err(error @ AskError::Connect(..)) => nobody_listens(volume, &error),
         Err(error @ AskError::Late(_)) => {
             anstream::eprintln!("error: {error}");
             anstream::eprintln!(
@@ -78,6 +92,17 @@ fn nobody_listens(volume: &Path, error: &AskError) -> ExitCode {
     let code = podturn_failed(error);
     anstream::eprintln!("  help: is the run still under way? `podturn status` shows how it stands");
     code
+}
+
+async fn ask_patiently(volume: &Path, ask: &Ask, patience: Duration) -> Result<Told, AskError> {
+    let mut left = patience;
+    loop {
+        match control::ask(volume, ask).await {
+            Err(AskError::Connect(..)) if !left.is_zero() => sleep(PAUSE.min(left)).await,
+            told => return told,
+        }
+        left = left.saturating_sub(PAUSE);
+    }
 }
 
 fn show(told: &Told) -> ExitCode {

@@ -300,9 +300,14 @@ impl<'a> Server<'a> {
     }
 
     /// SIGTERM is the kubelet's: the pod is being deleted, which the `preStop` hook has said already where there is one. SIGINT
-    /// is a person's at a terminal. After the end either is what a sidecar waits for.
+    /// is a person's at a terminal. After the end either is what a sidecar waits for. To a sidecar of a pod that is being deleted
+    /// the kubelet's comes after every ordinary container has ended, and it creates none any more: nothing can run.
     fn handle_signal(&mut self, request: Request) {
-        if let Answer::Does(what) = self.coordinator.state().answer(request) {
+        let answer = self.coordinator.state().answer(request);
+        let is_last = matches!((request, &answer), (Request::Terminate { .. }, Answer::Done(_)));
+        if is_last && self.placement == Placement::Sidecar {
+            self.handle_signal(Request::Cancel);
+        } else if let Answer::Does(what) = answer {
             tracing::warn!("{what}");
             self.coordinator.requested(request);
         }

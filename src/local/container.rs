@@ -1,5 +1,5 @@
-//! The beginning of a container: from a process of the pod to the command in its own root. It runs in a process of its own,
-//! which becomes the command.
+//! The beginning of a container: from a process of the pod to the command in its own root; and of a command in a container that
+//! runs already. It runs in a process of its own, which becomes the command.
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{Gid, Uid, chdir, execve, fexecve, setgid, setgroups, setuid};
@@ -21,14 +21,10 @@ use super::root::{self, Root};
 /// Everything a container's first process has to know; its paths are those of the pod's mount namespace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
-    /// An empty directory to build the root on.
-    pub scratch: PathBuf,
-    /// The directory of the run, which holds the volumes and more of every container: nothing of it is seen in the root.
-    pub hidden: PathBuf,
+    /// The root that it runs in.
+    pub place: Place,
     /// How many files a process may have open unless it asks for more: podturn itself needs many.
     pub open_files: u64,
-    /// What is mounted in it, in this order.
-    pub mounts: Vec<Bind>,
     /// What to run.
     pub program: Program,
     /// The whole environment.
@@ -39,6 +35,22 @@ pub struct Spec {
     pub user: Option<u32>,
     /// Group to become; without it that of the user.
     pub group: Option<u32>,
+}
+
+/// A container's root.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Place {
+    /// One of its own.
+    New {
+        /// An empty directory to build it on.
+        scratch: PathBuf,
+        /// The directory of the run, which holds the volumes and more of every container: nothing of it is seen in the root.
+        hidden: PathBuf,
+        /// What is mounted in it, in this order.
+        mounts: Vec<Bind>,
+    },
+    /// That of a container that runs: the file of its mount namespace.
+    Of(PathBuf),
 }
 
 /// A path that is seen in the container at another one.
@@ -96,13 +108,21 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
         .and_then(|bytes| serde_json::from_slice(&bytes).map_err(std::io::Error::from))
         .map_err(EnterError::Spec)?;
     let own: OwnedFd = File::open("/proc/self/exe").map_err(EnterError::Spec)?.into();
-    unshare(CloneFlags::CLONE_NEWNS).stage(|| "making a mount namespace".to_owned())?;
-    let root = Root::build(&spec.scratch, &spec.hidden)?;
-    for bind in &spec.mounts {
-        root.bind(bind)?;
+    match &spec.place {
+        Place::New { scratch, hidden, mounts } => {
+            unshare(CloneFlags::CLONE_NEWNS).stage(|| "making a mount namespace".to_owned())?;
+            let root = Root::build(scratch, hidden)?;
+            for bind in mounts {
+                root.bind(bind)?;
+            }
+            root.make_directory(&spec.working_dir)?;
+            root::change_to(root)?;
+        }
+        Place::Of(namespace) => {
+            let namespace = File::open(namespace).map_err(EnterError::Spec)?;
+            setns(namespace, CloneFlags::CLONE_NEWNS).stage(|| "entering the container".to_owned())?;
+        }
     }
-    root.make_directory(&spec.working_dir)?;
-    root::change_to(root)?;
     chdir(&spec.working_dir).stage(|| format!("changing directory to {}", spec.working_dir.display()))?;
     become_user(&spec)?;
     clean_slate(&spec.program);

@@ -1,30 +1,35 @@
-//! The part of the kubelet that matters for order: init containers one after another, native sidecars that are started again
-//! when they die, containers together, and the end.
+//! The part of the kubelet that matters for order: init containers one after another, native sidecars beside them, containers
+//! created one after another, what is started again, and the end.
+//!
+//! ```text
+//! run ─> play: init containers, sidecars, containers ─> all have ended ─┐
+//!          ^                                                            ├─> the sidecars go down ─> End
+//!          └── RestartAllContainers      Ctrl-C, activeDeadlineSeconds ─┘
+//! ```
+//!
+//! Everything that happens comes to `attend`, which goes on until what it waits for is so. Does not belong here: what happens in
+//! one container (`life`).
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::unistd::{Pid, setsid};
-use tokio::process::{Child, Command};
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::container::{Bind, Spec};
 use super::errors::{KubeletError, system};
-use super::logs::{Message, Stream, follow, follow_if};
+use super::life::{Event, Life, Stop, What};
+use super::logs::Message;
 use super::namespaces::{self, Rights};
-use super::pod::{Container, LocalPod, VolumeKind};
+use super::pod::{AfterEnd, Container, LocalPod, VolumeKind};
+use super::runtime::Runtime;
 use super::sandbox::{Sandbox, raise_open_files};
-use super::sidecars::{Event, Sidecars};
 use super::volumes;
 use super::watch::watch;
 use crate::volume::published::State;
@@ -33,8 +38,15 @@ use crate::volume::published::State;
 /// that was asked for twice.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Longer than any run.
-const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+/// How long containers wait for their signal while the `preStop` hooks of the sidecars run. A kubelet begins both at once, and in
+/// which order they come is chance; the coordinator's hook says why the signals come, so that steps stop in their order.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// The first restart comes at once, the second after this, and each further one after twice as long: a kubelet begins with 10 s,
+/// and nobody would wait so long on their own machine.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Why a run has to end before its plan has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +58,20 @@ pub enum Interrupt {
 }
 
 /// How a pod ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct End {
     /// The last published state; `None`: the plan never began.
     pub state: Option<State>,
-    /// Containers that ended with another code than 0, in the order of their ends.
+    /// Containers that ended for good with another code than 0, in the order of their ends.
     pub failed: Vec<(String, i32)>,
     /// The init container that failed, so that nothing after it was started.
     pub init_failed: Option<String>,
     /// It was asked to end before the first container was started.
     pub never_began: bool,
+    /// It was asked to end.
+    pub cancelled: bool,
+    /// It took longer than this many seconds (`activeDeadlineSeconds`).
+    pub deadline_exceeded: Option<u64>,
     /// Everything was killed at once, as asked.
     pub killed: bool,
 }
@@ -63,29 +79,54 @@ pub struct End {
 /// A pod in namespaces of its own.
 pub struct Kubelet {
     pod: LocalPod,
-    /// Where everything of the run lies, on the disk.
-    directory: PathBuf,
-    rights: Rights,
-    /// The limit of open files that this process was started with, which is the containers' too.
-    open_files: u64,
+    runtime: Arc<Runtime>,
     sandbox: Sandbox,
-    messages: Sender<Message>,
-    followers: JoinSet<()>,
-    coordinator: Option<Pid>,
-    /// The init containers and containers that run.
-    running: HashMap<String, Pid>,
-    /// Who waits to hear whether this container has failed.
-    verdict: Option<(String, oneshot::Sender<bool>)>,
     /// Whoever reads the messages wants to hear of the state, too.
     has_news: bool,
-    /// An orderly end was asked for; this is when those who were asked to end are killed.
-    pub(super) cancelled: Option<Instant>,
-    /// The coordinator, which was dead then, has not been asked yet.
-    owes_cancel: bool,
-    pub(super) end: End,
+    lives: JoinSet<()>,
+    tell: UnboundedSender<Event>,
+    events: UnboundedReceiver<Event>,
+    /// Those that are started again when this is over.
+    due: JoinSet<String>,
+    standing: HashMap<String, Standing>,
+    /// When the pod has been active for too long.
+    active_until: Option<Instant>,
+    down: Option<Down>,
+    /// This container's end starts all of them again.
+    all_again: Option<String>,
+    /// The pod's end is there, and nobody wants to wait for the sidecars.
+    is_hurried: bool,
+    end: End,
 }
 
-type Ends = JoinSet<(String, io::Result<ExitStatus>)>;
+/// How a container stands.
+#[derive(Default)]
+struct Standing {
+    /// Where its order to stop goes, while it lives.
+    orders: Option<UnboundedSender<Stop>>,
+    /// It runs, or ran, and the one after it may be created.
+    is_created: bool,
+    /// It has started.
+    is_started: bool,
+    /// It has ended for good.
+    is_over: bool,
+    /// How often it was started again.
+    restarts: u32,
+}
+
+/// The pod's way down.
+struct Down {
+    /// How long each has, from its order on.
+    grace: Duration,
+    /// Whether `preStop` hooks run.
+    has_hooks: bool,
+    /// Sidecars whose `preStop` hook runs.
+    hooks: HashSet<String>,
+    /// The containers get their orders then, or when these hooks have returned; `None`: they have them.
+    orders_at: Option<Instant>,
+    /// Whoever holds these sidecars back from their signal: each goes down after those behind it.
+    turns: Vec<(String, oneshot::Sender<()>)>,
+}
 
 impl Kubelet {
     /// Takes this process into the pod's namespaces and makes its volumes in `directory`, which is empty. To be called
@@ -106,34 +147,43 @@ impl Kubelet {
         volumes::make(&pod, directory)?;
         namespaces::enclose_children()?;
         let sandbox = Sandbox::start().map_err(system("starting the pod's first process"))?;
-        Ok(Self {
-            pod,
+        let runtime = Runtime {
+            volumes: pod.volumes.clone(),
             directory: directory.to_owned(),
             rights,
             open_files,
-            sandbox,
             messages,
-            followers: JoinSet::new(),
-            coordinator: None,
-            running: HashMap::new(),
-            verdict: None,
+            talk: Mutex::default(),
+        };
+        let (tell, events) = mpsc::unbounded_channel();
+        Ok(Self {
+            pod,
+            runtime: Arc::new(runtime),
+            sandbox,
             has_news: false,
-            cancelled: None,
-            owes_cancel: false,
-            end: End { state: None, failed: Vec::new(), init_failed: None, never_began: false, killed: false },
+            lives: JoinSet::new(),
+            tell,
+            events,
+            due: JoinSet::new(),
+            standing: HashMap::new(),
+            active_until: None,
+            down: None,
+            all_again: None,
+            is_hurried: false,
+            end: End::default(),
         })
     }
 
     /// With which rights the pod runs.
     #[must_use]
-    pub const fn rights(&self) -> Rights {
-        self.rights
+    pub fn rights(&self) -> Rights {
+        self.runtime.rights
     }
 
     /// Where the volume with the turns lies.
     #[must_use]
     pub fn turns(&self) -> PathBuf {
-        volumes::path(&self.directory, &self.pod.turns)
+        volumes::path(&self.runtime.directory, &self.pod.turns)
     }
 
     /// Tells of each new state among the messages.
@@ -146,7 +196,8 @@ impl Kubelet {
     /// # Errors
     /// When a process cannot be started at all. Nothing is left running then either.
     pub async fn run(mut self, interrupts: &mut Receiver<Interrupt>) -> Result<End, KubeletError> {
-        let news = self.has_news.then(|| tokio::spawn(watch(self.turns(), self.messages.clone())));
+        let news = self.has_news.then(|| tokio::spawn(watch(self.turns(), self.runtime.messages.clone())));
+        self.active_until = self.pod.active_deadline_seconds.map(|limit| Instant::now() + Duration::from_secs(limit));
         let ran = self.run_all(interrupts).await;
         if let Some(news) = news {
             news.abort();
@@ -156,289 +207,289 @@ impl Kubelet {
     }
 
     async fn run_all(&mut self, interrupts: &mut Receiver<Interrupt>) -> Result<(), KubeletError> {
-        let mut sidecars = Sidecars::default();
-        for container in self.pod.init_containers.clone() {
-            if container.is_sidecar {
-                self.start_sidecar(&container, &mut sidecars)?;
-                continue;
+        loop {
+            self.play(interrupts).await?;
+            let again = self.all_again.take().filter(|_| self.down.is_none());
+            self.go_down(again.is_none());
+            self.attend(interrupts, |kubelet| kubelet.lives.is_empty()).await?;
+            if again.is_none() || self.end.cancelled || self.end.deadline_exceeded.is_some() || self.end.killed {
+                return Ok(());
             }
-            let mut ends = JoinSet::new();
-            self.start_one(&container, &mut ends)?;
-            self.see_through(ends, &mut sidecars, interrupts).await?;
-            if self.end.failed.iter().any(|(name, _)| *name == container.name) {
+            (self.down, self.standing) = (None, HashMap::new());
+            self.end.failed.clear();
+        }
+    }
+
+    /// Starts one after the other, and waits until all of the pod's containers have ended.
+    async fn play(&mut self, interrupts: &mut Receiver<Interrupt>) -> Result<(), KubeletError> {
+        for container in self.pod.init_containers.clone() {
+            self.start(&container)?;
+            let is_done = |standing: &Standing| {
+                if container.is_sidecar { standing.is_started } else { standing.is_over }
+            };
+            self.attend(interrupts, |kubelet| kubelet.leaves() || is_done(&kubelet.standing[&container.name])).await?;
+            self.end.never_began = self.end.cancelled;
+            if !container.is_sidecar && self.end.failed.iter().any(|(name, _)| *name == container.name) {
                 self.end.init_failed = Some(container.name);
             }
-            if self.end.init_failed.is_some() || self.cancelled.is_some() {
-                break;
+            if self.leaves() || self.end.init_failed.is_some() {
+                return Ok(());
             }
         }
-        self.end.never_began = self.cancelled.is_some();
-        if !self.end.never_began && self.end.init_failed.is_none() {
-            if self.pod.restarts {
-                for container in self.pod.containers.clone() {
-                    self.start_sidecar(&container, &mut sidecars)?;
-                }
-                self.serve(&mut sidecars, interrupts).await?;
-            } else {
-                let mut ends = JoinSet::new();
-                for container in self.pod.containers.clone() {
-                    self.start_one(&container, &mut ends)?;
-                }
-                self.see_through(ends, &mut sidecars, interrupts).await?;
+        for container in self.pod.containers.clone() {
+            self.start(&container)?;
+            let is_done = |standing: &Standing| standing.is_created || standing.is_over;
+            self.attend(interrupts, |kubelet| kubelet.leaves() || is_done(&kubelet.standing[&container.name])).await?;
+            if self.leaves() {
+                return Ok(());
             }
         }
-        if !self.end.killed {
-            self.end_sidecars(&mut sidecars, interrupts).await;
-        }
-        Ok(())
+        self.attend(interrupts, |kubelet| {
+            let is_over = |container: &Container| kubelet.standing[&container.name].is_over;
+            kubelet.leaves() || kubelet.pod.containers.iter().all(is_over)
+        })
+        .await
     }
 
-    fn start_one(&mut self, container: &Container, ends: &mut Ends) -> Result<(), KubeletError> {
-        let mut child = self.start(container)?;
-        if let Some(pid) = pid_of(&child) {
-            self.running.insert(container.name.clone(), pid);
-        }
-        let name = container.name.clone();
-        ends.spawn(async move { (name, child.wait().await) });
-        Ok(())
+    /// Nothing new is started.
+    fn leaves(&self) -> bool {
+        self.down.is_some() || self.all_again.is_some()
     }
 
-    /// Waits until each of them has ended, or everything has to be killed.
-    async fn see_through(
+    /// Takes what comes, until it is so, or until everything has to be killed.
+    async fn attend(
         &mut self,
-        mut ends: Ends,
-        sidecars: &mut Sidecars,
         interrupts: &mut Receiver<Interrupt>,
+        is_so: impl Fn(&Self) -> bool,
     ) -> Result<(), KubeletError> {
-        while !ends.is_empty() && !self.end.killed {
+        while !(is_so(self) || self.end.killed || self.is_hurried) {
+            let orders_at = self.down.as_ref().and_then(|down| down.orders_at);
+            let active_until = self.active_until.filter(|_| self.down.is_none());
             tokio::select! {
-                Some(Ok((name, status))) = ends.join_next() => self.note_end(name, status),
-                event = sidecars.next() => self.handle_sidecar(event, sidecars)?,
+                biased; // a life tells of its end before it is over
+                Some(event) = self.events.recv() => self.handle(event),
+                Some(_) = self.lives.join_next() => {}
+                Some(Ok(name)) = self.due.join_next() => self.start_again(&name)?,
                 Some(interrupt) = interrupts.recv() => self.handle_interrupt(interrupt),
-                () = until(self.cancelled) => self.kill_what_is_left(),
+                () = until(orders_at) => self.order_containers(),
+                () = until(active_until) => self.exceed(),
             }
         }
         Ok(())
     }
+
+    // --- lives ---
+
+    fn start(&mut self, container: &Container) -> Result<(), KubeletError> {
+        let started = self.runtime.start(container)?;
+        let (orders, received) = mpsc::unbounded_channel();
+        let standing = self.standing.entry(container.name.clone()).or_default();
+        standing.orders = Some(orders);
+        let life = Life {
+            runtime: Arc::clone(&self.runtime),
+            container: Arc::new(container.clone()),
+            pid: started.pid,
+            grace: Duration::from_secs(self.pod.grace_seconds),
+            events: self.tell.clone(),
+        };
+        self.lives.spawn(life.live(started, received));
+        Ok(())
+    }
+
+    fn start_again(&mut self, name: &str) -> Result<(), KubeletError> {
+        match self.container(name).cloned() {
+            Some(container) if self.down.is_none() => self.start(&container),
+            _ => Ok(()),
+        }
+    }
+
+    fn container(&self, name: &str) -> Option<&Container> {
+        self.pod.init_containers.iter().chain(&self.pod.containers).find(|container| container.name == name)
+    }
+
+    fn handle(&mut self, event: Event) {
+        let Event { name, what } = event;
+        let standing = self.standing.entry(name.clone()).or_default();
+        match what {
+            What::Created => standing.is_created = true,
+            What::Started => standing.is_started = true,
+            What::PreStopped => self.note_hook(&name),
+            What::Ended(code) => {
+                standing.orders = None;
+                self.note_end(name, code);
+            }
+        }
+    }
+
+    /// What follows from a container's end.
+    fn note_end(&mut self, name: String, code: i32) {
+        let Some(container) = self.container(&name) else { return };
+        let is_sidecar = container.is_sidecar;
+        let after = container.restarts.after(code);
+        let is_going_down = self.down.is_some();
+        match after {
+            AfterEnd::Over => {
+                if let Some(standing) = self.standing.get_mut(&name) {
+                    standing.is_over = true;
+                }
+                if code != 0 && !is_sidecar {
+                    self.end.failed.push((name.clone(), code));
+                }
+            }
+            AfterEnd::Again if !is_going_down => {
+                self.runtime.say(format!("{name} ended with {code} and is started again, as a kubelet would"));
+                self.plan_restart(name.clone());
+            }
+            AfterEnd::AllAgain if !is_going_down && self.all_again.is_none() => {
+                self.runtime
+                    .say(format!("{name} ended with {code}: all containers are started again, as a kubelet would"));
+                self.all_again = Some(name.clone());
+            }
+            AfterEnd::Again | AfterEnd::AllAgain => {}
+        }
+        self.note_hook(&name);
+        self.give_turns();
+    }
+
+    fn plan_restart(&mut self, name: String) {
+        let standing = self.standing.entry(name.clone()).or_default();
+        let pause = match standing.restarts {
+            0 => Duration::ZERO,
+            times => RESTART_PAUSE.saturating_mul(1 << (times - 1).min(16)).min(LONGEST_PAUSE),
+        };
+        standing.restarts += 1;
+        self.due.spawn(async move {
+            sleep(pause).await;
+            name
+        });
+    }
+
+    // --- the way down ---
 
     pub(super) fn handle_interrupt(&mut self, interrupt: Interrupt) {
-        match (self.cancelled, interrupt) {
-            (Some(_), Interrupt::Asked) => self.end.killed = true,
-            (Some(_), Interrupt::Unread) => {}
-            (None, _) => self.cancel(),
+        match (self.down.is_some(), self.end.cancelled, interrupt) {
+            (true, true, Interrupt::Asked) => self.end.killed = true,
+            (true, true, Interrupt::Unread) => {}
+            // The pod has ended, and what is left are its sidecars.
+            (true, false, _) if self.end.deadline_exceeded.is_none() => self.is_hurried = true,
+            (true, false, _) => self.end.killed = true,
+            (false, _, _) => {
+                self.end.cancelled = true;
+                let grace = self.pod.grace_seconds;
+                self.runtime.say(format!(
+                    "ending the pod within {grace} s, as a deletion does: steps stop in their order, finally steps still run. \
+                     Once more kills everything at once"
+                ));
+                self.go_down(true);
+            }
         }
     }
 
-    /// An orderly end, as of a pod that is deleted: the coordinator's SIGTERM means what its `preStop` hook would say, and
-    /// containers without a turn get their own. What still lives after the grace is killed. Steps get no signal of their own
-    /// from here: one that was started just now is not its shim yet, would die of it, and be waited for.
-    fn cancel(&mut self) {
-        self.cancelled = Some(Instant::now() + Duration::from_secs(self.pod.grace_seconds));
-        let mut told = self.signal_all(Signal::SIGTERM);
-        match self.coordinator {
-            Some(pid) => drop(kill(pid, Signal::SIGTERM)),
-            None => self.owes_cancel = true,
-        }
-        told.sort_unstable();
-        let whom = if told.is_empty() { String::new() } else { format!(" SIGTERM to {};", told.join(", ")) };
-        let grace = self.pod.grace_seconds;
-        self.say(format!(
-            "ending the pod within {grace} s:{whom} finally steps still run. Once more kills everything at once"
+    /// The pod was active for too long.
+    fn exceed(&mut self) {
+        let (limit, grace) = (self.pod.active_deadline_seconds, self.pod.grace_seconds);
+        self.end.deadline_exceeded = limit;
+        let limit = limit.unwrap_or_default();
+        self.runtime.say(format!(
+            "the pod's activeDeadlineSeconds ({limit}) are over: it ends within {grace} s, as a deletion does"
         ));
+        self.go_down(true);
     }
 
-    /// To everybody but the coordinator, who ends by itself once nobody is left, and SIGTERM not to those whom it tells to
-    /// stop. Returns their names.
-    fn signal_all(&self, signal: Signal) -> Vec<String> {
-        let comes_back = self.pod.init_containers.iter().any(Container::is_coordinator);
-        let has_coordinator = self.coordinator.is_some() || comes_back;
-        let is_step = |name: &str| self.pod.containers.iter().any(|known| known.is_step && known.name == name);
-        let is_spared = |name: &str| signal == Signal::SIGTERM && has_coordinator && is_step(name);
-        let others = self.running.iter().filter(|(_, pid)| Some(**pid) != self.coordinator);
-        let others = others.filter(|(name, _)| !is_spared(name));
-        others.filter(|(_, pid)| kill(**pid, signal).is_ok()).map(|(name, _)| name.clone()).collect()
+    /// Ends whatever runs, as the kubelet ends a pod (`killContainersWithSyncResult` and `termination_order.go` of Kubernetes): `preStop`
+    /// hooks of all at once, then each container's signal; a sidecar gets its own after all containers and the sidecars behind
+    /// it have ended. At a normal end only sidecars are left. Nothing is started again.
+    fn go_down(&mut self, has_hooks: bool) {
+        if self.down.is_some() {
+            return;
+        }
+        self.due.abort_all();
+        let grace = Duration::from_secs(self.pod.grace_seconds);
+        let mut down = Down { grace, has_hooks, hooks: HashSet::new(), orders_at: None, turns: Vec::new() };
+        for sidecar in self.pod.init_containers.iter().filter(|container| container.is_sidecar) {
+            let Some(orders) = self.standing.get(&sidecar.name).and_then(|standing| standing.orders.as_ref()) else {
+                continue;
+            };
+            let (give, turn) = oneshot::channel();
+            let _ = orders.send(Stop { grace, has_hook: has_hooks, turn: Some(turn) });
+            if sidecar.pre_stop.is_some() && has_hooks {
+                down.hooks.insert(sidecar.name.clone());
+            }
+            down.turns.push((sidecar.name.clone(), give));
+        }
+        down.orders_at = Some(Instant::now() + HEAD_START);
+        let waits = !down.hooks.is_empty();
+        self.down = Some(down);
+        if !waits {
+            self.order_containers();
+        }
+        self.give_turns();
     }
 
-    fn kill_what_is_left(&mut self) {
-        let mut killed = self.signal_all(Signal::SIGKILL);
-        killed.sort_unstable();
-        if !killed.is_empty() {
-            self.say(format!("the grace is over: SIGKILL to {}", killed.join(", ")));
+    /// A sidecar's hook has returned, or will not any more.
+    fn note_hook(&mut self, name: &str) {
+        let Some(down) = &mut self.down else { return };
+        if down.hooks.remove(name) && down.hooks.is_empty() {
+            self.order_containers();
         }
-        self.cancelled = self.cancelled.map(|at| at + FOR_EVER);
     }
 
-    /// Says something, in its place among the lines of the containers. Whoever reads may sleep; this does not wait for it.
-    fn say(&mut self, text: String) {
-        let messages = self.messages.clone();
-        self.followers.spawn(async move { drop(messages.send(Message::Note(text)).await) });
+    /// Everybody but the sidecars is ordered to stop.
+    fn order_containers(&mut self) {
+        let Some(down) = &mut self.down else { return };
+        if down.orders_at.take().is_none() {
+            return;
+        }
+        let all = self.pod.init_containers.iter().chain(&self.pod.containers).filter(|container| !container.is_sidecar);
+        for orders in all.filter_map(|container| self.standing.get(&container.name)?.orders.as_ref()) {
+            let _ = orders.send(Stop { grace: down.grace, has_hook: down.has_hooks, turn: None });
+        }
     }
 
-    fn note_end(&mut self, name: String, status: io::Result<ExitStatus>) {
-        let code = status.map_or(-1, exit_code);
-        let ended = self.running.remove(&name);
-        if ended == self.coordinator {
-            self.coordinator = None;
+    /// Gives the last sidecar that lives its turn, once nothing but sidecars lives.
+    fn give_turns(&mut self) {
+        let Some(down) = &mut self.down else { return };
+        let lives = |name: &str| self.standing.get(name).is_some_and(|standing| standing.orders.is_some());
+        let all = self.pod.init_containers.iter().chain(&self.pod.containers);
+        if all.into_iter().any(|container| !container.is_sidecar && lives(&container.name)) {
+            return;
         }
-        if let Some((_, tell)) = self.verdict.take_if(|(of, _)| *of == name) {
-            let _ = tell.send(code != 0);
-        }
-        if code != 0 {
-            self.end.failed.push((name, code));
+        down.turns.retain(|(name, _)| lives(name));
+        let last =
+            self.pod.init_containers.iter().rev().find(|container| container.is_sidecar && lives(&container.name));
+        if let Some(at) = last.and_then(|last| down.turns.iter().position(|(name, _)| *name == last.name)) {
+            let _ = down.turns.remove(at).1.send(());
         }
     }
+
+    // --- the end ---
 
     /// What is left of the pod ends, and with it what it still has to say.
     async fn finish(mut self, interrupts: &mut Receiver<Interrupt>) -> End {
         self.sandbox.kill();
-        self.verdict = None;
+        self.lives.shutdown().await;
+        let mut talk = mem::take(&mut *self.runtime.talk.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::select! {
-            () = async { while self.followers.join_next().await.is_some() {} } => {}
+            () = async { while talk.join_next().await.is_some() {} } => {}
             () = asked(interrupts) => {}
             () = sleep(LAST_WORDS), if self.end.killed => {}
         }
-        self.followers.shutdown().await;
+        talk.shutdown().await;
         self.sandbox.reap();
         self.end.state = self.state();
         for volume in
             self.pod.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::EmptyDir { in_memory: true, .. }))
         {
-            let _ = umount2(&volumes::path(&self.directory, &volume.name), MntFlags::MNT_DETACH);
+            let _ = umount2(&volumes::path(&self.runtime.directory, &volume.name), MntFlags::MNT_DETACH);
         }
         self.end
     }
 
-    // --- sidecars ---
-
-    fn start_sidecar(&mut self, container: &Container, sidecars: &mut Sidecars) -> Result<(), KubeletError> {
-        let child = self.start(container)?;
-        sidecars.started(&container.name, child);
-        Ok(())
+    /// What the coordinator has published last.
+    fn state(&self) -> Option<State> {
+        let bytes = fs::read(self.turns().join(podturn_wire::names::STATE)).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
-
-    pub(super) fn handle_sidecar(&mut self, event: Event, sidecars: &mut Sidecars) -> Result<(), KubeletError> {
-        match event {
-            Event::Ended(name, pid, status) => {
-                if pid == self.coordinator {
-                    self.coordinator = None;
-                }
-                let how = status.map_or(-1, exit_code);
-                let is_coordinator = self.pod.init_containers.iter().any(|c| c.name == name && c.is_coordinator());
-                // One that was asked to cancel ends with its plan. It is needed for steps that have not come yet.
-                if !(how == 0 && is_coordinator && self.cancelled.is_some()) {
-                    self.say(format!("{name} ended with {how} and is started again, as a kubelet would"));
-                }
-                sidecars.plan_restart(name);
-                Ok(())
-            }
-            Event::Due(name) => {
-                let mut all = self.pod.init_containers.iter().chain(&self.pod.containers);
-                match all.find(|container| container.name == name).cloned() {
-                    Some(container) => self.start_sidecar(&container, sidecars),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// SIGTERM to every sidecar; SIGKILL, when the pod's first process ends, to those that do not mind.
-    async fn end_sidecars(&mut self, sidecars: &mut Sidecars, interrupts: &mut Receiver<Interrupt>) {
-        sidecars.signal(Signal::SIGTERM);
-        tokio::select! {
-            () = sidecars.all_ended() => {}
-            () = asked(interrupts) => {}
-            () = sleep(Duration::from_secs(self.pod.grace_seconds)) => {}
-        }
-    }
-
-    // --- one container ---
-
-    fn start(&mut self, container: &Container) -> Result<Child, KubeletError> {
-        let spec = self.specify(container).map_err(system(&format!("preparing container {}", container.name)))?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("container").arg(spec);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: it makes two system calls, which are allowed between fork and exec (signal-safety(7)).
-        unsafe { command.pre_exec(stand_apart) };
-        let mut child = command.spawn().map_err(system(&format!("starting container {}", container.name)))?;
-        if container.is_coordinator() {
-            self.coordinator = pid_of(&child);
-            if std::mem::take(&mut self.owes_cancel)
-                && let Some(pid) = self.coordinator
-            {
-                let _ = kill(pid, Signal::SIGTERM);
-            }
-        }
-        let (name, out, err) = (|| container.name.clone(), child.stdout.take(), child.stderr.take());
-        if container.is_quiet {
-            let (tell, failed) = oneshot::channel();
-            self.verdict = Some((name(), tell));
-            self.followers.spawn(follow_if(failed, name(), err, self.messages.clone()));
-            return Ok(child);
-        }
-        if let Some(out) = out {
-            self.followers.spawn(follow(name(), Stream::Out, out, self.messages.clone()));
-        }
-        if let Some(err) = err {
-            self.followers.spawn(follow(name(), Stream::Err, err, self.messages.clone()));
-        }
-        Ok(child)
-    }
-
-    /// Writes down what the container's first process has to know; it is read before its root is changed.
-    fn specify(&self, container: &Container) -> io::Result<PathBuf> {
-        let place = self.directory.join("containers").join(&container.name);
-        let scratch = place.join("scratch");
-        fs::create_dir_all(&scratch)?;
-        let log = place.join("termination-log");
-        if !log.exists() {
-            File::create(&log)?.set_permissions(fs::Permissions::from_mode(0o666))?;
-        }
-        let mut mounts = container
-            .mounts
-            .iter()
-            .map(|mount| volumes::bind(&self.pod.volumes, &self.directory, mount))
-            .collect::<io::Result<Vec<_>>>()?;
-        mounts.push(Bind { source: log, target: container.termination_log.clone(), read_only: false });
-        mounts.sort_by_key(|bind| bind.target.components().count()); // what is mounted inside another comes after it
-        let is_root = self.rights == Rights::Root;
-        let mut env = container.env.clone();
-        if !env.iter().any(|(name, _)| name == "HOME") {
-            env.push(("HOME".to_owned(), self.home(container)));
-        }
-        let spec = Spec {
-            scratch,
-            hidden: self.directory.clone(),
-            open_files: self.open_files,
-            mounts,
-            program: container.program.clone(),
-            env,
-            working_dir: container.working_dir.clone(),
-            user: container.user.filter(|_| is_root),
-            group: container.group.filter(|_| is_root),
-        };
-        let path = place.join("spec.json");
-        File::create(&path)?.write_all(&serde_json::to_vec(&spec)?)?;
-        Ok(path)
-    }
-
-    /// What a container runtime takes from the image's `/etc/passwd`. Without other users there is one home.
-    fn home(&self, container: &Container) -> String {
-        let user = nix::unistd::Uid::from_raw(container.user.unwrap_or(0));
-        let of = |user| nix::unistd::User::from_uid(user).ok().flatten().map(|user| user.dir.display().to_string());
-        match self.rights {
-            Rights::Root => of(user).unwrap_or_else(|| "/".to_owned()),
-            Rights::OneUser => std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
-        }
-    }
-}
-
-/// What a container's process does before anything else. A session of its own: a Ctrl-C on the terminal is for podturn alone,
-/// which passes it on as it should be. And no signal is taken before the container's first process can mind it, so that none
-/// is lost; `container::enter` opens itself to them.
-fn stand_apart() -> io::Result<()> {
-    setsid()?;
-    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?)
 }
 
 /// Somebody asks for the end.
@@ -451,18 +502,9 @@ async fn asked(interrupts: &mut Receiver<Interrupt>) {
     std::future::pending().await
 }
 
-pub(super) async fn until(time: Option<Instant>) {
+async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-pub(super) fn pid_of(child: &Child) -> Option<Pid> {
-    child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
-}
-
-fn exit_code(status: ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }

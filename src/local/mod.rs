@@ -2,25 +2,27 @@
 //!
 //! ```text
 //! wire(manifest, checked) ─> LocalPod ─> Kubelet::run ─> End
-//!                                            └─ each container: /proc/self/exe container SPEC ─> container::enter
+//!                                            └─ each container: a Life, and a process of the Runtime:
+//!                                               /proc/self/exe container SPEC ─> container::enter
 //! ```
 //!
 //! Belongs here: reading a pod for this engine (`wire`), namespaces, mounts, starting and ending containers. Does not belong
 //! here: printing (a channel of [`Message`]s is handed in), and what the plan means (the coordinator runs here as it does
 //! anywhere).
 
-mod always;
+mod attempts;
 pub mod container;
 mod errors;
 mod expand;
 mod kubelet;
+mod life;
 mod logs;
 mod mounts;
 pub mod namespaces;
 mod pod;
 mod root;
+mod runtime;
 mod sandbox;
-mod sidecars;
 mod volumes;
 mod watch;
 mod wire;

@@ -41,8 +41,10 @@ pub use durations::{duration_argument, milliseconds};
 pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy, TerminationMessagePolicy};
 pub use manifest::{ANNOTATION, INJECTED, Manifest};
 pub use matrix::{Instance, Matrix};
+pub use readiness::{container_hook, container_probe};
 pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};
+pub use signals::signal as stop_signal;
 pub use source::{FILE_MAX, Source, SourceFile, Span};
 pub use template::Edit;
 

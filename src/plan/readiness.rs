@@ -53,9 +53,52 @@ pub(super) const LOG: Fields = Fields { what: "log", known: &["contains"] };
 /// A day: what is longer is a mistake.
 const SECONDS_MAX: u32 = 86_400;
 
+/// A probe of a container, as Kubernetes has it.
+const CONTAINER_PROBE: Fields = Fields {
+    what: "a container's probe",
+    known: &[
+        "exec",
+        "httpGet",
+        "tcpSocket",
+        "grpc",
+        "initialDelaySeconds",
+        "periodSeconds",
+        "timeoutSeconds",
+        "successThreshold",
+        "failureThreshold",
+        "terminationGracePeriodSeconds",
+    ],
+};
+
 /// Reads a readiness. `container` is what is known of the step's container: named ports are looked up there.
 pub(super) fn readiness(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Readiness> {
-    let record = READINESS.read(node, reporter)?;
+    with_numbers(node, &READINESS, "a readiness", container, reporter)
+}
+
+/// Reads a `livenessProbe`, `readinessProbe` or `startupProbe` of a container; what is wrong with it is told to `reporter`, and then
+/// there is none.
+pub fn container_probe(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Readiness> {
+    with_numbers(node, &CONTAINER_PROBE, "this", container, reporter)
+}
+
+/// Reads what a hook does that is said as for a probe: `exec`, `httpGet` or `tcpSocket`.
+pub fn container_hook(
+    kind: &str,
+    node: &Node,
+    container: Option<&ContainerFacts>,
+    reporter: &mut Reporter,
+) -> Option<Probe> {
+    probe(kind, node, container, reporter)
+}
+
+fn with_numbers(
+    node: &Node,
+    fields: &Fields,
+    what: &str,
+    container: Option<&ContainerFacts>,
+    reporter: &mut Reporter,
+) -> Option<Readiness> {
+    let record = fields.read(node, reporter)?;
     let numbers = NUMBERS.map(|(key, default, least)| match record.get(key, reporter) {
         Some(node) => integer(node, key, least..=SECONDS_MAX, reporter).unwrap_or(default),
         None => default,
@@ -64,14 +107,15 @@ pub(super) fn readiness(node: &Node, container: Option<&ContainerFacts>, reporte
     let there: Vec<&str> = PROBES.into_iter().filter(|probe| record.has(probe)).collect();
     let [one] = there.as_slice() else {
         let keys = node.entries().into_iter().flatten().map(|entry| entry.key.as_str());
-        if there.is_empty() && keys.into_iter().any(|key| !READINESS.known.contains(&key)) {
+        if there.is_empty() && keys.into_iter().any(|key| !fields.known.contains(&key)) {
             return None; // a misspelt probe was told already
         }
         let message = match there.as_slice() {
-            [] => "a readiness needs a probe".to_owned(),
-            _ => format!("a readiness has one probe, and here are {}", there.join(" and ")),
+            [] => format!("{what} needs a probe"),
+            _ => format!("{what} has one probe, and here are {}", there.join(" and ")),
         };
-        reporter.error(node.span, message).help(format!("write one of {}", PROBES.join(", ")));
+        let known: Vec<&str> = PROBES.into_iter().filter(|probe| fields.known.contains(probe)).collect();
+        reporter.error(node.span, message).help(format!("write one of {}", known.join(", ")));
         return None;
     };
     let probe = probe(one, record.get(one, reporter)?, container, reporter)?;

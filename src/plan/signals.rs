@@ -45,8 +45,8 @@ const REAL_TIME: std::ops::RangeInclusive<u8> = 34..=64;
 /// Signals that suspend a process: a step would neither run nor end.
 const SUSPENDING: std::ops::RangeInclusive<u8> = 19..=22;
 
-/// Reads a stop signal.
-pub(super) fn signal(node: &Node, reporter: &mut Reporter) -> Option<u8> {
+/// Reads a stop signal: its number. What is wrong with it is told to `reporter`.
+pub fn signal(node: &Node, reporter: &mut Reporter) -> Option<u8> {
     let number = match node.typed() {
         Some(Typed::Integer(number)) => u8::try_from(number).ok().filter(|number| is_signal(*number)),
         Some(Typed::String(text)) => named(text),

@@ -97,6 +97,7 @@ fn a_reader_that_goes_away_ends_the_run() {
             line.clear();
             assert!(lines.read_line(&mut line).expect("UTF-8") > 0, "it says y");
         }
+        place.wait_arrived(); // a container that is not there when the pod is ended is not created any more
         drop(lines);
         let mut told = String::new();
         if let Some(mut stderr) = child.stderr.take() {

@@ -101,15 +101,16 @@ fn a_manifest_can_come_from_stdin() {
 #[test]
 fn a_pod_wired_by_hand_runs_as_it_is() {
     let place = Place::new();
-    let ended = place.run(&wired(&place, &[("b", "echo two"), ("a", "echo one")]), &[]);
+    let plan = "steps: {a: {}, b: {dependsOn: [a]}}";
+    let ended = place.run(&wired(&place, plan, &[("b", "echo two"), ("a", "echo one")]), &[]);
     assert_eq!((ended.code, ended.said("a"), ended.said("b")), (0, vec!["one"], vec!["two"]), "{}", ended.all());
     let place = Place::new();
-    let ended = place.run(&wired(&place, &[("b", "echo two"), ("a", "exit 3")]), &["--json"]);
+    let ended = place.run(&wired(&place, plan, &[("b", "echo two"), ("a", "exit 3")]), &["--json"]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert_eq!(ended.steps(), ["a Failed ExitCode 1", "b Omitted DependencyLost 0"]);
 }
 
-fn wired(place: &Place, steps: &[(&str, &str)]) -> Value {
+pub(crate) fn wired(place: &Place, plan: &str, steps: &[(&str, &str)]) -> Value {
     let mut pod = place.pod("", steps);
     let (spec, whole) = (&mut pod["spec"], json!({ "name": "turns", "mountPath": "/podturn" }));
     add(&mut spec["volumes"], json!({ "name": "turns", "emptyDir": { "medium": "Memory", "sizeLimit": "64Mi" } }));
@@ -130,7 +131,7 @@ fn wired(place: &Place, steps: &[(&str, &str)]) -> Value {
     );
     spec["initContainers"] = json!([{
         "name": "podturn-init", "image": "registry/podturn:1", "args": ["init"], "volumeMounts": [whole],
-        "env": [{ "name": "PODTURN_PLAN", "value": "steps: {a: {}, b: {dependsOn: [a]}}" }],
+        "env": [{ "name": "PODTURN_PLAN", "value": plan }],
     }]);
     pod["metadata"]["annotations"] = json!({});
     pod

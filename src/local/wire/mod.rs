@@ -5,6 +5,7 @@
 
 mod config;
 mod environment;
+mod lifecycle;
 mod quantity;
 mod volumes;
 
@@ -14,33 +15,40 @@ use std::path::{Path, PathBuf};
 use podturn_wire::names;
 
 use self::config::Configs;
+use self::lifecycle::SIGTERM;
 use super::expand::expand;
-use super::pod::{Container, LocalPod, Mount, Program, Volume, VolumeKind};
+use super::pod::{Container, Hook, LocalPod, Mount, Policy, Program, Restarts, Volume, VolumeKind};
 use crate::inject::{PODTURN, PODTURN_INIT, mailbox, shim};
 use crate::plan::diagnostic::quote;
-use crate::plan::yaml::{Entry, Node, Typed, Value};
+use crate::plan::yaml::{Node, Typed, Value};
 use crate::plan::{
-    Checked, Diagnostic, Diagnostics, Manifest, PODTURN_PLAN, PODTURN_POD, Placement, PodFacts, Reporter,
-    RestartPolicy, Span, canonical,
+    Checked, Diagnostic, Diagnostics, Manifest, PODTURN_PLAN, PODTURN_POD, Placement, PodFacts, Reporter, Span,
+    canonical,
 };
 
 /// What Docker and the container runtimes give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Container fields that are honoured, or mean nothing where nothing is pulled or published.
-const CONTAINER_FIELDS: [&str; 13] = [
+const CONTAINER_FIELDS: [&str; 19] = [
     "name",
     "image",
     "imagePullPolicy",
     "command",
     "args",
     "env",
+    "envFrom",
     "workingDir",
     "volumeMounts",
     "securityContext",
     "terminationMessagePath",
     "terminationMessagePolicy",
     "restartPolicy",
+    "restartPolicyRules",
+    "lifecycle",
+    "startupProbe",
+    "livenessProbe",
+    "readinessProbe",
     "ports",
 ];
 
@@ -48,12 +56,13 @@ const CONTAINER_FIELDS: [&str; 13] = [
 const MOUNT_FIELDS: [&str; 5] = ["name", "mountPath", "subPath", "subPathExpr", "readOnly"];
 
 /// Pod fields that are honoured, or mean nothing on one machine.
-const POD_FIELDS: [&str; 9] = [
+const POD_FIELDS: [&str; 10] = [
     "containers",
     "initContainers",
     "volumes",
     "restartPolicy",
     "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
     "shareProcessNamespace",
     "securityContext",
     "hostname",
@@ -145,12 +154,28 @@ impl Wiring<'_> {
         LocalPod {
             name: self.host_name(),
             grace_seconds: self.facts.termination_grace_period_seconds,
-            restarts: self.facts.restart_policy == RestartPolicy::Always,
+            active_deadline_seconds: self.active_deadline(),
             volumes,
             init_containers,
             containers,
             turns,
         }
+    }
+
+    /// The pod's own, or that of its Job: whichever comes first.
+    fn active_deadline(&mut self) -> Option<u64> {
+        let job = self.manifest.object.get("spec").filter(|_| self.manifest.kind == "Job");
+        let nodes = [Some(&self.manifest.spec), job].into_iter().flatten();
+        let nodes: Vec<Node> = nodes.filter_map(|node| node.get("activeDeadlineSeconds")).cloned().collect();
+        let seconds = nodes.iter().filter(|node| !node.is_null()).filter_map(|node| match node.typed() {
+            Some(Typed::Integer(seconds)) if seconds > 0 => Some(seconds.unsigned_abs()),
+            _ => {
+                let message = format!("activeDeadlineSeconds cannot be {}", node.describe());
+                self.reporter.error(node.span, message).help("it is a number of seconds, from 1 on");
+                None
+            }
+        });
+        seconds.min()
     }
 
     /// The two entries of a wired pod, its volume, and the shim in front of each step's command.
@@ -207,10 +232,6 @@ impl Wiring<'_> {
             self.reporter.error(node.span, format!("the name {name} is taken: podturn's own container has it"));
             return None;
         }
-        self.refuse_lifecycle(node);
-        if !is_init {
-            self.refuse_restarts(node);
-        }
         // Limits and probes of podturn's own containers are of no interest where nothing is at their mercy.
         let is_ours = self.manifest.is_wired && node.get("image").and_then(Node::as_str).is_some_and(is_podturn);
         if !is_ours {
@@ -220,6 +241,7 @@ impl Wiring<'_> {
         }
         let env = self.environment(node);
         let program = self.program(node, &name, &env)?;
+        let lifecycle = self.lifecycle(node, &name, matches!(program, Program::Podturn(_)));
         let is_sidecar = is_init && node.get("restartPolicy").and_then(Node::as_str) == Some("Always");
         let termination_log =
             node.get("terminationMessagePath").and_then(Node::as_str).unwrap_or("/dev/termination-log");
@@ -231,7 +253,13 @@ impl Wiring<'_> {
             group: self.id(node, "runAsGroup"),
             termination_log: termination_log.into(),
             is_sidecar,
-            is_step: self.steps.contains(&name),
+            restarts: self.restarts(node, is_init),
+            post_start: lifecycle.post_start,
+            pre_stop: lifecycle.pre_stop,
+            stop_signal: lifecycle.stop_signal.unwrap_or(SIGTERM),
+            startup_probe: lifecycle.startup,
+            liveness_probe: lifecycle.liveness,
+            readiness_probe: lifecycle.readiness,
             is_quiet: false,
             env,
             name,
@@ -302,30 +330,6 @@ impl Wiring<'_> {
 
     // --- what cannot be ---
 
-    /// A container that is started again would never let its pod end here.
-    fn refuse_restarts(&mut self, node: &Node) {
-        let restarts = |entry: &&Entry| match entry.key.as_str() {
-            "restartPolicy" => entry.value.as_str() != Some("Never"),
-            "restartPolicyRules" => entry.value.items().is_some_and(|rules| !rules.is_empty()),
-            _ => false,
-        };
-        for entry in node.entries().into_iter().flatten().filter(restarts) {
-            self.reporter
-                .error(entry.key_span, format!("podturn run starts no container again, so it has no {}", entry.key))
-                .help("`retry` at the step tries its command again, in the same container");
-        }
-    }
-
-    fn refuse_lifecycle(&mut self, node: &Node) {
-        let entry = node.entries().and_then(|entries| entries.iter().find(|entry| entry.key == "lifecycle"));
-        let entry = entry.filter(|entry| !is_way_down(&entry.value));
-        if let Some(entry) = entry.filter(|entry| entry.value.entries().is_some_and(|hooks| !hooks.is_empty())) {
-            self.reporter
-                .error(entry.key_span, "podturn run has no lifecycle hooks yet")
-                .help("what a postStart hook does can be the beginning of the command, or a step of its own");
-        }
-    }
-
     fn name_unhonoured_in(&mut self, node: &Node, key: &str, known: &[&str], whose: &str) {
         if let Some(inner) = node.get(key) {
             self.name_unhonoured(inner, known, whose);
@@ -335,10 +339,6 @@ impl Wiring<'_> {
     fn name_unhonoured(&mut self, node: &Node, known: &[&str], whose: &str) {
         let others = node.entries().into_iter().flatten();
         let others: Vec<_> = others.filter(|entry| !known.contains(&entry.key.as_str())).collect();
-        let others: Vec<_> = others
-            .into_iter()
-            .filter(|entry| !matches!(entry.key.as_str(), "lifecycle" | "envFrom" | "restartPolicyRules"))
-            .collect();
         if let Some(first) = others.first() {
             let names: Vec<&str> = others.iter().map(|entry| entry.key.as_str()).collect();
             self.reporter
@@ -357,13 +357,6 @@ impl Wiring<'_> {
         self.reporter.error(span, format!("{key} is missing here, or not a string"));
         None
     }
-}
-
-/// The coordinator's own `preStop` hook: at the end of a pod its signal says the same here.
-fn is_way_down(hooks: &Node) -> bool {
-    let command = hooks.get("preStop").and_then(|hook| hook.get("exec"));
-    let command = command.map(|exec| items(exec, "command").iter().map(Node::as_str).collect::<Vec<_>>());
-    hooks.entries().is_some_and(|hooks| hooks.len() == 1) && command == Some(vec![Some("podturn"), Some("terminating")])
 }
 
 /// A scalar as it is written: a quantity may look like a number.
@@ -394,7 +387,14 @@ fn podturn_container(name: &str, arguments: &[&str], env: Vec<(String, String)>,
         group: None,
         termination_log: "/dev/termination-log".into(),
         is_sidecar,
-        is_step: false,
+        restarts: Restarts::by(if is_sidecar { Policy::Always } else { Policy::Never }),
+        post_start: None,
+        // On deletion it tells the coordinator, which then stops the steps in their order.
+        pre_stop: is_sidecar.then(|| Hook::Exec(Program::Podturn(vec!["terminating".to_owned()]))),
+        stop_signal: SIGTERM,
+        startup_probe: None,
+        liveness_probe: None,
+        readiness_probe: None,
         is_quiet: !is_sidecar, // the plan was checked already, and its warnings were told
     }
 }
