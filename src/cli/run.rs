@@ -226,7 +226,7 @@ fn tell(end: &End, json: bool) -> ExitCode {
     }
     let is_step = |name: &str| end.state.as_ref().is_some_and(|state| state.steps.iter().any(|step| step.name == name));
     let mut others = false; // their ends count for the pod's phase, as they always did
-    for (name, code) in end.failed.iter().filter(|(name, _)| !is_step(name)) {
+    for (name, code) in end.failed.iter().filter(|(name, _)| !is_step(name) && !end.never_began) {
         text.push_str(&if end.init_failed.as_ref() == Some(name) {
             format!("init container {name} ended with {code}: nothing after it was started\n")
         } else {

@@ -160,14 +160,14 @@ impl Place {
         (output.status.code().expect("it exits"), text(output.stdout), text(output.stderr))
     }
 
-    /// Waits until every step's container is there.
+    /// Waits until every step's container is there, or has been.
     pub(crate) fn wait_arrived(&self) {
         let mut last = String::new();
         let all_there = (0..1000).any(|_| {
             last = self.ask(&["status", "--json"]).1;
             let state: Value = serde_json::from_str(&last).unwrap_or_default();
             let steps = state["steps"].as_array().map_or(&[][..], Vec::as_slice);
-            !steps.is_empty() && steps.iter().all(|step| step["arrived"] == true)
+            !steps.is_empty() && steps.iter().all(|step| step["arrived"] == true || step["endedAt"].is_string())
         });
         assert!(all_there, "{last}");
     }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::pod::{Place, add, container};
@@ -135,6 +136,58 @@ pub(crate) fn wired(place: &Place, plan: &str, steps: &[(&str, &str)]) -> Value 
     }]);
     pod["metadata"]["annotations"] = json!({});
     pod
+}
+
+/// As a cluster gets it: the coordinator as another user, with its liveness probe and its hook.
+#[test]
+fn a_pod_that_inject_has_wired_runs_as_it_is() {
+    for place in [Place::new(), Place::of_nobody()] {
+        let plan = "steps: {build: {}, test: {dependsOn: [build]}, report: {finally: true}}";
+        let hangs = "trap 'echo stopping; exit 1' TERM; echo begun; sleep 1000 & wait";
+        let steps = [("test", hangs), ("build", "echo built"), ("report", "echo $PODTURN_STEP >> /notes/witness")];
+        let (code, wired, err) = place.ask(&["inject", &place.write(&place.pod(plan, &steps)).display().to_string()]);
+        assert_eq!(code, 0, "{err}");
+        let mut wired: Value = serde_json::from_str(&wired).expect("it is JSON, as what was given");
+        let coordinator = &mut wired["spec"]["initContainers"][1];
+        coordinator["livenessProbe"]["initialDelaySeconds"] = json!(0);
+        coordinator["livenessProbe"]["periodSeconds"] = json!(1);
+        let mut run = place.start(&wired, &["--json"]);
+        run.wait_said("test", "begun");
+        place.wait_arrived();
+        run.signal(Signal::SIGINT);
+        let ended = run.end();
+        let steps = ["build Succeeded Completed 1", "test Cancelled PodDeleted 1", "report Succeeded Completed 1"];
+        assert_eq!((ended.code, ended.steps()), (143, steps.map(str::to_owned).to_vec()), "{}", ended.all());
+        assert_eq!(place.lines("witness"), ["report"]);
+        assert!(!ended.err.iter().any(|line| line.contains("probe failed")), "{}", ended.all());
+    }
+}
+
+/// A step that waits is live, whatever its probe would say; one whose command runs is stopped, and nobody else.
+#[test]
+fn a_steps_own_liveness_counts_from_its_turn() {
+    let place = Place::new();
+    place.gate("gate");
+    let plan = "steps: {first: {}, shop: {dependsOn: [first]}, last: {dependsOn: [{step: shop, condition: Failed}]}}";
+    let shop = "trap 'echo stopped; exit 1' TERM; echo open; sleep 1000 & wait";
+    let steps = [("first", "read _ < /notes/gate; echo first"), ("shop", shop), ("last", "echo last")];
+    let mut pod = wired(&place, plan, &steps);
+    let probe = json!(["/podturn/steps/shop/in/podturn-probe", "liveness", "--tcp", "127.0.0.1:1"]);
+    let shop = &mut pod["spec"]["containers"][1];
+    shop["livenessProbe"] = json!({ "exec": { "command": probe }, "periodSeconds": 1, "failureThreshold": 1 });
+    // It was tried once it is said to be ready: tries go on together.
+    shop["readinessProbe"] = json!({ "exec": { "command": ["true"] }, "periodSeconds": 1, "successThreshold": 3 });
+    let mut run = place.start(&pod, &["--json"]);
+    run.wait_said("podturn", "shop is ready");
+    let _gate = place.open_gate("gate");
+    let ended = run.end();
+    let steps = ["first Succeeded Completed 1", "shop Failed Interrupted 1", "last Succeeded Completed 1"];
+    assert_eq!((ended.code, ended.steps()), (1, steps.map(str::to_owned).to_vec()), "{}", ended.all());
+    assert!(
+        ended.said_on_stderr("podturn").iter().any(|line| line.starts_with("shop: its liveness probe failed")),
+        "{}",
+        ended.all()
+    );
 }
 
 /// What a step leaves behind in the background, its output in hand, ends with the step or the run, and holds nobody up.

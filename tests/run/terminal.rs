@@ -113,8 +113,9 @@ fn a_line_tells_who_runs_and_is_gone_at_the_end() {
 #[test]
 fn ctrl_c_reaches_podturn_alone() {
     let place = Place::new();
+    place.gate("gate");
     let script = "trap 'echo interrupted >> /notes/got' INT; trap 'echo stopped >> /notes/got; exit 1' TERM; \
-                  echo begun; sleep 1000 & while :; do wait; done";
+                  echo begun; while :; do read _ < /notes/gate; done";
     let pod = place.pod("steps: {a: {}, cleanup: {finally: true}}", &[("a", script), ("cleanup", "echo cleaned")]);
     let mut command = place.command(&place.write(&pod), &[]);
     command.env("NO_COLOR", "1");

@@ -290,7 +290,13 @@ impl Wiring<'_> {
         let volume = self.text(node, "name")?;
         let path = PathBuf::from(self.text(node, "mountPath")?);
         let sub_path = node.get("subPath").and_then(Node::as_str).map(str::to_owned);
-        let expanded = node.get("subPathExpr").and_then(Node::as_str).map(|text| expand(text, env));
+        let expression = node.get("subPathExpr").filter(|expression| !expression.is_null());
+        let expanded = expression.and_then(Node::as_str).map(|text| expand(text, env));
+        if let (Some(expression), Some(true)) = (expression, expanded.as_ref().map(|text| text.contains("$("))) {
+            let message = "subPathExpr names a variable that the container does not have";
+            self.reporter.error(expression.span, message).help("a kubelet would not create the container");
+            return None;
+        }
         let sub_path = PathBuf::from(sub_path.or(expanded).unwrap_or_default());
         let is_inside = !sub_path.is_absolute() && !sub_path.components().any(|part| part.as_os_str() == "..");
         if !is_inside || !path.is_absolute() {

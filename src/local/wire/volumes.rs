@@ -23,7 +23,7 @@ impl Wiring<'_> {
             return Some(Volume { name, kind: VolumeKind::EmptyDir { in_memory: false, size: None } });
         };
         let kind = match kind {
-            "emptyDir" => self.empty_dir(&name, value),
+            "emptyDir" => self.empty_dir(&name, value)?,
             "hostPath" => {
                 self.name_unhonoured(value, &["path"], &format!("volume {name}"));
                 VolumeKind::HostPath(PathBuf::from(self.text(value, "path")?))
@@ -43,11 +43,18 @@ impl Wiring<'_> {
         Some(Volume { name, kind })
     }
 
-    fn empty_dir(&mut self, name: &str, value: &Node) -> VolumeKind {
+    fn empty_dir(&mut self, name: &str, value: &Node) -> Option<VolumeKind> {
         let in_memory = value.get("medium").and_then(Node::as_str) == Some("Memory");
         let known: &[&str] = if in_memory { &["medium", "sizeLimit"] } else { &["medium"] };
         self.name_unhonoured(value, known, &format!("volume {name}"));
-        VolumeKind::EmptyDir { in_memory, size: value.get("sizeLimit").and_then(text_of).and_then(bytes) }
+        let limit = value.get("sizeLimit").filter(|limit| !limit.is_null());
+        let size = limit.and_then(text_of).and_then(bytes);
+        if let (Some(limit), None) = (limit, size) {
+            let message = format!("sizeLimit is a number of bytes, not {}", limit.describe());
+            self.reporter.error(limit.span, message).help("as in 64Mi or 1Gi");
+            return None;
+        }
+        Some(VolumeKind::EmptyDir { in_memory, size })
     }
 
     // --- files ---
