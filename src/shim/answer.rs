@@ -1,4 +1,4 @@
-//! `podturn-probe`: answers the kubelet in a step's place. The kubelet's probes and hooks count from the container's start,
+//! `podturn-probe`: answers the kubelet in a step's place. The kubelet's probes count from the container's start,
 //! which is long before the step's turn; this program lies beside the shim, sees in the mailbox whether the command runs,
 //! and only then asks what the manifest asked.
 //!
@@ -76,8 +76,7 @@ pub unsafe fn main(stack: *const usize, room: *mut Room) -> u8 {
             let written = calls::write_all(Fd(1), text.as_bytes());
             if written.is_ok() { exit::OK } else { exit::SHIM_FAILED }
         }
-        Ok(Order::Hook { only_if_running: true, .. }) if !Mailbox::open().is_some_and(|it| it.runs()) => exit::OK,
-        Ok(Order::Hook { question, .. }) => match answerer.ask(&question, None, true) {
+        Ok(Order::Hook(question)) => match answerer.ask(&question, None, true) {
             Ok(()) => exit::OK,
             Err(Trouble::Code(code)) => code,
             Err(trouble) => {

@@ -10,19 +10,17 @@ pub(crate) const HELP: &str = "\
 Stands in for a step's own Kubernetes probes and hooks, which count from the container's start and not from the turn.
 
 Usage: podturn-probe [startup QUESTION] [liveness QUESTION]
-       podturn-probe pre-stop QUESTION
-       podturn-probe post-start QUESTION
+       podturn-probe hook QUESTION
 
 startup, liveness  Yes (0) while no command of the step runs. Then `startup` is asked until its first yes in this
                    attempt, and from then on `liveness`. No: 1
-pre-stop           Does it if a command of the step runs. Exits with its code
-post-start         Does it
+hook               Does it, for the hooks of `podturn-shim run` that are no commands
 
 A QUESTION is one of these
       --exec N WORD...   This command of N words ends with code 0
       --tcp ADDR:PORT    A connection is taken there. ADDR: pod (this pod's address), localhost, 10.0.0.1 or [::1]
       --http URL         GET http://ADDR[:PORT]/PATH is answered with 200 to 399. For a hook any answer will do
-      --sleep TIME       The time is over (hooks only)
+      --sleep TIME       The time is over
 and may have
       --header LINE      A field of the request, such as 'Host: shop', several times
       --timeout TIME     The answer takes at most this long. Probes: 1s. Hooks: no limit
@@ -79,10 +77,7 @@ pub(crate) enum Order<'a> {
         startup: Option<Question<'a>>,
         liveness: Option<Question<'a>>,
     },
-    Hook {
-        question: Question<'a>,
-        only_if_running: bool,
-    },
+    Hook(Question<'a>),
 }
 
 /// What is wrong with a command line, and which argument is meant.
@@ -100,10 +95,10 @@ pub(crate) fn parse<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Result<Ord
             Some(b"-h" | b"--help") => return Ok(Order::Print(HELP)),
             Some(b"startup") if startup.is_none() && liveness.is_none() => startup = Some(words.question(true)?),
             Some(b"liveness") if liveness.is_none() => liveness = Some(words.question(false)?),
-            Some(hook @ (b"pre-stop" | b"post-start")) if startup.is_none() && liveness.is_none() => {
+            Some(b"hook") if startup.is_none() && liveness.is_none() => {
                 let question = words.question(false)?;
                 return match words.next() {
-                    None => Ok(Order::Hook { question, only_if_running: hook == b"pre-stop" }),
+                    None => Ok(Order::Hook(question)),
                     Some(other) => Err(("unknown argument", other)),
                 };
             }
@@ -210,10 +205,10 @@ mod tests {
 
     #[test]
     fn a_hook_is_one_question() {
-        let Ok(Order::Hook { question, only_if_running: true }) = of("pre-stop --sleep 5s") else { panic!() };
+        let Ok(Order::Hook(question)) = of("hook --sleep 5s") else { panic!() };
         assert_eq!(question.check, Check::Sleep(5_000));
-        let words = "post-start --http http://pod:8080/x --header A:b --header Host:c";
-        let Ok(Order::Hook { question, only_if_running: false }) = of(words) else { panic!() };
+        let words = "hook --http http://pod:8080/x --header A:b --header Host:c";
+        let Ok(Order::Hook(question)) = of(words) else { panic!() };
         assert_eq!(question.headers(), [&b"A:b"[..], b"Host:c"]);
     }
 
@@ -238,7 +233,7 @@ mod tests {
             ("liveness --tcp pod:80 --header x", "--header takes 'NAME: VALUE', not"),
             ("liveness --tcp pod:80 more", "unknown argument"),
             ("liveness --tcp pod:80 startup --tcp pod:80", "unknown argument"),
-            ("pre-stop --sleep 5s liveness --tcp pod:80", "unknown argument"),
+            ("hook --sleep 5s liveness --tcp pod:80", "unknown argument"),
             ("wait --for build", "unknown argument"),
         ] {
             assert_eq!(of(words).map_err(|(what, _)| what), Err(what), "{words}");

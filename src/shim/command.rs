@@ -18,6 +18,8 @@ pub(crate) struct Running {
     pub(crate) readiness: Option<Readiness>,
     /// It was stopped because its `postStart` hook had failed with this code.
     pub(crate) hook_failed: Option<u8>,
+    /// Its `preStop` hook was started, and the signal that follows it; 0: it has ended.
+    pub(crate) pre_stop: Option<u8>,
     started_at: u64,
     timeout: Option<u64>,
     signal: u8,
@@ -39,8 +41,18 @@ enum Stop {
 impl Running {
     /// Started by `turn` at `started_at`.
     pub(crate) fn new(attempt: u32, started_at: u64, turn: &Turn, readiness: Option<Readiness>) -> Self {
-        let (timed_out, hook_failed, timeout, signal, grace, stop) = (false, None, None, 0, 0, Stop::No);
-        let mut running = Self { attempt, timed_out, readiness, hook_failed, started_at, timeout, signal, grace, stop };
+        let mut running = Self {
+            attempt,
+            timed_out: false,
+            readiness,
+            hook_failed: None,
+            pre_stop: None,
+            started_at,
+            timeout: None,
+            signal: 0,
+            grace: 0,
+            stop: Stop::No,
+        };
         running.take_limits(turn);
         running
     }

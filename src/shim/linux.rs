@@ -8,7 +8,7 @@ use podturn_wire::{
 };
 
 use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
-use crate::arguments::{self, Request};
+use crate::arguments::{self, Launched, Request};
 use crate::calls::{self, Fd, HERE, POLL_IN, POLL_OUT, Poll, open};
 use crate::environment::{Start, Variables, path_in, words_of};
 use crate::path::{self, PATH_MAX};
@@ -93,7 +93,7 @@ pub unsafe fn main(stack: *const usize, buffers: *mut Buffers) -> u8 {
             podturn_wire::exit::SHIM_FAILED
         }
         // SAFETY: the caller's promise.
-        Request::Run(command) => match unsafe { Linux::new(start, command, buffers) } {
+        Request::Run(launched) => match unsafe { Linux::new(start, launched, buffers) } {
             Ok(mut sys) => crate::run(&mut sys),
             Err(NoStart { what, errno }) => {
                 say(words::line(&[what, ": ", words::errno_words(errno).as_str()]).as_str());
@@ -133,9 +133,9 @@ struct Linux {
     prober: Option<Prober>,
     /// The process of the probe that is tried.
     probe: Option<i32>,
-    /// The command line of the `postStart` hook, and its process.
-    hook_argv: Option<*const *const u8>,
-    hook: Option<i32>,
+    /// The command lines of the hooks, and their processes: `postStart`, `preStop`.
+    hook_words: [Option<*const *const u8>; 2],
+    hooks: [Option<i32>; 2],
 }
 
 impl Linux {
@@ -146,7 +146,8 @@ impl Linux {
     ///
     /// # Safety
     /// As for [`main`].
-    unsafe fn new(start: Start, command: usize, buffers: *mut Buffers) -> Result<Self, NoStart> {
+    #[inline(never)] // here and elsewhere: what is built in place is not copied from layer to layer
+    unsafe fn new(start: Start, Launched { command, hooks }: Launched, buffers: *mut Buffers) -> Result<Self, NoStart> {
         occupy_standard_descriptors();
         // SAFETY: the caller's promise: nobody else has these buffers. The variables are read by the environment's
         // pointers as well, so they stay behind a pointer.
@@ -160,7 +161,12 @@ impl Linux {
         // SAFETY: as above.
         let envp = start.environment_with(unsafe { &mut *variables }).map_err(NoStart::at("the environment"))?;
         let argv = start.arguments_from(command);
-        start.end_arguments(command - 1); // where the two dashes were: before them is the hook
+        let hook_words = hooks.map(|(begin, end)| {
+            (end > begin).then(|| {
+                start.end_arguments(end); // what stands there was read
+                start.arguments_from(begin)
+            })
+        });
         // SAFETY: as above, and the kernel's arrays live as long as the process.
         let (references, listing) = unsafe {
             let references = &mut (*buffers).references;
@@ -209,8 +215,8 @@ impl Linux {
             words: None,
             prober: None,
             probe: None,
-            hook_argv: (command > arguments::HOOK).then(|| start.arguments_from(arguments::HOOK)),
-            hook: None,
+            hook_words,
+            hooks: [None; 2],
         })
     }
 
@@ -294,20 +300,22 @@ impl Linux {
         made.map(|(pid, _)| pid).map_err(|failure| failure.errno)
     }
 
-    /// Starts the hook, if there is one.
-    fn start_hook(&mut self) -> Result<(), StartFailure> {
-        let Some(argv) = self.hook_argv else { return Ok(()) };
-        match self.spawn_beside(argv, Some(Fd(2))) {
-            Ok(pid) => {
-                self.hook = Some(pid);
-                Ok(())
-            }
-            Err(errno) => {
-                self.signal_command(SIGKILL);
-                self.command = None;
-                Err(StartFailure { stage: StartStage::Fork, errno })
-            }
-        }
+    /// Starts a hook. `false`: there is none.
+    #[cold]
+    #[inline(never)]
+    fn start_hook(&mut self, which: usize) -> Result<bool, Errno> {
+        let Some(argv) = self.hook_words[which] else { return Ok(false) };
+        self.hooks[which] = Some(self.spawn_beside(argv, Some(Fd(2)))?);
+        Ok(true)
+    }
+
+    /// The command runs; now its `postStart` hook does.
+    fn start_post_start(&mut self) -> Result<(), StartFailure> {
+        self.start_hook(0).map(|_| ()).map_err(|errno| {
+            self.signal_command(SIGKILL);
+            self.command = None;
+            StartFailure { stage: StartStage::Fork, errno }
+        })
     }
 
     /// Reads the next signals from the signal descriptor, if there are any.
@@ -470,6 +478,7 @@ impl Sys for Linux {
         }
     }
 
+    #[inline(never)]
     fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure> {
         let schedule = self.equip()?;
         // SAFETY: only the command's process reads the variables through the environment, at its exec.
@@ -483,7 +492,7 @@ impl Sys for Linux {
         launch.standard.into_iter().flatten().for_each(calls::close); // they are the command's now
         match started.and_then(|pid| {
             self.command = Some(pid);
-            self.start_hook()
+            self.start_post_start()
         }) {
             Ok(()) => Ok(schedule),
             Err(failure) => {
@@ -492,6 +501,10 @@ impl Sys for Linux {
                 Err(failure)
             }
         }
+    }
+
+    fn start_pre_stop(&mut self) -> bool {
+        self.start_hook(1).unwrap_or(false)
     }
 
     #[cold]
@@ -536,15 +549,17 @@ impl Sys for Linux {
     }
 
     fn reap(&mut self) -> Reaped {
-        let (mut command, mut probe, mut hook) = (None, None, None);
+        let (mut command, mut probe, mut hooks) = (None, None, [None; 2]);
         while let Ok(Some(child)) = calls::next_ended_child() {
             if self.probe == Some(child.pid) {
                 self.probe = None;
                 probe = Some(child.status == 0);
             }
-            if self.hook == Some(child.pid) {
-                self.hook = None;
-                hook = Some(exit_of(child.status).code());
+            for (hook, code) in self.hooks.iter_mut().zip(&mut hooks) {
+                if *hook == Some(child.pid) {
+                    *hook = None;
+                    *code = Some(exit_of(child.status).code());
+                }
             }
             if self.command == Some(child.pid) {
                 self.command = None;
@@ -552,12 +567,12 @@ impl Sys for Linux {
                 command = Some((exit_of(child.status), Usage { cpu: child.cpu, max_rss: child.max_rss }));
             }
         }
-        Reaped { command, probe, hook }
+        Reaped { command, probe, hooks }
     }
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {
         let mut give_up_at = None;
-        (self.probe, self.hook) = (None, None); // they are leftovers now
+        (self.probe, self.hooks) = (None, [None; 2]); // they are leftovers now
         loop {
             match calls::next_ended_child() {
                 Ok(Some(_)) => continue,

@@ -35,6 +35,7 @@ impl Prober {
     /// # Errors
     /// `ENOMEM`, those of pipe(2), and `EINVAL` for a text with a NUL, which no argument and no path can have.
     #[cold]
+    #[inline(never)]
     pub(crate) fn new(probe: &Probe<'_>, length: usize) -> Result<Self, Errno> {
         let mut memory = Region::new(Relay::ROOM + EACH_BYTE * length)?;
         let mut ends = [None; 3];

@@ -234,8 +234,7 @@ impl<S: Sys> Shim<'_, S> {
                 && let Some(signal) = running.handle_unwanted(now)
             {
                 self.held = None;
-                self.sys.end_probe();
-                self.sys.signal_command(signal);
+                self.stop(signal);
             }
         }
         if self.mailbox.is_answered() { Ok(()) } else { self.publish() }
@@ -330,7 +329,7 @@ impl<S: Sys> Shim<'_, S> {
     fn handle_child(&mut self) -> Result<(), End> {
         let reaped = self.sys.reap();
         let Some((exit, usage)) = reaped.command else {
-            self.handle_hook_end(reaped.hook);
+            self.handle_hook_ends(reaped.hooks);
             return self.handle_probe_end(reaped.probe);
         };
         let Some(running) = self.running.take() else { return Ok(()) };
@@ -359,19 +358,40 @@ impl<S: Sys> Shim<'_, S> {
         self.obey() // S8
     }
 
-    /// A `postStart` hook that fails ends its attempt, as it ends a container elsewhere.
+    /// A `postStart` hook that fails ends its attempt, as it ends a container elsewhere; the end of a `preStop` hook is what
+    /// the stop signal waits for.
     #[cold]
     #[inline(never)]
-    fn handle_hook_end(&mut self, code: Option<u8>) {
-        let Some(code @ 1..) = code else { return };
+    fn handle_hook_ends(&mut self, [post_start, pre_stop]: [Option<u8>; 2]) {
         let now = self.sys.now();
         let Some(running) = &mut self.running else { return };
-        let Some(signal) = running.handle_unwanted(now) else { return };
-        running.hook_failed = Some(code);
-        self.held = None;
-        self.sys.say(words::hook_failed(code).as_str());
+        if let Some(signal) = pre_stop.and_then(|_| running.pre_stop.replace(0)) {
+            self.sys.signal_command(signal);
+        }
+        if let Some(code @ 1..) = post_start
+            && let Some(signal) = running.handle_unwanted(now)
+        {
+            running.hook_failed = Some(code);
+            self.held = None;
+            self.sys.say(words::hook_failed(code).as_str());
+            self.stop(signal);
+        }
+    }
+
+    /// The command gets this signal; a stop signal comes after its `preStop` hook, if it has one that has not run yet.
+    #[cold]
+    #[inline(never)]
+    fn stop(&mut self, signal: u8) {
         self.sys.end_probe();
-        self.sys.signal_command(signal);
+        if let Some(running) = &mut self.running
+            && signal != signals::KILL
+            && running.pre_stop.is_none()
+            && self.sys.start_pre_stop()
+        {
+            running.pre_stop = Some(signal);
+        } else {
+            self.sys.signal_command(signal);
+        }
     }
 
     // --- readiness ---
@@ -445,11 +465,21 @@ impl<S: Sys> Shim<'_, S> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn handle_signal(&mut self, number: u8, outside: bool) -> Result<(), End> {
         let stop = signals::is_stop(number, self.signal);
         match &self.running {
+            // It gets one when its hook has ended.
+            Some(Running { pre_stop: Some(1..), .. }) if stop && outside => Ok(()),
             // The coordinator decides who is stopped when, if there is one.
-            Some(running) if stop && outside && self.bell.connected && !running.is_stopping() => self.hold(number),
+            Some(running) if stop && outside && !running.is_stopping() => {
+                if self.bell.connected {
+                    return self.hold(number);
+                }
+                self.stop(number);
+                Ok(())
+            }
             Some(_) => {
                 self.sys.signal_command(number);
                 Ok(())
@@ -475,7 +505,7 @@ impl<S: Sys> Shim<'_, S> {
         if self.running.is_some()
             && let Some(held) = self.held.take()
         {
-            self.sys.signal_command(held.number);
+            self.stop(held.number);
         }
     }
 
@@ -506,8 +536,7 @@ impl<S: Sys> Shim<'_, S> {
     fn handle_time(&mut self) -> Result<(), End> {
         let now = self.sys.now();
         if let Some(signal) = self.running.as_mut().and_then(|running| running.handle_time(now)) {
-            self.sys.end_probe();
-            self.sys.signal_command(signal);
+            self.stop(signal);
         }
         self.attend_probe(now)?;
         if self.is_unanswered(now) {

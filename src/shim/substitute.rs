@@ -28,6 +28,7 @@ pub(crate) struct Words {
 /// # Safety
 /// `argv` and `envp` are arrays of C strings that live as long as the process, with a null pointer at the end.
 #[cold]
+#[inline(never)]
 pub(crate) unsafe fn replaced(
     references: &References,
     values: Strings<'_>,

@@ -94,8 +94,8 @@ pub struct Reaped {
     pub command: Option<(Exit, Usage)>,
     /// The end of the probe that was tried, if it was among them: whether it was a success.
     pub probe: Option<bool>,
-    /// The end of the attempt's `postStart` hook, if it was among them: its exit code, 128 + n for a signal.
-    pub hook: Option<u8>,
+    /// The ends of the attempt's `postStart` and `preStop` hooks, if they were among them: exit codes, 128 + n for a signal.
+    pub hooks: [Option<u8>; 2],
 }
 
 /// What a try of the probe found.
@@ -194,6 +194,9 @@ pub trait Sys {
     /// # Errors
     /// The stage that failed, and how. Nothing of the attempt is left then.
     fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure>;
+
+    /// Starts the step's `preStop` hook beside the command. `false`: it has none, or it cannot be started.
+    fn start_pre_stop(&mut self) -> bool;
 
     /// Tries the probe of the attempt that was started last.
     fn probe(&mut self) -> Found;

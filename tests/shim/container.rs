@@ -1,6 +1,7 @@
 //! What is different in a container: a process namespace whose PID 1 the shim is, and users that are not root.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -16,6 +17,10 @@ const TELLS: &[&str] = &["sh", "-c", "trap 'echo got; exit 8' TERM; echo ready; 
 /// Starts the shim as PID 1 of a process namespace of its own, with unshare(1). What the test sends to it comes from
 /// outside then. `None`: this machine allows no such namespace.
 fn as_pid_1(mailbox: &mut Mailbox, command: &[&str]) -> Option<Pid> {
+    as_pid_1_with(mailbox, &[], command)
+}
+
+fn as_pid_1_with(mailbox: &mut Mailbox, hooks: &[&str], command: &[&str]) -> Option<Pid> {
     let options: &[&str] = if geteuid().is_root() { &["-p", "-f"] } else { &["-U", "-r", "-p", "-f"] };
     let allowed = Command::new("unshare").args(options).arg("true").stderr(Stdio::null()).status();
     if !allowed.is_ok_and(|status| status.success()) {
@@ -23,7 +28,8 @@ fn as_pid_1(mailbox: &mut Mailbox, command: &[&str]) -> Option<Pid> {
         return None;
     }
     let mut unshare = Command::new("unshare");
-    unshare.args(options).arg("--kill-child").arg(mailbox.path("in/podturn-shim")).args(["run", "--"]).args(command);
+    unshare.args(options).arg("--kill-child").arg(mailbox.path("in/podturn-shim"));
+    unshare.arg("run").args(hooks).arg("--").args(command);
     unshare.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     mailbox.start_as(unshare).arrive();
     let children = format!("/proc/{0}/task/{0}/children", mailbox.pid());
@@ -83,6 +89,28 @@ fn a_held_signal_is_passed_on_when_the_coordinator_dies() {
     let number = mailbox.turn.turn;
     mailbox.wait_report(|report| report.turn == number);
     mailbox.coordinator_dies();
+    assert_eq!(mailbox.line(), "got");
+}
+
+#[test]
+fn a_stop_signal_from_outside_comes_after_the_pre_stop_hook() {
+    let mut mailbox = Mailbox::listening();
+    let marker = mailbox.path("over");
+    let file = marker.to_str().expect("UTF-8").to_owned();
+    let hook = format!("echo hook >&2; while ! [ -e {file} ]; do sleep 0.01; done; rm {file}");
+    let hooks = ["--pre-stop", "3", "sh", "-c", &hook];
+    let command = format!("trap 'ls {file} 2>&1; echo got; exit 8' TERM; echo ready; while :; do sleep 0.01; done");
+    let Some(shim) = as_pid_1_with(&mut mailbox, &hooks, &["sh", "-c", &command]) else { return };
+    mailbox.turn(|turn| turn.attempt = Some(1));
+    assert_eq!(mailbox.line(), "ready");
+    mailbox.coordinator_dies(); // so nobody says when
+    kill(shim, Signal::SIGTERM).expect("the shim lives");
+    let mut line = [0; 5];
+    mailbox.shim().stderr.as_mut().expect("a pipe").read_exact(&mut line).expect("the hook says so");
+    assert_eq!(&line, b"hook\n");
+    kill(shim, Signal::SIGTERM).expect("the shim lives"); // a second one does not come in between
+    fs::write(&marker, "").expect("it can be written");
+    assert!(mailbox.line().contains("No such file"), "the hook had ended before");
     assert_eq!(mailbox.line(), "got");
 }
 

@@ -1,4 +1,4 @@
-//! `postStart` at the turn, and `preStop` only for a command that runs: the shim, and `podturn-probe` in the kubelet's hand.
+//! `postStart` at the turn, and `preStop` before each stop of a command that runs.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -102,26 +102,86 @@ fn what_a_hook_says_is_on_stderr() {
     assert_eq!(mailbox.output(), (String::new(), "said\nmore\n".to_owned()), "and it has no stdin");
 }
 
-#[test]
-fn a_pre_stop_hook_runs_only_if_a_command_runs() {
+/// `podturn-shim run --pre-stop 3 sh -c HOOK -- sh -c COMMAND`, whose first attempt has said that it is up.
+fn up(hook: &str, command: &str) -> Mailbox {
     let mut mailbox = Mailbox::listening();
-    let marker = mailbox.path("stopped");
-    let script = format!("echo bye; touch {}; exit 7", marker.display());
-    let hook = ["pre-stop", "--exec", "3", "sh", "-c", &script];
-    let nothing = (0, String::new());
-    assert_eq!(ask(&mailbox, &hook), nothing, "before the shim has come");
-    mailbox.start(&["sleep", "1000"]).arrive();
-    assert_eq!(ask(&mailbox, &hook), nothing, "while it waits");
-    assert!(!marker.exists());
+    let mut shim = Command::new(mailbox.path("in/podturn-shim"));
+    shim.args(["run", "--pre-stop", "3", "sh", "-c", hook, "--", "sh", "-c", command]);
+    shim.current_dir(mailbox.path("")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    mailbox.start_as(shim).arrive();
     mailbox.begin(1);
-    assert_eq!(ask(&mailbox, &hook), (7, "bye".to_owned()), "its code is told, and what it said");
-    assert!(marker.exists());
-    assert_eq!(ask(&mailbox, &["pre-stop", "--sleep", "1ms"]), nothing);
-    fs::remove_file(&marker).expect("it is there");
-    mailbox.turn(|turn| (turn.attempt, turn.grace) = (None, 1));
+    assert_eq!(mailbox.line(), "up");
+    mailbox
+}
+
+/// Writes down when it is told to stop, and ends.
+const DIARY: &str = "trap 'echo TERM >> diary; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+
+fn diary(mailbox: &Mailbox) -> String {
+    fs::read_to_string(mailbox.path("diary")).expect("it was written")
+}
+
+#[test]
+fn a_pre_stop_hook_has_ended_before_the_stop_signal_comes() {
+    let mut mailbox = up("echo $PODTURN_ATTEMPT begins >> diary; echo ends >> diary", DIARY);
+    mailbox.turn(|turn| turn.attempt = None);
+    assert_eq!(mailbox.ended(1).exit, Exit::Code(0));
+    mailbox.begin(2);
+    assert_eq!(mailbox.line(), "up");
+    mailbox.turn(|turn| turn.timeout = Some(1)); // a stop of the shim's own
+    assert!(mailbox.ended(2).timed_out);
+    assert_eq!(diary(&mailbox), "1 begins\nends\nTERM\n2 begins\nends\nTERM\n", "once before each stop");
+}
+
+#[test]
+fn a_pre_stop_hook_does_not_run_for_a_step_that_waits_or_has_ended() {
+    let mut mailbox = up("echo hook >> diary", "echo up; echo command >> diary");
     mailbox.ended(1);
-    assert_eq!(ask(&mailbox, &hook), nothing, "when the command has ended");
-    assert!(!marker.exists());
+    mailbox.let_exit(0, "");
+    assert_eq!(mailbox.exit_code(), 0);
+    assert_eq!(diary(&mailbox), "command\n");
+}
+
+#[test]
+fn a_pre_stop_hook_that_fails_or_cannot_be_executed_is_no_reason_not_to_stop() {
+    let mut mailbox = up("echo hook >> diary; exit 3", DIARY);
+    mailbox.turn(|turn| turn.attempt = None);
+    assert_eq!(mailbox.ended(1).exit, Exit::Code(0));
+    assert_eq!(diary(&mailbox), "hook\nTERM\n");
+
+    let mut mailbox = Mailbox::listening();
+    let mut shim = Command::new(mailbox.path("in/podturn-shim"));
+    shim.args(["run", "--pre-stop", "1", "/no/such/hook", "--", "sleep", "1000"]);
+    mailbox.start_as(shim).arrive();
+    mailbox.begin(1);
+    mailbox.turn(|turn| turn.attempt = None);
+    assert_eq!(mailbox.ended(1).exit, Exit::Signal { number: 15, oom: false });
+}
+
+#[test]
+fn a_pre_stop_hook_that_hangs_is_killed_with_its_command_after_the_grace() {
+    let mut mailbox = up("echo $$ > pid; exec sleep 1000", DIARY);
+    mailbox.turn(|turn| (turn.attempt, turn.grace) = (None, 200));
+    assert_eq!(mailbox.ended(1).exit, Exit::Signal { number: 9, oom: false });
+    // It may have been killed before it had written its number.
+    let pid = fs::read_to_string(mailbox.path("pid")).unwrap_or_default();
+    assert!(pid.is_empty() || !fs::exists(format!("/proc/{}", pid.trim())).expect("proc(5)"), "its end came first");
+    assert!(!mailbox.path("diary").exists(), "no stop signal came before the hook's end");
+}
+
+#[test]
+fn a_command_whose_start_fails_is_stopped_as_any_other() {
+    let mut mailbox = Mailbox::listening();
+    let mut shim = Command::new(mailbox.path("in/podturn-shim"));
+    let hooks = ["--pre-stop", "3", "sh", "-c", "echo pre-stop >> diary", "--post-start", "3", "sh", "-c"];
+    // The hook fails once the command listens to signals.
+    let post_start = "while ! [ -e diary ]; do sleep 0.01; done; echo post-start >> diary; exit 9";
+    let command = "trap 'echo TERM >> diary; exit 0' TERM; touch diary; while :; do sleep 0.01; done";
+    shim.arg("run").args(hooks).args([post_start, "--", "sh", "-c", command]).current_dir(mailbox.path(""));
+    mailbox.start_as(shim).arrive();
+    mailbox.begin(1);
+    assert_eq!(mailbox.ended(1).exit, failed(9));
+    assert_eq!(diary(&mailbox), "post-start\npre-stop\nTERM\n");
 }
 
 #[test]
@@ -136,8 +196,9 @@ fn any_answer_of_a_server_is_a_success_for_a_hook() {
         length
     });
     let mailbox = Mailbox::new();
-    assert_eq!(ask(&mailbox, &["post-start", "--http", &url]), (0, String::new()));
+    assert_eq!(ask(&mailbox, &["hook", "--http", &url]), (0, String::new()));
     assert!(server.join().expect("it served") > 0);
-    let (code, said) = ask(&mailbox, &["post-start", "--http", &url]);
+    assert_eq!(ask(&mailbox, &["hook", "--sleep", "1ms"]), (0, String::new()));
+    let (code, said) = ask(&mailbox, &["hook", "--http", &url]);
     assert_eq!((code, said.as_str()), (1, "podturn-probe: the hook failed: connection refused"));
 }

@@ -284,7 +284,7 @@ fn a_misuse_is_told_and_help_tells_of_everything() {
     );
     let (code, text) = ask(&mailbox, &["--help"]);
     assert_eq!(code, 0);
-    for word in ["startup", "liveness", "pre-stop", "post-start", "--exec", "--tcp", "--http", "--sleep", "--forgive"] {
+    for word in ["startup", "liveness", "hook", "--exec", "--tcp", "--http", "--sleep", "--forgive"] {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
 }

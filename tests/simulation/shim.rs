@@ -174,6 +174,11 @@ impl Sys for Hands<'_> {
         Ok(None)
     }
 
+    /// No step of the simulation has hooks.
+    fn start_pre_stop(&mut self) -> bool {
+        false
+    }
+
     /// No turn of the simulation asks for a probe of the shim's.
     fn probe(&mut self) -> Found {
         Found::Failure
@@ -201,7 +206,7 @@ impl Sys for Hands<'_> {
         if ended.is_some() {
             pod.containers[step].command = None;
         }
-        Reaped { command: ended.map(|exit| (exit, Usage::default())), probe: None, hook: None }
+        Reaped { command: ended.map(|exit| (exit, Usage::default())), probe: None, hooks: [None; 2] }
     }
 
     fn end_leftovers(&mut self) -> Result<(), Errno> {
