@@ -17,9 +17,11 @@
 
 mod documents;
 mod edit;
+mod handler;
 mod names;
 mod options;
 mod parts;
+mod probes;
 mod refuse;
 mod report;
 mod text;

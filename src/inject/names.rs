@@ -40,7 +40,15 @@ pub fn shim(step: &str) -> [String; 3] {
     [shim, "run".to_owned(), "--".to_owned()]
 }
 
-/// Whether these are the first words of a command with a shim in front.
-pub(super) fn is_shimmed(words: &[Option<&str>]) -> bool {
-    matches!(words, [Some(shim), Some("run"), Some("--"), ..] if shim.ends_with(names::SHIM))
+/// How many words stand in front of a command: the shim's own, and those of the hooks that it was given. 0: no shim.
+pub(super) fn shim_length(words: &[Option<&str>]) -> usize {
+    if !matches!(words, [Some(shim), Some("run"), ..] if shim.ends_with(names::SHIM)) {
+        return 0;
+    }
+    let mut at = 2;
+    while let Some(Some("--post-start" | "--pre-stop")) = words.get(at) {
+        let count = words.get(at + 1).copied().flatten().and_then(|count| count.parse::<usize>().ok());
+        at = at.saturating_add(2).saturating_add(count.unwrap_or(usize::MAX));
+    }
+    if words.get(at) == Some(&Some("--")) { at + 1 } else { 0 }
 }

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 
 use podturn_wire::names::MOUNT;
 
+use super::handler::Finding;
 use super::names::{PODTURN, PODTURN_INIT};
 use super::options::{ImageConfig, Options, SIDECARS_SINCE};
+use super::probes::{share_of, turned};
 use super::wire::{job_of, key};
 use crate::plan::diagnostic::quote;
 use crate::plan::site::at;
-use crate::plan::yaml::{Entry, Node, Typed};
+use crate::plan::yaml::{Node, Typed};
 use crate::plan::{Checked, Manifest, Placement, Reporter, RestartPolicy, Span};
 
 /// Service meshes whose proxies were ordinary containers before there were native sidecars.
@@ -38,7 +40,7 @@ impl Questions<'_> {
         for (name, container) in self.steps() {
             self.command(name, container, reporter);
             mount_points(name, container, reporter);
-            probes_and_hooks(name, container, reporter);
+            self.probes_and_hooks(name, container, reporter);
         }
         self.unmanaged(reporter);
         self.never_completes(reporter);
@@ -153,6 +155,13 @@ impl Questions<'_> {
         }
     }
 
+    fn probes_and_hooks(&self, name: &str, container: &Node, reporter: &mut Reporter) {
+        let share = share_of(self.checked.plan.grace_period, self.manifest.facts.termination_grace_period_seconds);
+        for Finding { span, message, help, is_error } in turned(name, share, container).findings {
+            if is_error { reporter.error(span, message) } else { reporter.warning(span, message) }.help(help);
+        }
+    }
+
     // --- surprises ---
 
     fn unmanaged(&self, reporter: &mut Reporter) {
@@ -246,30 +255,6 @@ fn mount_points(name: &str, container: &Node, reporter: &mut Reporter) {
             reporter
                 .error(path.place(), format!("{MOUNT} is where step {} has its mailbox", quote(name)))
                 .help("mount this volume somewhere else");
-        }
-    }
-}
-
-/// A step's own probes and hooks count from the start of its container, which is long before its turn.
-fn probes_and_hooks(name: &str, container: &Node, reporter: &mut Reporter) {
-    const HELP: [(&str, &str); 3] = [
-        ("livenessProbe", "leave it out; `timeout` at the step ends a command that hangs"),
-        ("startupProbe", "leave it out; `readiness` at a service says when it has started"),
-        (
-            "lifecycle",
-            "put a postStart hook before the command, and what a preStop hook does into the command's handling of SIGTERM",
-        ),
-    ];
-    let entries = container.entries().unwrap_or_default();
-    let is_empty = |entry: &Entry| entry.value.entries().is_none_or(<[Entry]>::is_empty);
-    for entry in entries.iter().filter(|entry| !is_empty(entry)) {
-        if let Some((key, help)) = HELP.iter().find(|(key, _)| *key == entry.key) {
-            reporter
-                .error(
-                    entry.key_span,
-                    format!("step {} has a {key}, which would count while the step waits for its turn", quote(name)),
-                )
-                .help(*help);
         }
     }
 }

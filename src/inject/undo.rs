@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Edit, Stuck};
-use super::names::{PODTURN, PODTURN_INIT, is_shimmed};
+use super::names::{PODTURN, PODTURN_INIT, shim_length};
 use super::text::{Text, own};
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{Entry, Node};
@@ -234,9 +234,9 @@ impl Cuts<'_> {
             }
             let command = below(&container, "command");
             let words = node.get("command").and_then(Node::items).unwrap_or_default();
-            let first: Vec<Option<&str>> = words.iter().take(3).map(Node::as_str).collect();
-            if is_shimmed(&first) && !is_handled(&command) {
-                self.items(&command, |index, _| index < 3, note)?;
+            let length = shim_length(&words.iter().map(Node::as_str).collect::<Vec<_>>());
+            if !is_handled(&command) {
+                self.items(&command, |index, _| index < length, note)?;
             }
             lists.push((below(&container, "volumeMounts"), &[PODTURN]));
         }

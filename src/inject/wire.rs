@@ -7,6 +7,7 @@ use super::edit::{Edit, Stuck, written};
 use super::names::{PODTURN, PODTURN_INIT, mailbox, shim};
 use super::options::{Deadline, Medium, Options};
 use super::parts;
+use super::probes::turned;
 use super::report::Change;
 use super::text::own;
 use super::tree::Tree;
@@ -129,11 +130,20 @@ impl<'w> Wiring<'w> {
         let index = items.iter().position(|item| item.get("name").and_then(Node::as_str) == Some(name));
         let Some(index) = index else { return Ok(()) }; // refused by the plan's check
         let container = [containers.as_slice(), &[Seg::Index(index)]].concat();
-        let words: Vec<Tree> = shim(name).into_iter().map(Tree::Text).collect();
+        let turned = turned(name, 0, &items[index]);
+        let [shim, run, dashes] = shim(name);
+        let words = [shim, run].into_iter().chain(turned.hooks).chain([dashes]);
+        let words: Vec<Tree> = words.map(Tree::Text).collect();
         if items[index].get("command").and_then(Node::items).is_some_and(|words| !words.is_empty()) {
             self.add(&container, "command", words, Vec::new(), None)?;
         } else {
             self.image_command(&container, &items[index], words)?;
+        }
+        for (key, value) in turned.entries {
+            self.set(&container, key, value.into())?;
+        }
+        for (what, why) in turned.changes {
+            self.told(&format!("{what} of {name}"), why);
         }
         let mounts = parts::mounts(&mailbox(name), self.options);
         self.add(&container, "volumeMounts", Vec::new(), mounts, None)

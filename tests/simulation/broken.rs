@@ -217,6 +217,10 @@ impl<S: Sys> Sys for Broken<S> {
         self.inner.signal_command(number);
     }
 
+    fn start_pre_stop(&mut self) -> bool {
+        self.inner.start_pre_stop()
+    }
+
     fn probe(&mut self) -> Found {
         self.inner.probe()
     }
