@@ -45,6 +45,8 @@ pub(crate) struct Pod {
     /// `PODTURN_POD`; empty: the documented defaults.
     pub(crate) facts: String,
     scripts: BTreeMap<String, String>,
+    /// What the shims of these steps have besides: `--post-start` and `--pre-stop`, each with a script.
+    hooks: BTreeMap<String, Vec<String>>,
     containers: BTreeMap<String, Child>,
     pub(crate) coordinator: Option<Child>,
     /// Gates that were opened stay open as long as somebody holds them.
@@ -86,6 +88,7 @@ impl Pod {
             plan: plan.to_owned(),
             facts: String::new(),
             scripts: scripts.iter().map(|(name, script)| ((*name).to_owned(), (*script).to_owned())).collect(),
+            hooks: BTreeMap::new(),
             containers: BTreeMap::new(),
             coordinator: None,
             open_gates: Vec::new(),
@@ -111,6 +114,12 @@ impl Pod {
 
     pub(crate) fn volume(&self, name: &str) -> PathBuf {
         self.root.join("volume").join(name)
+    }
+
+    /// Gives a step's shim a hook, before it is started.
+    pub(crate) fn hook(&mut self, step: &str, option: &str, script: &str) {
+        let words = [option, "3", "sh", "-c", script].map(str::to_owned);
+        self.hooks.entry(step.to_owned()).or_default().extend(words);
     }
 
     /// A path that the steps know as `$NOTES/name`.
@@ -198,7 +207,8 @@ impl Pod {
              say begin; body; code=$?; say \"end $code\"; exit $code"
         );
         let mut shim = Command::new(self.volume("steps").join(name).join("in/podturn-shim"));
-        shim.args(["run", "--", "sh", "-c", &shell]).env("NOTES", self.notes("")).stdin(Stdio::null());
+        let hooks = self.hooks.get(name).into_iter().flatten();
+        shim.arg("run").args(hooks).args(["--", "sh", "-c", &shell]).env("NOTES", self.notes("")).stdin(Stdio::null());
         self.with_log(&mut shim, name);
         // SAFETY: setsid(2) is allowed between fork and exec.
         unsafe { shim.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into)) };
