@@ -19,6 +19,16 @@ lint:
 pods:
     cargo test --test podman
 
+# the report in a real browser (chromium, node)
+browser:
+    npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+    PODTURN_BROWSER=1 cargo test --test browser
+
+# docs/report.png, the picture of the README
+picture:
+    npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+    PODTURN_BROWSER=1 PODTURN_PICTURE=1 cargo test --test browser
+
 # the container image
 image:
     images/build

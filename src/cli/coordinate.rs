@@ -1,6 +1,7 @@
 //! `podturn coordinate`: the long-running program of the sidecar.
 
 use std::any::Any;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,13 +12,17 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{podturn_failed, volume_error};
+use super::{archive, podturn_failed, volume_error};
 use crate::control;
 use crate::coordinator::asked::Asked;
+use crate::coordinator::log::{Log, Writer};
 use crate::coordinator::{Finished, serve};
 use crate::process;
 use crate::view;
 use crate::volume::{Placement, Volume};
+
+/// Where the events of the journal stand among what PODTURN_LOG can choose.
+const EVENTS: &str = "podturn::events";
 
 /// Arguments of `podturn coordinate`.
 #[derive(clap::Args)]
@@ -26,7 +31,9 @@ It takes up the run where its journal ends, whoever wrote it: it may be killed a
 says that the pod is being deleted, as `podturn terminating` does; SIGINT cancels the plan, and a second one its finally \
 steps as well. As a native sidecar it goes on until it gets SIGTERM after the end.
 
-Logs go to stderr, warnings only. PODTURN_LOG=info shows each event as one structured line, PODTURN_LOG=debug more.
+Logs go to stderr. Where that is no terminal they are JSON: a line for the run, for every event and for the outcome, from which \
+`podturn report --from-logs` makes the same page as from the volume (`podturn schema log`). Outputs of steps and parameters \
+are in it. On a terminal they are text, warnings only. PODTURN_LOG=off, warn, info or debug says how much.
 
 Exit codes: as an ordinary container 0 Succeeded, 1 Failed, 143 Cancelled; as a native sidecar always 0; 125 podturn \
 itself failed.")]
@@ -37,12 +44,28 @@ pub(super) struct Arguments {
     /// Print no table at the end
     #[arg(long)]
     quiet: bool,
+    /// How the log is written
+    #[arg(long, value_enum, value_name = "FORMAT", env = "PODTURN_LOG_FORMAT", default_value = "auto")]
+    log: LogFormat,
+    /// Keep state, journal and report in DIR/RUN at the end: on a volume that outlives the pod
+    #[arg(long, value_name = "DIR", env = "PODTURN_ARCHIVE")]
+    archive: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// JSON, but text on a terminal
+    Auto,
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// Coordinates until the end, and prints the table.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     process::set_umask();
-    start_log();
+    let (log, writer) = start_log(arguments.log);
     if let Err(error) = process::make_non_dumpable() {
         tracing::warn!("this process can be looked into by others of its user: {error}");
     }
@@ -50,10 +73,18 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(volume) => volume,
         Err(error) => return volume_error(&error),
     };
-    match serve(&volume, open_control) {
+    let served = serve(&volume, open_control, log);
+    if let (Ok(_), Some(archive)) = (&served, &arguments.archive) {
+        archive::keep(&volume, archive);
+    }
+    let code = match served {
         Ok(finished) => tell(&finished, arguments.quiet),
         Err(error) => podturn_failed(&error),
+    };
+    if let Some(writer) = writer {
+        writer.finish();
     }
+    code
 }
 
 /// Without the socket nobody can say anything to the run, and it goes on all the same.
@@ -78,9 +109,50 @@ fn tell(finished: &Finished, quiet: bool) -> ExitCode {
     }
 }
 
-fn start_log() {
-    let wanted = std::env::var("PODTURN_LOG").ok().and_then(|wanted| wanted.parse().ok());
-    let filter: Targets = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
-    tracing_subscriber::registry().with(log).with(filter).init();
+/// The log of events, if it is wanted as JSON, and what waits for its last line.
+fn start_log(format: LogFormat) -> (Option<Log>, Option<Writer>) {
+    let is_json = match format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let wanted: Option<Targets> = std::env::var("PODTURN_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let with_events =
+        is_json && wanted.as_ref().is_none_or(|wanted| wanted.would_enable(EVENTS, &tracing::Level::INFO));
+    if wanted.as_ref() == Some(&Targets::new().with_default(tracing::level_filters::LevelFilter::OFF)) {
+        return (None, None);
+    }
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
+    if !is_json {
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+        tracing_subscriber::registry().with(log).with(filter).init();
+        return (None, None);
+    }
+    let (log, writer) = Log::start(std::io::stderr(), view::now);
+    tracing_subscriber::registry().with(Messages(log.clone())).with(filter).init();
+    (with_events.then_some(log), Some(writer))
+}
+
+/// Messages as lines of the same log.
+struct Messages(Log);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Messages {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        let level = event.metadata().level().as_str().to_lowercase();
+        self.0.message(&level, words.0);
+    }
+}
+
+/// The message, and behind it `name=value` for each of its other fields.
+struct Words(String);
+
+impl tracing::field::Visit for Words {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "message" => self.0.insert_str(0, &format!("{value:?}")),
+            name => self.0.push_str(&format!(" {name}={value:?}")),
+        }
+    }
 }

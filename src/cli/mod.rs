@@ -1,6 +1,7 @@
 //! Arguments, printing and exit codes. One file a command; the only room that prints or ends the process.
 
 mod alive;
+mod archive;
 mod check;
 #[cfg(feature = "tools")]
 mod completions;
@@ -18,6 +19,7 @@ mod place;
 mod record;
 #[cfg(feature = "resolve")]
 mod resolve;
+mod report;
 #[cfg(feature = "tools")]
 mod run;
 #[cfg(feature = "tools")]
@@ -74,6 +76,8 @@ enum Command {
     Why(status::WhyArguments),
     /// Draw the plan of a manifest, or of a run
     Graph(graph::Arguments),
+    /// Write a run down as one HTML page
+    Report(report::Arguments),
     /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
     Cancel(verbs::PlanArguments),
     /// The `preStop` hook of the coordinator: the pod is being deleted, all has to be over within its grace period
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Why(arguments) => status::why(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Cancel(arguments) => verbs::plan(Verb::Cancel, &arguments),
         Command::Terminating(arguments) => verbs::terminating(&arguments),
         Command::Pause(arguments) => verbs::plan(Verb::Pause, &arguments),

@@ -1,11 +1,17 @@
-//! The record of a run: from its volume, or a copy of one.
+//! The record of a run: from its volume, a copy of one, or its coordinator's log.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
+use podturn_wire::names;
+
 use super::input::BAD_INPUT;
-use super::volume_error;
-use crate::volume::{Run, Volume};
+use super::{place, volume_error};
+use crate::history::Record;
+use crate::volume::published::State;
+use crate::volume::{Journal, Run, Volume};
 
 /// What the init container laid down; or says why there is none.
 pub(super) fn read_run(volume: &Path) -> Result<Run, ExitCode> {
@@ -18,4 +24,42 @@ pub(super) fn read_run(volume: &Path) -> Result<Run, ExitCode> {
         }
         Err(error) => Err(volume_error(&error)),
     }
+}
+
+/// Everything that the files of a volume hold of the run, whoever looks after it.
+///
+/// # Errors
+/// When there is no run, or a file cannot be read.
+pub(super) fn of_files(volume: &Volume) -> io::Result<Record> {
+    let run = volume.read_run().map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+    let state: State = serde_json::from_slice(&fs::read(volume.path().join(names::STATE))?)?;
+    let events = Journal::read(volume).map_err(io::Error::other)?;
+    Ok(Record::new(run, events, state.started_at.as_deref()))
+}
+
+/// Everything that a coordinator's log tells of the run; `-` for stdin.
+pub(super) fn of_log(log: &Path) -> Result<Record, ExitCode> {
+    let name = if log == Path::new("-") { "<stdin>".to_owned() } else { log.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = match log == Path::new("-") {
+        true => io::stdin().lock().read_to_end(&mut bytes),
+        false => File::open(log).and_then(|mut file| file.read_to_end(&mut bytes)),
+    };
+    if let Err(error) = read {
+        anstream::eprintln!("error: cannot read {name}: {error}");
+        return Err(ExitCode::from(BAD_INPUT));
+    }
+    Record::from_log(&String::from_utf8_lossy(&bytes)).map_err(|error| {
+        anstream::eprintln!("error: {name}: {error}");
+        ExitCode::from(BAD_INPUT)
+    })
+}
+
+/// Everything that the volume holds of the run.
+pub(super) fn of_volume(volume: &Path) -> Result<Record, ExitCode> {
+    let run = read_run(volume)?;
+    let state = place::read(volume)?;
+    let events =
+        Volume::open(volume).and_then(|volume| Journal::read(&volume)).map_err(|error| volume_error(&error))?;
+    Ok(Record::new(run, events, state.started_at.as_deref()))
 }

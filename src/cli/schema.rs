@@ -8,7 +8,7 @@ use crate::control::control_schema;
 use crate::plan::{plan_reference, plan_schema, pod_schema};
 use crate::volume::phases::phases_schema;
 use crate::volume::published::state_schema;
-use crate::volume::schema::{journal_schema, report_schema, turn_schema};
+use crate::volume::schema::{journal_schema, log_schema, report_schema, turn_schema};
 
 /// Arguments of `podturn schema`.
 #[derive(clap::Args)]
@@ -42,6 +42,8 @@ enum Document {
     Journal,
     /// public/phases.json: what containers see that are no steps
     Phases,
+    /// One line of the coordinator's log, where that is JSON
+    Log,
     /// The control API: the bodies of a request and its answer
     Control,
 }
@@ -64,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::State => state_schema(),
         Document::Journal => journal_schema(),
         Document::Phases => phases_schema(),
+        Document::Log => log_schema(),
         Document::Control => control_schema(),
     };
     anstream::println!("{:#}", schema.to_value());

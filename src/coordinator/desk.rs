@@ -68,6 +68,8 @@ pub struct Coordinator<W> {
     acks: Vec<StepId>,
     /// The journal has no room left, reserve included: nothing is written to it any more, and nothing new begins.
     silent: bool,
+    /// What was applied since it was last asked for.
+    applied: Vec<Event>,
     /// When the plan's end was first seen by this coordinator.
     pub(super) decided_at: Option<Time>,
 }
@@ -83,6 +85,7 @@ impl<W: World> Coordinator<W> {
             queue: Vec::new(),
             acks: Vec::new(),
             silent: false,
+            applied: Vec::new(),
             decided_at: None,
         }
     }
@@ -374,8 +377,8 @@ impl<W: World> Coordinator<W> {
         }
         self.journal()?;
         for event in std::mem::take(&mut self.queue) {
-            self.log(&event);
             self.state.next(&event)?;
+            self.applied.push(event);
         }
         if self.decided_at.is_none() && self.state.outcome().is_some() {
             self.decided_at = Some(self.world.now());
@@ -383,10 +386,9 @@ impl<W: World> Coordinator<W> {
         Ok(true)
     }
 
-    /// One structured line an event.
-    fn log(&self, event: &Event) {
-        let step = event.kind.step().map_or("", |step| self.state.plan().steps[step.index()].name.as_str());
-        tracing::info!(seq = event.seq, at = event.at, step, kind = ?event.kind);
+    /// The events that were applied since this was last called, for the log.
+    pub fn take_applied(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.applied)
     }
 
     /// Makes what was told durable. A volume without room is an event too: the reserve is kept for it and what follows.

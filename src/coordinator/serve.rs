@@ -18,6 +18,7 @@ use super::asked::{self, Asked, Told};
 use super::beside::{Beside, News};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
+use super::log::{Log, Teller};
 use super::probe::Probers;
 use super::public::Public;
 use super::world::{Link, World};
@@ -106,14 +107,17 @@ impl From<nix::Error> for ServeError {
 ///
 /// # Errors
 /// A [`ServeError`] after which another coordinator may take over.
-pub fn serve(volume: &Volume, open: OpenControl) -> Result<Finished, ServeError> {
+pub fn serve(volume: &Volume, open: OpenControl, log: Option<Log>) -> Result<Finished, ServeError> {
     let _lock = volume.lock().map_err(|locked| match locked {
         Locked::Held => ServeError::Locked,
         Locked::Failed(error) => ServeError::Volume(error),
     })?;
     let mut run = volume.read_run()?.ok_or(ServeError::NotLaidOut)?;
     process::raise_open_files()?;
-    Server::open(volume, &mut run, open)?.work()
+    let mut server = Server::open(volume, &mut run, open, log)?;
+    let finished = server.work();
+    server.tell_log(finished.as_ref().ok().map(|finished| &finished.state));
+    finished
 }
 
 /// What a ready descriptor is, as epoll's 64 bits of user data.
@@ -171,6 +175,8 @@ struct Server<'a> {
     clock: TimerFd,
     clock_at: Option<Time>,
     publisher: Publisher,
+    /// `None`: nobody wants the log as JSON.
+    teller: Option<Teller>,
     told_to_end: bool,
     /// `None`: no step is ready by the network.
     probers: Option<Probers>,
@@ -190,7 +196,7 @@ struct Publisher {
 }
 
 impl<'a> Server<'a> {
-    fn open(volume: &'a Volume, run: &mut Run, open: OpenControl) -> Result<Self, ServeError> {
+    fn open(volume: &'a Volume, run: &mut Run, open: OpenControl, log: Option<Log>) -> Result<Self, ServeError> {
         let names: Vec<String> = run.plan.steps.iter().map(|step| step.name.clone()).collect();
         let mailboxes = volume.mailboxes(names.iter().map(String::as_str), run.durability)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -213,6 +219,13 @@ impl<'a> Server<'a> {
             run.boot_id = boot_id;
             volume.write_run(run)?; // after the journal says so: a crash in between only says it twice
         }
+        let teller = log.map(|log| {
+            let mut teller = Teller::new(log);
+            let started_at = coordinator.state().first_start().map(|at| wall_clock().show(at));
+            teller.run(run, started_at);
+            teller.events(events, &run.plan);
+            teller
+        });
         let signals = take_signals()?;
         watch(&epoll, &signals, Token::Signals)?;
         // Not before the lock is held: the socket of a coordinator that lives must not be taken away.
@@ -232,6 +245,7 @@ impl<'a> Server<'a> {
             clock,
             clock_at: None,
             publisher: Publisher::default(),
+            teller,
             told_to_end: false,
             probers,
             beside,
@@ -476,7 +490,26 @@ impl<'a> Server<'a> {
         }
         self.publisher.seen = Some(state.seq);
         self.publisher.changes = None;
+        self.tell_log(Some(&state));
         state
+    }
+
+    /// What has happened since this was last called goes into the log: not before turns are rung and the state is published.
+    fn tell_log(&mut self, state: Option<&published::State>) {
+        let events = self.coordinator.take_applied();
+        let Some(teller) = &mut self.teller else {
+            let plan = self.coordinator.state().plan();
+            for event in events {
+                let step = event.kind.step().map_or("", |step| plan.steps[step.index()].name.as_str());
+                tracing::info!(seq = event.seq, at = event.at, step, kind = ?event.kind);
+            }
+            return;
+        };
+        teller.events(events, self.coordinator.state().plan());
+        if let Some(state) = state {
+            teller.outcome(state);
+        }
+        teller.flush();
     }
 }
 

@@ -5,6 +5,7 @@
 //! the same live, on a copy of the volume, from an archive and from the coordinator's log.
 
 mod critical;
+mod log;
 mod play;
 mod replay;
 mod without;
@@ -16,6 +17,7 @@ use podturn_turn::{Event, Impossible, Plan, Reason, StepId};
 use podturn_wire::{Ended, RunId};
 
 pub use critical::Leg;
+pub use log::NoRecord;
 pub use play::{Act, Script, Scripts, play};
 pub use without::{Removed, Without};
 

@@ -4,9 +4,11 @@
 
 mod escape;
 pub mod graph;
+mod report;
 pub mod signs;
 mod table;
 mod why;
 
+pub use report::report;
 pub use table::{sentences, table};
 pub use why::{now, standing, why};

@@ -7,6 +7,7 @@ pub mod bell;
 mod journal;
 mod layout;
 mod lock;
+pub mod log;
 mod mailbox;
 pub mod news;
 mod outputs;

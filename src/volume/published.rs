@@ -21,7 +21,8 @@ pub struct WallClock {
 
 impl WallClock {
     /// A time of the protocol as RFC 3339, to the millisecond.
-    fn show(self, at: Time) -> String {
+    #[must_use]
+    pub fn show(self, at: Time) -> String {
         let nanoseconds = i128::from(self.realtime) - i128::from(self.boottime) + i128::from(at);
         let milliseconds = i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(milliseconds).map(|at| format!("{at:.3}")).unwrap_or_default()

@@ -29,6 +29,12 @@ pub fn journal_schema() -> Schema {
     schema_for!(JournalLine)
 }
 
+/// The JSON Schema of one line of the coordinator's log.
+#[must_use]
+pub fn log_schema() -> Schema {
+    schema_for!(LogLine)
+}
+
 /// Sixteen lower-case hex digits.
 #[derive(JsonSchema)]
 #[schemars(extend("pattern" = "^[0-9a-f]{16}$"))]
@@ -262,6 +268,60 @@ struct Usage {
     cpu: Millis,
     /// The largest resident set of one process, in KiB.
     max_rss: u64,
+}
+
+/// One line of the coordinator's log, where that is JSON. Its first member, `podturn`, tells what it is.
+#[derive(JsonSchema)]
+#[schemars(
+    title = "a line of the coordinator's log",
+    tag = "podturn",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+enum LogLine {
+    /// A coordinator begins. All events so far follow, so that the log of each container is whole.
+    Run {
+        /// When the line was written (RFC 3339).
+        time: String,
+        /// When the run's first coordinator started (RFC 3339).
+        started_at: Option<String>,
+        /// `run.json`: the run's id, its plan as it was checked, and how the pod is made.
+        run: BTreeMap<String, serde_json::Value>,
+    },
+    /// An event: a line of the journal.
+    Event {
+        /// When the line was written (RFC 3339); `at` is when it happened.
+        time: String,
+        /// The name of the step that it is about; `step` is its place in the plan.
+        name: Option<String>,
+        #[schemars(flatten)]
+        event: JournalLine,
+    },
+    /// Every step has ended. May come twice; the last one counts.
+    Outcome {
+        /// When the line was written (RFC 3339).
+        time: String,
+        /// Succeeded, Failed or Cancelled.
+        outcome: String,
+        /// When the first coordinator started (RFC 3339).
+        started_at: Option<String>,
+        /// When the last step had ended (RFC 3339).
+        ended_at: Option<String>,
+    },
+    /// Something that a person should know.
+    Message {
+        /// When the line was written (RFC 3339).
+        time: String,
+        /// error, warn, info, debug or trace.
+        level: String,
+        /// What.
+        message: String,
+    },
+    /// Nobody read the log, and it was not waited for: lines are missing.
+    Lost {
+        /// How many.
+        lines: u64,
+    },
 }
 
 /// One event that the coordinator acted on.
@@ -667,6 +727,41 @@ mod tests {
             Some(Kind::Requested { .. }) => Kind::VolumeFull,
             Some(Kind::VolumeFull) => return None,
         })
+    }
+
+    #[test]
+    fn every_line_of_the_log_fits_its_schema() {
+        use crate::volume::log::Line;
+        let validator = jsonschema::validator_for(&super::log_schema().to_value()).expect("the schema is one");
+        let time = || "2026-11-24T10:00:00.000Z".to_owned();
+        let run = serde_json::from_value(json!({
+            "version": 1, "run": "0123456789abcdef", "bootId": "b", "placement": "sidecar", "durability": "process",
+            "plan": { "steps": [], "maxParallel": null, "pools": [], "timeout": null, "onFailure": "Continue", "gracePeriod": 1,
+                "arrivalTimeout": 1, "coordinatorGrace": 1, "pauseTimeout": null, "longRunning": false, "parameters": [] },
+        }));
+        let mut lines = vec![
+            Line::Run { time: time(), started_at: Some(time()), run: run.expect("a run") },
+            Line::Outcome { time: time(), outcome: "Failed".to_owned(), started_at: Some(time()), ended_at: None },
+            Line::Message { time: time(), level: "warn".to_owned(), message: "full".to_owned() },
+            Line::Lost { lines: 3 },
+        ];
+        let kinds = std::iter::successors(after(None), |kind| after(Some(kind)));
+        lines.extend(kinds.map(|kind| {
+            let name = kind.step().map(|_| "build".to_owned());
+            Line::Event { time: time(), name, event: Event { seq: 1, at: 2, kind } }
+        }));
+        for line in lines {
+            let mut written = Vec::new();
+            line.write(&mut written);
+            assert!(written.starts_with(Line::START.as_bytes()), "{line:?}");
+            let mut value: Value = serde_json::from_slice(&written).expect("a line is JSON");
+            let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{value}\n{}", errors.join("\n"));
+            let read: Line = serde_json::from_value(value.clone()).expect("it comes back");
+            assert_eq!(read, line);
+            value["podturn"] = json!("noSuchLine");
+            assert!(!validator.is_valid(&value), "{value}");
+        }
     }
 
     #[test]

@@ -12,3 +12,4 @@ mod pod;
 mod probes;
 mod public;
 mod stories;
+mod told;

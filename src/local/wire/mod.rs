@@ -194,7 +194,7 @@ impl Wiring<'_> {
             (PODTURN_POD.to_owned(), serde_json::to_string(&facts).unwrap_or_default()),
         ];
         init_containers.push(podturn_container(PODTURN_INIT, &["init"], env, false));
-        init_containers.push(podturn_container(PODTURN, &["coordinate", "--quiet"], Vec::new(), true));
+        init_containers.push(podturn_container(PODTURN, &["coordinate", "--quiet", "--log=text"], Vec::new(), true));
         for step in &checked.plan.steps {
             let Some(container) = containers.iter_mut().find(|container| container.name == step.name) else { continue };
             container.mounts.extend(mailbox(&step.name).map(|half| Mount {

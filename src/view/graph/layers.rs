@@ -200,10 +200,11 @@ fn straighten(items: &mut [Item], rows: &[Vec<usize>], gap: f64) {
     }
     for sweep in 0..SWEEPS {
         let forward = sweep % 2 == 0;
+        let center = items.iter().map(|item| item.middle).sum::<f64>() / items.len().max(1) as f64;
         let layers: Vec<usize> = if forward { (0..rows.len()).collect() } else { (0..rows.len()).rev().collect() };
         for layer in layers {
             let row = &rows[layer];
-            let wishes: Vec<(f64, f64)> = row.iter().map(|item| wish(items, *item, forward)).collect();
+            let wishes: Vec<(f64, f64)> = row.iter().map(|item| wish(items, *item, forward, center)).collect();
             let middles = spread(&wishes, &row.iter().map(|item| items[*item].size).collect::<Vec<_>>(), gap);
             row.iter().zip(middles).for_each(|(item, middle)| items[*item].middle = middle);
         }
@@ -211,12 +212,12 @@ fn straighten(items: &mut [Item], rows: &[Vec<usize>], gap: f64) {
 }
 
 /// Where an item would like to be, and how much: the places of long edges most, so that those are straight.
-fn wish(items: &[Item], item: usize, forward: bool) -> (f64, f64) {
+fn wish(items: &[Item], item: usize, forward: bool, center: f64) -> (f64, f64) {
     let it = &items[item];
     let near = match (forward, it.before.is_empty(), it.after.is_empty()) {
         (true, false, _) | (_, false, true) => &it.before,
         (_, _, false) => &it.after,
-        (_, true, true) => return (it.middle, 0.1),
+        (_, true, true) => return (center, 0.1),
     };
     let mut middles: Vec<f64> = near.iter().map(|other| items[*other].middle).collect();
     middles.sort_by(f64::total_cmp);

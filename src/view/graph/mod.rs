@@ -14,7 +14,6 @@ mod text;
 
 use podturn_turn::{Condition, Plan};
 
-pub use svg::STYLE;
 pub use text::Width;
 
 use super::table::duration;

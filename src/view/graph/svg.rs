@@ -10,7 +10,7 @@ use crate::view::escape::Escaped;
 use crate::view::signs::sign;
 
 /// The colours of a picture that stands alone.
-pub const STYLE: &str = include_str!("graph.css");
+const STYLE: [&str; 2] = [include_str!("../colours.css"), include_str!("graph.css")];
 
 /// The room for one step, in px. A character of the 12 px fixed-width font takes 7.25 px at most in the usual ones.
 const CELL: f64 = 28.0;
@@ -20,6 +20,8 @@ const INSIDE: f64 = 4.0;
 const BESIDE: f64 = 14.0;
 const BETWEEN: f64 = 56.0;
 const MARGIN: f64 = 12.0;
+/// A page that is a little too narrow shows the picture smaller, down to this part of its size.
+const SMALLEST: f64 = 0.75;
 /// Longer names are cut; the whole one is in the title.
 const NAME_MOST: usize = 30;
 /// A picture that would be wider than this, and a good deal wider than high, goes downwards.
@@ -63,7 +65,7 @@ impl Graph {
     /// A whole document, with its own colours.
     #[must_use]
     pub fn svg(&self) -> String {
-        self.picture(&format!("<style>{STYLE}</style>"), "")
+        self.picture(&format!("<style>{}</style>", STYLE.concat()), "")
     }
 
     /// For a page that has the colours. `prefix`: of the ids of the steps, which are their places in the plan.
@@ -76,9 +78,10 @@ impl Graph {
         let edges = self.block_edges();
         let drawing = self.drawing(&edges);
         let (width, height) = (drawing.width.ceil(), drawing.height.ceil());
+        let least = (width * SMALLEST).ceil();
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"graph\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" role=\"img\"><title>The plan as a graph of {} steps</title>{style}\n\
+             height=\"{height}\" style=\"max-width:100%;min-width:{least}px;height:auto\" role=\"img\"><title>The plan as a graph of {} steps</title>{style}\n\
              <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7.5\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
              orient=\"auto\"><path class=\"head\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n",
             self.nodes.len()

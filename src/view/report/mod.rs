@@ -1,0 +1,179 @@
+//! A run as one self-contained HTML page: the graph, the timeline, the critical path, every step, the plan.
+//!
+//! Belongs here: what is on the page, in which words. Does not belong here: what happened (`history`), where the page goes.
+//!
+//! Everything is on the page without its script, which only makes it handier: filter, order, zoom, and the arrow keys. So it can be
+//! read where scripts are forbidden (the artifact viewers of CI systems), and a live page needs no second renderer: each part has an
+//! id and can be replaced by a newer one.
+
+mod path;
+mod steps;
+mod summary;
+mod timeline;
+
+use std::fmt::Write as _;
+
+use podturn_turn::{Impossible, StepId};
+
+use super::escape::Escaped;
+use super::graph::Graph;
+use super::signs::sign;
+use crate::history::{History, Record, What, Without};
+use crate::plan::canonical;
+
+const COLOURS: &str = include_str!("../colours.css");
+const GRAPH: &str = include_str!("../graph/graph.css");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What the page's content security policy lets run: this script, and nothing that a run could have brought. A test holds it to
+/// `page.js`.
+const SCRIPT_HASH: &str = include_str!("page.js.sha256");
+
+/// What every part of the page is made from.
+struct Page<'a> {
+    record: &'a Record,
+    history: &'a History,
+    without: Option<Vec<Without>>,
+    /// For each step, whether the end of the run had to wait for it.
+    is_critical: Vec<bool>,
+}
+
+/// The whole page.
+///
+/// # Errors
+/// When the record is damaged.
+pub fn report(record: &Record) -> Result<String, Impossible> {
+    let history = History::of(record)?;
+    let mut is_critical = vec![false; history.steps.len()];
+    history.critical.iter().for_each(|leg| is_critical[leg.step.index()] = true);
+    let page = Page { record, history: &history, without: history.without(record), is_critical };
+    Ok(page.html())
+}
+
+impl Page<'_> {
+    fn html(&self) -> String {
+        let state = &self.history.state;
+        let outcome = state.outcome.as_deref().unwrap_or("still running");
+        let mut html = String::with_capacity(64 * 1024 + self.history.steps.len() * 2_048);
+        let _ = write!(
+            html,
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{} - podturn run {}</title>\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+             img-src data:; \
+             script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<style>{COLOURS}{GRAPH}{STYLE}</style>\n</head>\n<body>\n\
+             <a class=\"skip\" href=\"#steps\">Skip to the table of steps</a>\n",
+            Escaped(outcome),
+            Escaped(&state.run),
+            SCRIPT_HASH.trim()
+        );
+        self.write_header(&mut html);
+        html.push_str("<main>\n");
+        self.write_troubles(&mut html);
+        self.write_graph(&mut html);
+        self.write_timeline(&mut html);
+        self.write_path(&mut html);
+        self.write_steps(&mut html);
+        self.write_plan(&mut html);
+        let _ = write!(
+            html,
+            "</main>\n<footer>Made by podturn {} from {} events.</footer>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+            env!("CARGO_PKG_VERSION"),
+            self.record.events.len()
+        );
+        html
+    }
+
+    fn write_graph(&self, html: &mut String) {
+        let graph = Graph::of_run(&self.history.plan, &self.history.state);
+        let _ = write!(
+            html,
+            "<section id=\"graph\" aria-labelledby=\"graph-title\">\n<h2 id=\"graph-title\">Graph</h2>\n<p class=\"legend\">{}</p>\n\
+             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The plan as a graph; the table of steps says the same\">{}</div>\n\
+             </section>\n",
+            self.signs(),
+            graph.inline_svg("g")
+        );
+    }
+
+    /// The signs that are on the page, and what they mean.
+    fn signs(&self) -> String {
+        let mut text = String::new();
+        for phase in super::signs::PHASES {
+            let count = self.history.state.steps.iter().filter(|step| step.phase == phase).count();
+            if let (Some(sign), 1..) = (sign(phase), count) {
+                let _ = write!(
+                    text,
+                    "<span class=\"key p-{phase}\"><b aria-hidden=\"true\">{}</b> {phase} {count}</span> ",
+                    sign.unicode
+                );
+            }
+        }
+        text
+    }
+
+    fn write_plan(&self, html: &mut String) {
+        let plan = canonical(&self.history.plan);
+        let tree = serde_json::from_str::<serde_json::Value>(&plan);
+        let plan = tree.map_or(plan, |tree| format!("{tree:#}"));
+        let _ = write!(
+            html,
+            "<section id=\"plan\" aria-labelledby=\"plan-title\">\n<h2 id=\"plan-title\">Plan</h2>\n\
+             <details><summary>As podturn understood it</summary>\n<pre tabindex=\"0\">{}</pre></details>\n</section>\n",
+            Escaped(plan.trim_end())
+        );
+    }
+
+    fn name(&self, step: StepId) -> &str {
+        &self.history.plan.steps[step.index()].name
+    }
+
+    /// What a step does, for a person: after its name and a colon.
+    fn words(&self, what: What) -> String {
+        match what {
+            What::Attempt(_) => "ran".to_owned(),
+            What::Dependencies => "waited for its dependencies".to_owned(),
+            What::Others => "waited for all others to end".to_owned(),
+            What::When => "waited for its when".to_owned(),
+            What::Approval => "waited for an approval".to_owned(),
+            What::Container => "waited for its container".to_owned(),
+            What::Slot(_) => "waited for a place under maxParallel".to_owned(),
+            What::Pool(pool, _) => {
+                let name = self.history.plan.pools.get(pool as usize).map_or("", |pool| pool.name.as_str());
+                format!("waited for pool {name}")
+            }
+            What::Backoff => "backed off".to_owned(),
+            What::Decision => "waited for a person's decision".to_owned(),
+            What::Hold => "was held back with all others".to_owned(),
+            What::Handoff => "podturn itself".to_owned(),
+        }
+    }
+}
+
+/// The class of what a step does.
+const fn class(what: What) -> &'static str {
+    match what {
+        What::Attempt(_) => "run",
+        What::Dependencies | What::Others | What::When => "deps",
+        What::Approval | What::Decision => "person",
+        What::Container => "container",
+        What::Slot(_) | What::Pool(..) => "slot",
+        What::Backoff => "backoff",
+        What::Hold => "hold",
+        What::Handoff => "handoff",
+    }
+}
+
+/// A length in ns, as people read it.
+fn length(ns: u64) -> String {
+    match ns {
+        0..1_000_000 => format!("{}.{}ms", ns / 1_000_000, ns % 1_000_000 / 100_000),
+        _ => super::table::duration(ns / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! The head of the page: how it ended, how long it took, and what went wrong.
+
+use std::fmt::Write as _;
+
+use super::{Page, length};
+use crate::view::escape::Escaped;
+use crate::view::signs::sign;
+use crate::volume::published::Step;
+
+/// As many troubles are told at the top; the table has the rest.
+const TROUBLES_MOST: usize = 20;
+
+impl Page<'_> {
+    pub(super) fn write_header(&self, html: &mut String) {
+        let state = &self.history.state;
+        let (word, mark) = match state.outcome.as_deref() {
+            Some(outcome) => (outcome, sign(outcome).map_or("", |sign| sign.unicode)),
+            None => ("Running", "▶"),
+        };
+        let _ = write!(
+            html,
+            "<header id=\"summary\">\n<h1><span class=\"outcome p-{0}\"><b aria-hidden=\"true\">{mark}</b> {0}</span> \
+             <small>podturn run <code>{1}</code></small></h1>\n<dl>\n",
+            Escaped(word),
+            Escaped(&state.run)
+        );
+        let mut fact = |name: &str, value: &str| {
+            let _ = writeln!(html, "<div><dt>{name}</dt><dd>{}</dd></div>", Escaped(value));
+        };
+        if let Some(started) = state.started_at.as_deref().filter(|_| self.record.started.is_some()) {
+            fact("Started", &started.replace('T', " ").replace(".000Z", "Z").replace('Z', " UTC"));
+        }
+        fact("Took", &length(self.history.end));
+        fact("Steps", &self.history.steps.len().to_string());
+        let attempts: usize = self.history.steps.iter().map(|step| step.attempts.len()).sum();
+        fact("Attempts", &attempts.to_string());
+        let used = |attempt: &crate::history::AttemptHistory| attempt.end.map(|end| end.usage);
+        let usages = || self.history.steps.iter().flat_map(|step| &step.attempts).filter_map(used);
+        let cpu: u64 = usages().map(|usage| usage.cpu).sum();
+        if cpu > 0 {
+            fact("CPU time", &length(cpu * 1_000_000));
+        }
+        if let Some(largest) = usages().map(|usage| usage.max_rss).max().filter(|largest| *largest > 0) {
+            fact("Largest process", &memory(largest));
+        }
+        html.push_str(
+            "</dl>\n<nav aria-label=\"Parts of this page\"><a href=\"#graph\">Graph</a> <a href=\"#timeline\">Timeline</a> \
+             <a href=\"#path\">Where the time went</a> <a href=\"#steps\">Steps</a> <a href=\"#plan\">Plan</a></nav>\n</header>\n",
+        );
+    }
+
+    /// Why it did not succeed: the culprits first, then whoever waits for a person.
+    pub(super) fn write_troubles(&self, html: &mut String) {
+        let steps = &self.history.state.steps;
+        let is_culprit = |step: &&Step| step.phase == "Failed" || step.phase == "Paused" || step.phase == "Awaiting";
+        let mut culprits: Vec<&Step> = steps.iter().filter(is_culprit).collect();
+        culprits.sort_by_key(|step| step.phase == "Failed" && step.allow_failure);
+        if culprits.is_empty() {
+            return;
+        }
+        html.push_str("<section id=\"troubles\" aria-labelledby=\"troubles-title\">\n<h2 id=\"troubles-title\">What to look at</h2>\n<ul>\n");
+        for step in culprits.iter().take(TROUBLES_MOST) {
+            let mark = sign(&step.phase).map_or("", |sign| sign.unicode);
+            let index = steps.iter().position(|other| other.name == step.name).unwrap_or(0);
+            let allowed =
+                if step.allow_failure && step.phase == "Failed" { " (it may fail: allowFailure)" } else { "" };
+            let message = if step.message.is_empty() { &step.phase } else { &step.message };
+            let _ = writeln!(
+                html,
+                "<li class=\"p-{}\"><b aria-hidden=\"true\">{mark}</b> <a href=\"#s{index}\">{}</a>: {}{allowed}</li>",
+                Escaped(&step.phase),
+                Escaped(&step.name),
+                Escaped(message)
+            );
+        }
+        html.push_str("</ul>\n");
+        if culprits.len() > TROUBLES_MOST {
+            let _ = writeln!(html, "<p>and {} more, in the table of steps</p>", culprits.len() - TROUBLES_MOST);
+        }
+        html.push_str("</section>\n");
+    }
+}
+
+/// KiB as people read them.
+pub(super) fn memory(kib: u64) -> String {
+    match kib {
+        0..10_240 => format!("{kib} KiB"),
+        10_240..10_485_760 => format!("{} MiB", kib / 1_024),
+        _ => format!("{}.{} GiB", kib / 1_048_576, kib % 1_048_576 * 10 / 1_048_576),
+    }
+}

@@ -1,0 +1,122 @@
+//! What must hold for every page; `tests/browser` looks at it in a real browser.
+
+use std::process::{Command, Stdio};
+
+use podturn_turn::{Condition, Dependency, Event, Kind, Outputs, Plan, StepId};
+use podturn_wire::{Ended, Exit, InstanceId, RunId, Usage};
+
+use super::{SCRIPT, SCRIPT_HASH, report};
+use crate::history::Record;
+use crate::plan::{PodFacts, Source, check};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn plan(text: &str) -> Plan {
+    check(&Source::file("plan.yaml".to_owned(), text.to_owned()), &PodFacts::default()).expect("the plan is right").plan
+}
+
+/// A record in which each of these happens a second after the one before.
+fn record(plan: Plan, kinds: Vec<Kind>) -> Record {
+    let events = kinds.into_iter().zip(1u64..).map(|(kind, seq)| Event { seq, at: seq * SECOND, kind });
+    Record { run: RunId(0xab), plan, events: events.collect(), started: Some(1_764_000_000_000) }
+}
+
+fn one_step(step: u32, code: u8, outputs: Option<Outputs>, from: u64) -> Vec<Kind> {
+    let (step, instance) = (StepId(step), InstanceId(9));
+    let at = |seq: u64| (from + seq) * SECOND;
+    let usage = Usage { cpu: 1_234, max_rss: 204_800 };
+    let ended = Ended { at: at(3), exit: Exit::Code(code), timed_out: false, usage };
+    let mut kinds = vec![
+        Kind::Arrived { step, instance, report: 1, last: None, references: Vec::new() },
+        Kind::Begun { step, instance, report: 2, attempt: 1, started_at: at(2) },
+    ];
+    kinds.extend(outputs.map(|outputs| Kind::Outputs { step, attempt: 1, outputs }));
+    kinds.push(Kind::Ended { step, instance, report: 3, attempt: 1, started_at: at(2), ended });
+    kinds
+}
+
+#[test]
+fn a_page_tells_the_whole_story_without_its_script() {
+    let mut kinds = vec![Kind::CoordinatorStarted { rebooted: false }];
+    kinds.extend(one_step(0, 0, None, 1));
+    kinds.extend(one_step(1, 3, None, 4));
+    let record =
+        record(plan("steps: { build: {}, test: { dependsOn: [build] }, publish: { dependsOn: [test] } }"), kinds);
+    let page = report(&record).expect("the record is sound");
+    for told in [
+        "<title>Failed - podturn run 00000000000000ab</title>",
+        "<a href=\"#s1\">test</a>: Failed (ExitCode): its command ended with code 3",
+        "2025-11-24 16:00:00 UTC",
+        "attempt 1: ExitCode",
+        "200 MiB",
+        "2.46s",
+        "test Failed (ExitCode 3)",
+        "waited for its dependencies",
+        "Would have taken",
+        "id=\"graph\"",
+        "class=\"node p-Omitted\" id=\"g2\"",
+        "&quot;dependsOn&quot;",
+    ] {
+        assert!(page.contains(told), "{told}\n{page}");
+    }
+}
+
+#[test]
+fn nothing_that_a_run_brings_is_taken_for_markup() {
+    let evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'\u{202e}\0";
+    let mut hostile = plan("steps: { a: {}, b: { dependsOn: [a] } }");
+    hostile.steps[0].name = evil.to_owned();
+    hostile.steps[0].when = Some(evil.to_owned());
+    hostile.steps[1].depends_on = vec![Dependency { step: StepId(0), condition: Condition::Succeeded }];
+    let both = || [(evil.to_owned(), evil.to_owned())].into();
+    let mut kinds = vec![Kind::CoordinatorStarted { rebooted: false }];
+    kinds.push(Kind::Decided { step: StepId(0), decision: podturn_turn::Decision::Run });
+    kinds.extend(one_step(0, 0, Some(Outputs { values: both(), refused: both() }), 2));
+    let page = report(&record(hostile, kinds)).expect("the record is sound");
+    assert!(page.contains("&lt;/script&gt;"), "it is on the page");
+    assert!(!page.contains("<img") && !page.contains("onerror=alert(1)>") && !page.contains('\0'), "as text");
+    assert_eq!(page.matches("<script").count(), 1, "our own");
+}
+
+#[test]
+fn a_page_asks_for_nothing_from_outside() {
+    let record = record(plan("steps: { a: {} }"), vec![Kind::CoordinatorStarted { rebooted: false }]);
+    let page = report(&record).expect("the record is sound");
+    let page = page.replace("http://www.w3.org/2000/svg", ""); // a name, not a place
+    for way in ["http:", "https:", "//cdn", "@import", "url(http", "src=\"", "fetch("] {
+        assert!(!page.contains(way), "{way}");
+    }
+}
+
+#[test]
+fn a_run_that_has_just_begun_has_a_page_too() {
+    let record =
+        record(plan("steps: { a: {}, b: { dependsOn: [a] } }"), vec![Kind::CoordinatorStarted { rebooted: false }]);
+    let page = report(&record).expect("the record is sound");
+    assert!(page.contains("is not known: the run has not ended"), "{page}");
+}
+
+/// The policy names the script by its hash: `sha256sum` of coreutils, and base64 of `openssl`'s kind.
+#[test]
+fn the_policy_lets_this_script_run() {
+    let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("coreutils");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), SCRIPT.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends").stdout;
+    let digits = String::from_utf8(output).expect("hex digits").split(' ').next().unwrap_or_default().to_owned();
+    let bytes: Vec<u8> =
+        (0..64).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex")).collect();
+    assert_eq!(base64(&bytes), SCRIPT_HASH.trim(), "page.js.sha256 is the base64 of the sha256 of page.js");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize] as char;
+            text.push(if place <= chunk.len() { letter } else { '=' });
+        }
+    }
+    text
+}

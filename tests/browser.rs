@@ -1,0 +1,142 @@
+//! The report in a real browser: makes pages of played runs, and lets `tests/browser/*.mjs` look at them in Chromium.
+//!
+//! Needs `/usr/bin/chromium`, `node`, and `npm ci` in `tests/browser`; says so and passes where one of them is absent, unless
+//! `PODTURN_BROWSER=1` says that it has to be there. `PODTURN_PICTURE=1` writes the picture of the README anew.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use podturn::history::{Act, Record, Script, Scripts, play};
+use podturn::plan::{PodFacts, Source, check};
+use podturn::view;
+use podturn_turn::Outputs;
+use podturn_wire::{Exit, RunId};
+
+const MS: u64 = 1_000_000;
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The story that is on the page: everything that a step can wait for, a flaky test, a failure, and a name for HTML.
+const STORY: &str = "
+maxParallel: 2
+steps:
+  clone: {}
+  build: { dependsOn: [clone] }
+  db: { service: true, readiness: { tcpSocket: { port: 5432 } } }
+  unit: { dependsOn: [build], retry: { limit: 3, backoff: { duration: 8s } } }
+  lint: { dependsOn: [build], allowFailure: true }
+  scan: { dependsOn: [build] }
+  itest: { dependsOn: [build, db] }
+  package: { dependsOn: [unit, lint, scan, itest] }
+  deploy: { dependsOn: [package], approval: 'to production?' }
+  rollback: { dependsOn: [deploy: Failed] }
+  smoke: { dependsOn: [deploy] }
+  notify: { finally: true }
+";
+
+fn act(ms: u64, code: u8) -> Act {
+    let mut outputs = Outputs::default();
+    if code == 0 && ms > 20_000 {
+        outputs.values.insert("version".to_owned(), "<img src=x onerror=alert(1)> 1.4.2".to_owned());
+    }
+    let (runs, exit) = (Some(ms * MS), Exit::Code(code));
+    Act { handoff: MS, runs, ready: None, stops: 2_000 * MS, told: MS / 2, exit, timed_out: false, outputs }
+}
+
+fn script(arrives: u64, acts: &[(u64, u8)]) -> Script {
+    let acts = acts.iter().map(|(ms, code)| act(*ms, *code)).collect();
+    Script { arrives: Some(arrives * MS), acts, ..Script::default() }
+}
+
+fn record(plan: &str, scripts: BTreeMap<&str, Script>) -> Record {
+    let source = Source::file("plan.yaml".to_owned(), plan.to_owned());
+    let plan = check(&source, &PodFacts::default()).expect("the plan is right").plan;
+    let of =
+        |name: &str| scripts.get(name).cloned().unwrap_or_else(|| script(0, &[(1_000 + name.len() as u64 * 37, 0)]));
+    let scripts = Scripts { steps: plan.steps.iter().map(|step| of(&step.name)).collect(), ..Scripts::default() };
+    let events = play(&plan, RunId(0x5eed), &scripts).expect("it ends");
+    Record { run: RunId(0x5eed), plan, events, started: Some(1_795_687_034_000) }
+}
+
+fn story() -> Record {
+    let mut db = script(0, &[(0, 0)]);
+    (db.acts[0].runs, db.acts[0].ready) = (None, Some(9_000 * MS));
+    let mut deploy = script(1_000, &[(9_000, 7)]);
+    deploy.approval = Some(21_000 * MS);
+    record(
+        STORY,
+        [
+            ("clone", script(1_500, &[(6_000, 0)])),
+            ("build", script(400, &[(24_000, 0)])),
+            ("db", db),
+            ("unit", script(0, &[(11_000, 1), (12_000, 1), (14_000, 0)])),
+            ("lint", script(0, &[(7_000, 2)])),
+            ("scan", script(38_000, &[(16_000, 0)])),
+            ("itest", script(0, &[(18_000, 0)])),
+            ("package", script(0, &[(5_000, 0)])),
+            ("deploy", deploy),
+            ("rollback", script(0, &[(6_000, 0)])),
+        ]
+        .into(),
+    )
+}
+
+/// Twenty stages of fifty legs.
+fn thousand() -> Record {
+    let mut plan = String::from("maxParallel: 40\nsteps:\n");
+    for step in 0..1_000 {
+        let stage = step / 50;
+        let needs: Vec<String> = match stage {
+            0 => Vec::new(),
+            _ => (0..2).map(|leg| format!("s{}-{}", stage - 1, (step % 50 + leg * 7) % 50)).collect(),
+        };
+        plan.push_str(&format!("  s{stage}-{}: {{ dependsOn: [{}] }}\n", step % 50, needs.join(", ")));
+    }
+    record(&plan, BTreeMap::new())
+}
+
+fn what_is_absent(browser: &Path) -> Option<String> {
+    if !Path::new(CHROMIUM).exists() {
+        return Some(format!("{CHROMIUM} is not installed"));
+    }
+    if Command::new("node").arg("--version").output().is_err() {
+        return Some("node is not installed".to_owned());
+    }
+    let modules = browser.join("node_modules/playwright-core");
+    (!modules.exists()).then(|| "`npm ci` was not run in tests/browser".to_owned())
+}
+
+#[test]
+fn the_report_is_right_in_a_real_browser() {
+    let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    if let Some(absent) = what_is_absent(&browser) {
+        assert!(std::env::var_os("PODTURN_BROWSER").is_none(), "{absent}");
+        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+        {
+            eprintln!("SKIPPED: the report was not looked at in a browser: {absent}");
+        }
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    for (name, record) in [("story.html", story()), ("thousand.html", thousand())] {
+        let page = view::report(&record).expect("what was played fits");
+        fs::write(directory.path().join(name), page).expect("the page can be written");
+    }
+    let looked =
+        Command::new("node").arg("report.mjs").arg(directory.path()).current_dir(&browser).output().expect("node");
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned() + &String::from_utf8_lossy(&looked.stderr);
+    assert!(looked.status.success(), "{said}");
+    if std::env::var_os("PODTURN_PICTURE").is_some() {
+        let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.png");
+        let page = directory.path().join("story.html");
+        let drawn = Command::new("node")
+            .arg("picture.mjs")
+            .arg(page)
+            .arg(picture)
+            .current_dir(&browser)
+            .status()
+            .expect("node");
+        assert!(drawn.success(), "the picture is drawn");
+    }
+}
