@@ -11,6 +11,7 @@ pub mod images;
 pub mod inject;
 #[cfg(feature = "tools")]
 pub mod local;
+pub mod page;
 pub mod plan;
 pub mod probe;
 pub mod process;

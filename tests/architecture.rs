@@ -20,8 +20,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inject", &["plan", "images"]),
     ("history", &["volume"]),
     ("view", &["plan", "volume", "history"]),
+    ("page", &["volume", "process", "history", "view", "control"]),
     ("local", &["plan", "inject", "coordinator", "volume", "process", "probe"]),
-    ("cli", &["plan", "images", "volume", "process", "coordinator", "control", "inject", "history", "view", "local"]),
+    (
+        "cli",
+        &[
+            "plan",
+            "images",
+            "volume",
+            "process",
+            "coordinator",
+            "control",
+            "inject",
+            "history",
+            "view",
+            "page",
+            "local",
+        ],
+    ),
 ];
 
 #[test]

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use podturn::history::{Act, Record, Script, Scripts, play};
 use podturn::plan::{PodFacts, Source, check};
@@ -56,7 +57,7 @@ fn record(plan: &str, scripts: BTreeMap<&str, Script>) -> Record {
         |name: &str| scripts.get(name).cloned().unwrap_or_else(|| script(0, &[(1_000 + name.len() as u64 * 37, 0)]));
     let scripts = Scripts { steps: plan.steps.iter().map(|step| of(&step.name)).collect(), ..Scripts::default() };
     let events = play(&plan, RunId(0x5eed), &scripts).expect("it ends");
-    Record { run: RunId(0x5eed), plan, events, started: Some(1_795_687_034_000) }
+    Record { run: RunId(0x5eed), plan, events, started: Some(1_795_687_034_000), until: None }
 }
 
 fn story() -> Record {
@@ -96,6 +97,17 @@ fn thousand() -> Record {
     record(&plan, BTreeMap::new())
 }
 
+/// Skips, and says so, where there is no browser.
+fn has_browser(browser: &Path) -> bool {
+    let Some(absent) = what_is_absent(browser) else { return true };
+    assert!(std::env::var_os("PODTURN_BROWSER").is_none(), "{absent}");
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    {
+        eprintln!("SKIPPED: no page was looked at in a browser: {absent}");
+    }
+    false
+}
+
 fn what_is_absent(browser: &Path) -> Option<String> {
     if !Path::new(CHROMIUM).exists() {
         return Some(format!("{CHROMIUM} is not installed"));
@@ -110,12 +122,7 @@ fn what_is_absent(browser: &Path) -> Option<String> {
 #[test]
 fn the_report_is_right_in_a_real_browser() {
     let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    if let Some(absent) = what_is_absent(&browser) {
-        assert!(std::env::var_os("PODTURN_BROWSER").is_none(), "{absent}");
-        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-        {
-            eprintln!("SKIPPED: the report was not looked at in a browser: {absent}");
-        }
+    if !has_browser(&browser) {
         return;
     }
     let directory = tempfile::tempdir().expect("a directory for the test");
@@ -139,4 +146,46 @@ fn the_report_is_right_in_a_real_browser() {
             .expect("node");
         assert!(drawn.success(), "the picture is drawn");
     }
+}
+
+#[test]
+fn a_live_page_follows_its_run() {
+    let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    if !has_browser(&browser) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let gate = directory.path().join("open");
+    let manifest = format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: live
+  annotations: {{ podturn.dev/plan: 'steps: {{ first: {{}}, second: {{ dependsOn: [first] }} }}' }}
+spec:
+  restartPolicy: Never
+  volumes: [{{ name: gate, hostPath: {{ path: {} }} }}]
+  containers:
+    - name: first
+      image: busybox
+      command: [sh, -c, 'while ! [ -e /gate/open ]; do sleep 0.1; done']
+      volumeMounts: [{{ name: gate, mountPath: /gate }}]
+    - {{ name: second, image: busybox, command: [sh, -c, 'true'] }}
+",
+        directory.path().display()
+    );
+    let file = directory.path().join("pod.yaml");
+    fs::write(&file, manifest).expect("the manifest can be written");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_podturn"));
+    run.args(["run", "--listen", "127.0.0.1:0"]).arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut run = run.stderr(Stdio::piped()).spawn().expect("podturn runs");
+    let mut said = BufReader::new(run.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let url = said.find_map(|line| line.split("at http://").nth(1).map(|place| format!("http://{place}")));
+    let url = url.expect("it says where the page is");
+    let rest = std::thread::spawn(move || said.collect::<Vec<String>>().join("\n"));
+    let looked = Command::new("node").arg("live.mjs").arg(url).arg(&gate).current_dir(&browser).output().expect("node");
+    fs::write(&gate, "").expect("the gate can be opened, whatever came of it");
+    let ended = run.wait().expect("it ends");
+    let shown = String::from_utf8_lossy(&looked.stderr);
+    assert!(looked.status.success() && ended.success(), "{shown}\n{}", rest.join().expect("no panic"));
 }

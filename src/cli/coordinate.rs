@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ use crate::control;
 use crate::coordinator::asked::Asked;
 use crate::coordinator::log::{Log, Writer};
 use crate::coordinator::{Finished, serve};
+use crate::page;
 use crate::process;
 use crate::view;
 use crate::volume::{Placement, Volume};
@@ -47,6 +49,9 @@ pub(super) struct Arguments {
     /// How the log is written
     #[arg(long, value_enum, value_name = "FORMAT", env = "PODTURN_LOG_FORMAT", default_value = "auto")]
     log: LogFormat,
+    /// Show the run as a page that is kept up to date, over HTTP and read-only, here (such as 127.0.0.1:8080)
+    #[arg(long, value_name = "ADDR:PORT", env = "PODTURN_LISTEN")]
+    listen: Option<SocketAddr>,
     /// Keep state, journal and report in DIR/RUN at the end: on a volume that outlives the pod
     #[arg(long, value_name = "DIR", env = "PODTURN_ARCHIVE")]
     archive: Option<PathBuf>,
@@ -73,6 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(volume) => volume,
         Err(error) => return volume_error(&error),
     };
+    let page = arguments.listen.and_then(|address| show(address, &volume));
     let served = serve(&volume, open_control, log);
     if let (Ok(_), Some(archive)) = (&served, &arguments.archive) {
         archive::keep(&volume, archive);
@@ -81,10 +87,27 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(finished) => tell(&finished, arguments.quiet),
         Err(error) => podturn_failed(&error),
     };
+    if let Some(page) = page {
+        page.finish();
+    }
     if let Some(writer) = writer {
         writer.finish();
     }
     code
+}
+
+/// A page that cannot be shown is no reason not to run.
+fn show(address: SocketAddr, volume: &Volume) -> Option<page::Served> {
+    match page::listen(address, volume) {
+        Ok(served) => {
+            tracing::info!("the page is at http://{}/", served.address);
+            Some(served)
+        }
+        Err(error) => {
+            tracing::error!("nobody can be shown the run at {address}: {error}");
+            None
+        }
+    }
 }
 
 /// Without the socket nobody can say anything to the run, and it goes on all the same.

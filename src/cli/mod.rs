@@ -17,9 +17,9 @@ mod inject;
 mod input;
 mod place;
 mod record;
+mod report;
 #[cfg(feature = "resolve")]
 mod resolve;
-mod report;
 #[cfg(feature = "tools")]
 mod run;
 #[cfg(feature = "tools")]

@@ -58,7 +58,7 @@ pub(super) fn of_log(log: &Path) -> Result<Record, ExitCode> {
 /// Everything that the volume holds of the run.
 pub(super) fn of_volume(volume: &Path) -> Result<Record, ExitCode> {
     let run = read_run(volume)?;
-    let state = place::read(volume)?;
+    let state = place::read(volume)?.state;
     let events =
         Volume::open(volume).and_then(|volume| Journal::read(&volume)).map_err(|error| volume_error(&error))?;
     Ok(Record::new(run, events, state.started_at.as_deref()))

@@ -1,6 +1,7 @@
 //! `podturn run`: a pod with a plan, here and now, without a cluster.
 
 use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::screen::{self, Screen};
 use super::{input, podturn_failed};
 use crate::local::namespaces::Rights;
-use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Wired, wire};
+use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Wired, wire};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement};
 use crate::view;
 use crate::volume::published::State;
@@ -55,6 +56,9 @@ pub(super) struct Arguments {
     /// A directory of this machine that stands in for a volume, as for a claim; may be given several times
     #[arg(long = "volume", value_name = "NAME=DIR", value_parser = stand_in)]
     volumes: Vec<(String, PathBuf)>,
+    /// Show the run as a page that is kept up to date, read-only, here (such as 127.0.0.1:8080; port 0: any)
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
     /// Keep the volumes of the run, and say where they are
     #[arg(long)]
     keep: bool,
@@ -63,8 +67,13 @@ pub(super) struct Arguments {
 /// Runs the pod and shows its end.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let pod = match load(arguments) {
-        Ok(Wired { pod, warnings }) => {
+        Ok(Wired { mut pod, warnings }) => {
             input::print(&warnings);
+            if let Some(address) = arguments.listen
+                && let Err(error) = listen(&mut pod, address)
+            {
+                return podturn_failed(&std::io::Error::other(format!("cannot listen on {address}: {error}")));
+            }
             pod
         }
         Err(diagnostics) => return input::refuse(&diagnostics),
@@ -81,6 +90,20 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(error) => podturn_failed(&error),
     }
+}
+
+/// The coordinator serves the page. Its containers share this machine's network.
+fn listen(pod: &mut LocalPod, address: SocketAddr) -> std::io::Result<()> {
+    let address = TcpListener::bind(address)?.local_addr()?; // whether it can be had, and which port it is
+    for container in pod.init_containers.iter_mut().chain(&mut pod.containers) {
+        if let Program::Podturn(arguments) = &mut container.program
+            && arguments.first().is_some_and(|verb| verb == "coordinate")
+        {
+            arguments.push(format!("--listen={address}"));
+        }
+    }
+    say(&format!("podturn: the page of this run is at http://{address}/\n"));
+    Ok(())
 }
 
 fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {

@@ -13,7 +13,7 @@ mod without;
 #[cfg(test)]
 mod tests;
 
-use podturn_turn::{Event, Impossible, Plan, Reason, StepId};
+use podturn_turn::{Event, Impossible, Plan, Reason, StepId, Time};
 use podturn_wire::{Ended, RunId};
 
 pub use critical::Leg;
@@ -35,6 +35,8 @@ pub struct Record {
     pub events: Vec<Event>,
     /// When the first event was, as the published state says it: ms since 1970. `None`: nothing has begun.
     pub started: Option<i64>,
+    /// The present, by the coordinator's clock: as far as a run that goes on is told. `None`: to its last event.
+    pub until: Option<Time>,
 }
 
 impl Record {
@@ -42,7 +44,7 @@ impl Record {
     #[must_use]
     pub fn new(run: Run, events: Vec<Event>, started_at: Option<&str>) -> Self {
         let started = started_at.and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
-        Self { run: run.run, plan: run.plan, events, started }
+        Self { run: run.run, plan: run.plan, events, started, until: None }
     }
 }
 

@@ -64,6 +64,9 @@ pub(super) fn replay(record: &Record) -> Result<History, Impossible> {
         replay.now = replay.moment(event.at);
         replay.look();
     }
+    if let (None, Some(until)) = (replay.state.outcome(), record.until) {
+        replay.now = replay.now.max(replay.moment(until));
+    }
     let end = replay.finish();
     let clock = WallClock {
         boottime: replay.state.first_start().unwrap_or(0),

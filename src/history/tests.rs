@@ -74,7 +74,7 @@ fn script(acts: &[Act]) -> Script {
 
 fn played(plan: &Plan, scripts: &Scripts) -> (Record, History) {
     let events = play(plan, RUN, scripts).expect("it ends");
-    let record = Record { run: RUN, plan: plan.clone(), events, started: Some(0) };
+    let record = Record { run: RUN, plan: plan.clone(), events, started: Some(0), until: None };
     let history = History::of(&record).expect("a journal of the core fits the core");
     (record, history)
 }

@@ -9,6 +9,6 @@ pub mod signs;
 mod table;
 mod why;
 
-pub use report::report;
+pub use report::{Live, live, report};
 pub use table::{sentences, table};
 pub use why::{now, standing, why};

@@ -25,18 +25,19 @@ export async function withBrowser(use) {
   }
 }
 
-/// Opens a file with these settings; whatever is said or asked for is in `page.troubles`.
+/// Opens a file, or a page by its URL, with these settings; whatever is said or asked for is in `page.troubles`.
 export async function open(context, file, { width = 1280, height = 900, colorScheme = "light", media = "screen" } = {}) {
   const page = await context.newPage();
+  const url = file.startsWith("http:") ? file : `file://${file}`;
   page.troubles = [];
   page.on("console", (message) => page.troubles.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => page.troubles.push(`error: ${error.message}`));
   page.on("dialog", (dialog) => page.troubles.push(`dialog: ${dialog.message()}`));
   page.on("request", (request) => {
-    if (!request.url().startsWith("file:") && request.url() !== "data:,") page.troubles.push(`request: ${request.url()}`);
+    if (!request.url().startsWith(new URL("/", url)) && request.url() !== "data:,") page.troubles.push(`request: ${request.url()}`);
   });
   await page.setViewportSize({ width, height });
   await page.emulateMedia({ colorScheme, media });
-  await page.goto(`file://${file}`);
+  await page.goto(url);
   return page;
 }

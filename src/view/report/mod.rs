@@ -11,6 +11,7 @@ mod steps;
 mod summary;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use podturn_turn::{Impossible, StepId};
@@ -45,16 +46,63 @@ struct Page<'a> {
 /// When the record is damaged.
 pub fn report(record: &Record) -> Result<String, Impossible> {
     let history = History::of(record)?;
-    let mut is_critical = vec![false; history.steps.len()];
-    history.critical.iter().for_each(|leg| is_critical[leg.step.index()] = true);
-    let page = Page { record, history: &history, without: history.without(record), is_critical };
-    Ok(page.html())
+    Ok(Page::of(record, &history).html(None))
+}
+
+/// A page that is kept up to date, and the parts of it that may be replaced.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The whole page.
+    pub page: String,
+    /// `--t` of the timeline.
+    pub total: String,
+    /// By id, the elements as they are now.
+    pub parts: BTreeMap<String, String>,
+    /// The plan has ended, and so does the page.
+    pub has_ended: bool,
+}
+
+/// The page of a run that goes on. `version`: what it calls itself when it asks for changes, at `/events`.
+///
+/// # Errors
+/// When the record is damaged.
+pub fn live(record: &Record, version: u64) -> Result<Live, Impossible> {
+    let history = History::of(record)?;
+    let page = Page::of(record, &history);
+    let mut parts = BTreeMap::new();
+    let mut part = |id: String, write: &dyn Fn(&mut String)| {
+        let mut html = String::new();
+        write(&mut html);
+        parts.insert(id, html);
+    };
+    part("summary".to_owned(), &|html| page.write_header(html));
+    part("troubles".to_owned(), &|html| page.write_troubles(html));
+    part("picture".to_owned(), &|html| page.write_picture(html));
+    part("axis".to_owned(), &|html| timeline::write_axis(history.end.max(1), html));
+    part("path".to_owned(), &|html| page.write_path(html));
+    for index in 0..history.steps.len() {
+        part(format!("t{index}"), &|html| page.write_lane(index, history.end.max(1), html));
+        part(format!("s{index}"), &|html| page.write_step(index, html));
+    }
+    let total = timeline::milliseconds(history.end.max(1));
+    Ok(Live { page: page.html(Some(version)), total, parts, has_ended: history.state.outcome.is_some() })
+}
+
+impl<'a> Page<'a> {
+    fn of(record: &'a Record, history: &'a History) -> Self {
+        let mut is_critical = vec![false; history.steps.len()];
+        history.critical.iter().for_each(|leg| is_critical[leg.step.index()] = true);
+        Self { record, history, without: history.without(record), is_critical }
+    }
 }
 
 impl Page<'_> {
-    fn html(&self) -> String {
+    /// `version`: the page asks for changes.
+    fn html(&self, version: Option<u64>) -> String {
         let state = &self.history.state;
-        let outcome = state.outcome.as_deref().unwrap_or("still running");
+        let outcome = state.outcome.as_deref().unwrap_or("Running");
+        let connect = if version.is_some() { "connect-src 'self'; " } else { "" };
+        let feed = version.map(|version| format!(" data-events=\"/events?version={version}\"")).unwrap_or_default();
         let mut html = String::with_capacity(64 * 1024 + self.history.steps.len() * 2_048);
         let _ = write!(
             html,
@@ -62,18 +110,25 @@ impl Page<'_> {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-             img-src data:; \
-             script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
-             <link rel=\"icon\" href=\"data:,\">\n<style>{COLOURS}{GRAPH}{STYLE}</style>\n</head>\n<body>\n\
+             img-src data:; {connect}script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<style>{COLOURS}{GRAPH}{STYLE}</style>\n</head>\n<body{feed}>\n\
              <a class=\"skip\" href=\"#steps\">Skip to the table of steps</a>\n",
             Escaped(outcome),
             Escaped(&state.run),
             SCRIPT_HASH.trim()
         );
         self.write_header(&mut html);
+        if version.is_some() {
+            html.push_str("<p id=\"live\" role=\"status\">without its script this page shows how the run stood when it was loaded</p>\n");
+        }
         html.push_str("<main>\n");
         self.write_troubles(&mut html);
-        self.write_graph(&mut html);
+        html.push_str(
+            "<section id=\"graph\" aria-labelledby=\"graph-title\">\n<h2 id=\"graph-title\">Graph</h2>\n\
+             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The plan as a graph; the table of steps says the same\">",
+        );
+        self.write_picture(&mut html);
+        html.push_str("</div>\n</section>\n");
         self.write_timeline(&mut html);
         self.write_path(&mut html);
         self.write_steps(&mut html);
@@ -87,32 +142,21 @@ impl Page<'_> {
         html
     }
 
-    fn write_graph(&self, html: &mut String) {
-        let graph = Graph::of_run(&self.history.plan, &self.history.state);
-        let _ = write!(
-            html,
-            "<section id=\"graph\" aria-labelledby=\"graph-title\">\n<h2 id=\"graph-title\">Graph</h2>\n<p class=\"legend\">{}</p>\n\
-             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The plan as a graph; the table of steps says the same\">{}</div>\n\
-             </section>\n",
-            self.signs(),
-            graph.inline_svg("g")
-        );
-    }
-
-    /// The signs that are on the page, and what they mean.
-    fn signs(&self) -> String {
-        let mut text = String::new();
+    /// The signs that are on the page and what they mean, and the graph.
+    fn write_picture(&self, html: &mut String) {
+        html.push_str("<div id=\"picture\"><p class=\"legend\">");
         for phase in super::signs::PHASES {
             let count = self.history.state.steps.iter().filter(|step| step.phase == phase).count();
             if let (Some(sign), 1..) = (sign(phase), count) {
                 let _ = write!(
-                    text,
+                    html,
                     "<span class=\"key p-{phase}\"><b aria-hidden=\"true\">{}</b> {phase} {count}</span> ",
                     sign.unicode
                 );
             }
         }
-        text
+        let graph = Graph::of_run(&self.history.plan, &self.history.state);
+        let _ = write!(html, "</p>{}</div>", graph.inline_svg("g"));
     }
 
     fn write_plan(&self, html: &mut String) {

@@ -33,7 +33,7 @@
   });
   document.querySelector(".rows").addEventListener("focusin", (event) => look(of(event.target.closest("li"))));
   document.querySelector(".rows").addEventListener("click", (event) => event.target.closest("li")?.focus());
-  document.querySelector(".graph").addEventListener("click", (event) => {
+  $("graph").addEventListener("click", (event) => {
     const node = event.target.closest(".node");
     if (!node) return;
     look(of(node));
@@ -76,4 +76,40 @@
     }
   };
   first();
+
+  // A live page: the server sends the parts that have changed, whole.
+  const put = (id, html) => {
+    const old = $(id);
+    if (!old) return;
+    const box = document.createElement({ TR: "tbody", LI: "ol" }[old.tagName] ?? "div");
+    box.innerHTML = html;
+    const fresh = box.firstElementChild;
+    const focused = old.contains(document.activeElement);
+    if (/^[ts]\d/.test(id)) {
+      fresh.hidden = old.hidden;
+      fresh.tabIndex = old.tabIndex;
+      fresh.classList.toggle("is-on", old.classList.contains("is-on"));
+    }
+    const opened = [...old.querySelectorAll("details")].map((details) => details.open);
+    fresh.querySelectorAll("details").forEach((details, index) => (details.open = opened[index] ?? false));
+    old.replaceWith(fresh);
+    if (focused) fresh.focus({ preventScroll: true });
+  };
+  const feed = document.body.dataset.events;
+  if (feed) {
+    const source = new EventSource(feed);
+    source.onopen = () => ($("live").textContent = "live: brought up to date once a second");
+    source.onerror = () => ($("live").textContent = "the connection is lost: tried again");
+    source.onmessage = (event) => {
+      const { total, parts } = JSON.parse(event.data);
+      $("timeline").style.setProperty("--t", total);
+      Object.entries(parts).forEach(([id, html]) => put(id, html));
+      if ("picture" in parts && on !== null) $("g" + on)?.classList.add("is-on");
+      document.title = document.title.replace(/^\S+/, document.querySelector(".outcome").textContent.trim().split(" ").pop());
+    };
+    source.addEventListener("end", () => {
+      source.close();
+      $("live").textContent = "the run has ended";
+    });
+  }
 })();

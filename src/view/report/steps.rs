@@ -27,7 +27,7 @@ impl Page<'_> {
         html.push_str("</tbody>\n</table></div>\n</section>\n");
     }
 
-    fn write_step(&self, index: usize, html: &mut String) {
+    pub(super) fn write_step(&self, index: usize, html: &mut String) {
         let (step, shown) = (&self.history.steps[index], &self.history.state.steps[index]);
         let mark = sign(&shown.phase).map_or("", |sign| sign.unicode);
         let crit = if self.is_critical[index] {

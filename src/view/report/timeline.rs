@@ -74,7 +74,7 @@ impl Page<'_> {
         })
     }
 
-    fn write_lane(&self, index: usize, total: u64, html: &mut String) {
+    pub(super) fn write_lane(&self, index: usize, total: u64, html: &mut String) {
         let (step, shown) = (&self.history.steps[index], &self.history.state.steps[index]);
         let begins = step.attempts.first().map_or(u64::MAX, |attempt| attempt.begun);
         let ran: u64 = step.spans.iter().filter(|span| matches!(span.what, What::Attempt(_))).map(Span::length).sum();
@@ -170,8 +170,8 @@ fn write_bar(class: &str, from: u64, to: u64, words: &str, html: &mut String) {
     );
 }
 
-fn write_axis(total: u64, html: &mut String) {
-    html.push_str("<div class=\"axis\" aria-hidden=\"true\">");
+pub(super) fn write_axis(total: u64, html: &mut String) {
+    html.push_str("<div id=\"axis\" class=\"axis\" aria-hidden=\"true\">");
     let step = tick(total);
     for at in (0..).map(|count| count * step).take_while(|at| *at <= total) {
         let _ = write!(
@@ -209,7 +209,7 @@ fn round(ns: u64) -> String {
 }
 
 /// In ms, to the microsecond where that says something.
-fn milliseconds(ns: u64) -> String {
+pub(super) fn milliseconds(ns: u64) -> String {
     let text = format!("{}.{:03}", ns / 1_000_000, ns % 1_000_000 / 1_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -1,0 +1,144 @@
+//! What is answered to whom.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::versions::Versions;
+use crate::control;
+
+/// How often a page is brought up to date.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long the coordinator may take to say that it is there.
+const ALIVE: Duration = Duration::from_secs(2);
+
+type Answer = Response<Content>;
+
+/// Answers one request.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    versions: Rc<Versions>,
+    is_over: watch::Receiver<bool>,
+) -> Result<Answer, Infallible> {
+    if !matches!(request.method(), &Method::GET | &Method::HEAD) {
+        return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "this page only shows: GET and HEAD\n"));
+    }
+    Ok(match request.uri().path() {
+        "/" => versions
+            .newest(false)
+            .map_or_else(nothing_yet, |version| with("text/html; charset=utf-8", version.page.clone())),
+        "/events" => events(request.uri().query(), versions, is_over),
+        "/state.json" => versions.state().map_or_else(nothing_yet, |state| {
+            with("application/json", serde_json::to_vec(&state).unwrap_or_default().into())
+        }),
+        "/healthz" => {
+            let alive = timeout(ALIVE, control::state(versions.volume().path())).await;
+            match alive {
+                Ok(Ok(_)) => text(StatusCode::OK, "ok\n"),
+                _ => text(StatusCode::SERVICE_UNAVAILABLE, "the coordinator does not answer\n"),
+            }
+        }
+        "/readyz" => match versions.state() {
+            None => nothing_yet(),
+            Some(state) if state.outcome.as_deref() == Some("Failed") => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "the plan has Failed\n")
+            }
+            Some(_) => text(StatusCode::OK, "ok\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, "there are /, /events, /state.json, /healthz and /readyz\n"),
+    })
+}
+
+fn nothing_yet() -> Answer {
+    text(StatusCode::SERVICE_UNAVAILABLE, "nothing has begun\n")
+}
+
+fn text(status: StatusCode, words: &'static str) -> Answer {
+    let mut answer = with("text/plain; charset=utf-8", words.into());
+    *answer.status_mut() = status;
+    answer
+}
+
+fn with(kind: &'static str, content: Bytes) -> Answer {
+    dress(kind, Content::Whole(Full::new(content)))
+}
+
+fn dress(kind: &'static str, content: Content) -> Answer {
+    let mut answer = Response::new(content);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
+    answer
+}
+
+/// Server-sent events: what changes on the page, from the version that it has.
+fn events(query: Option<&str>, versions: Rc<Versions>, is_over: watch::Receiver<bool>) -> Answer {
+    let has = query.and_then(|query| query.strip_prefix("version=")?.parse().ok()).unwrap_or(0);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::task::spawn_local(feed(versions, has, is_over, sender));
+    dress("text/event-stream", Content::Events(receiver))
+}
+
+/// Keeps one page up to date. The next version is made when the one before has been taken, so a slow one skips some.
+async fn feed(versions: Rc<Versions>, mut has: u64, mut is_over: watch::Receiver<bool>, to: mpsc::Sender<String>) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let over = *is_over.borrow_and_update();
+        if let Some(version) = versions.newest(over) {
+            if version.number != has {
+                let change = version.change_from(has);
+                has = version.number;
+                if to.send(format!("data: {change}\n\n")).await.is_err() {
+                    return;
+                }
+            }
+            if version.is_last || over {
+                let _ = to.send("event: end\ndata: \n\n".to_owned()).await;
+                return;
+            }
+        }
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = is_over.changed() => {}
+            () = to.closed() => return,
+        }
+    }
+}
+
+/// What an answer contains.
+pub(super) enum Content {
+    Whole(Full<Bytes>),
+    Events(mpsc::Receiver<String>),
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(whole) => Pin::new(whole).poll_frame(context),
+            Self::Events(feed) => feed.poll_recv(context).map(|text| text.map(|text| Ok(Frame::data(text.into())))),
+        }
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        match self {
+            Self::Whole(whole) => whole.size_hint(),
+            Self::Events(_) => hyper::body::SizeHint::default(),
+        }
+    }
+}

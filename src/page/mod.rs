@@ -1,0 +1,111 @@
+//! The live page: the report of a run that goes on, over HTTP, brought up to date once a second.
+//!
+//! Belongs here: connections, and who gets which part when. Does not belong here: what is on the page (`view`), anything that changes
+//! the run: it is read-only.
+//!
+//! It has a thread of its own and reads the volume as any other onlooker does, so whoever is connected, however slowly or wrongly, costs
+//! the coordinator nothing but a share of the processor.
+
+mod answers;
+mod versions;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::volume::Volume;
+use versions::Versions;
+
+/// As many may be connected at once. Who comes then is sent away at once, so that descriptors never run out.
+const CONNECTIONS: usize = 128;
+
+/// How long a request may take to be sent.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// How long no connection is taken after one could not be, for want of a descriptor.
+const AFTER_AN_ERROR: Duration = Duration::from_millis(100);
+
+/// How long the end waits for those who look on to be shown it.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// The page, being served.
+#[derive(Debug)]
+pub struct Served {
+    /// Where.
+    pub address: SocketAddr,
+    over: watch::Sender<bool>,
+    done: Receiver<()>,
+}
+
+impl Served {
+    /// The run is over: shows it to whoever looks on, and ends.
+    pub fn finish(self) {
+        let _ = self.over.send(true);
+        let _ = self.done.recv_timeout(2 * LAST_LOOK);
+    }
+}
+
+/// Serves the page of this volume's run from now on, on a thread of its own.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn listen(address: SocketAddr, volume: &Volume) -> io::Result<Served> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let volume = volume.clone();
+    let (over, is_over) = watch::channel(false);
+    let (ended, done) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("page".to_owned()).spawn(move || {
+        let served = LocalSet::new().block_on(&runtime, accept(listener, volume, is_over));
+        if let Err(error) = served {
+            tracing::warn!("the page is served no more: {error}");
+        }
+        let _ = ended.send(());
+    })?;
+    Ok(Served { address, over, done })
+}
+
+async fn accept(listener: TcpListener, volume: Volume, mut is_over: watch::Receiver<bool>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let versions = Rc::new(Versions::of(volume));
+    let open = Rc::new(());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = is_over.changed() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(AFTER_AN_ERROR).await;
+            continue;
+        };
+        if Rc::strong_count(&open) > CONNECTIONS {
+            continue; // closed at once
+        }
+        let (versions, open, is_over) = (versions.clone(), open.clone(), is_over.clone());
+        tokio::task::spawn_local(async move {
+            let _open = open;
+            let service = service_fn(|request| answers::answer(request, versions.clone(), is_over.clone()));
+            let mut server = hyper::server::conn::http1::Builder::new();
+            server.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(REQUEST).max_buf_size(16 * 1024);
+            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!("a connection to the page ended: {error}");
+            }
+        });
+    }
+    let all_gone = async {
+        while Rc::strong_count(&open) > 1 {
+            tokio::time::sleep(AFTER_AN_ERROR / 10).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_LOOK, all_gone).await;
+    Ok(())
+}
