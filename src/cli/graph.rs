@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::input;
 use super::place::Place;
 use super::record;
+use crate::history::History;
 use crate::plan::{Diagnostics, Manifest, PodFacts, Source, check, yaml};
 use crate::view::graph::{Graph, Width};
 
@@ -27,12 +28,16 @@ Examples:
   podturn graph pod.yaml -o mermaid           for a Markdown file on GitHub or GitLab
   podturn graph pod.yaml -o dot | dot -Tpng > plan.png
   kubectl exec POD -c podturn -- podturn graph
+  kubectl logs POD -c podturn | podturn graph --from-logs -
 
 Exit codes: 0 shown, 2 the plan cannot be used or there is no run, 125 podturn itself failed.")]
 pub(super) struct Arguments {
     /// A manifest with a plan, or a plan by itself; - for stdin. Default: a run
-    #[arg(conflicts_with = "volume")]
+    #[arg(conflicts_with_all = ["volume", "from_logs"])]
     file: Option<PathBuf>,
+    /// The run that the coordinator's log tells of; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "volume")]
+    from_logs: Option<PathBuf>,
     /// How it is drawn
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
@@ -62,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             Ok(graph) => graph,
             Err(diagnostics) => return input::refuse(&diagnostics),
         },
-        None => match of_run(&arguments.place) {
+        None => match of_run(arguments) {
             Ok(graph) => graph,
             Err(code) => return code,
         },
@@ -89,8 +94,15 @@ fn of_file(file: &std::path::Path) -> Result<Graph, Diagnostics> {
     Ok(Graph::of_plan(&checked.plan))
 }
 
-fn of_run(place: &Place) -> Result<Graph, ExitCode> {
-    let (volume, state) = place.state()?;
+fn of_run(arguments: &Arguments) -> Result<Graph, ExitCode> {
+    if let Some(log) = &arguments.from_logs {
+        let history = History::of(&record::of_log(log)?).map_err(|impossible| {
+            anstream::eprintln!("error: this is not one run, whole: {impossible}");
+            ExitCode::from(input::BAD_INPUT)
+        })?;
+        return Ok(Graph::of_run(&history.plan, &history.state));
+    }
+    let (volume, state) = arguments.place.state()?;
     let run = record::read_run(&volume)?;
     Ok(Graph::of_run(&run.plan, &state))
 }

@@ -1,5 +1,7 @@
 //! The DAG in a terminal: a line a step, with the edges as lanes on the left, as `git log --graph` draws them.
 
+use anstyle::{AnsiColor, Style};
+
 use super::Graph;
 use crate::view::signs::{PHASES, sign};
 
@@ -26,11 +28,14 @@ struct Row {
     /// The lanes of its own line, and of further lines below it.
     lanes: String,
     below: String,
+    /// Which of the characters of `lanes` is the block's own.
+    own: usize,
     block: usize,
 }
 
 impl Graph {
-    /// A line a step, in an order in which they could run.
+    /// A line a step, in an order in which they could run. The signs have colours; whoever prints it takes them away where there are
+    /// none.
     #[must_use]
     pub fn text(&self, width: Width) -> String {
         let count = self.nodes.len();
@@ -54,7 +59,7 @@ impl Graph {
         let nodes = &self.blocks[row.block];
         if let [node] = nodes.as_slice() {
             let line = format!("{:widest$} {}", row.lanes, self.about(*node, names, width.unicode));
-            text.push_str(&cut(line.trim_end(), width));
+            text.push_str(&self.painted(*node, &cut(line.trim_end(), width), row.own));
             text.push('\n');
             return;
         }
@@ -63,20 +68,30 @@ impl Graph {
         text.push_str(&cut(line.trim_end(), width));
         text.push('\n');
         let room = width.columns.saturating_sub(widest + 3).max(20);
-        let mut line = String::new();
+        let (mut line, mut length) = (String::new(), 0);
         for node in nodes {
             let word = format!("{} {}", self.sign(*node, width.unicode), self.nodes[*node].name);
-            if !line.is_empty() && line.chars().count() + 2 + word.chars().count() > room {
-                text.push_str(&cut(&format!("{:widest$}   {line}\n", row.below), width));
-                line.clear();
+            let word = cut(&word, Width { columns: room, ..width });
+            if length > 0 && length + 2 + word.chars().count() > room {
+                text.push_str(&format!("{:widest$}   {line}\n", row.below));
+                (line, length) = (String::new(), 0);
             }
-            if !line.is_empty() {
+            if length > 0 {
                 line.push_str("  ");
+                length += 2;
             }
-            line.push_str(&word);
+            length += word.chars().count();
+            line.push_str(&self.painted(*node, &word, 0));
         }
-        text.push_str(&cut(&format!("{:widest$}   {line}", row.below), width));
-        text.push('\n');
+        text.push_str(&format!("{:widest$}   {line}\n", row.below));
+    }
+
+    /// With the sign at this character in its phase's colour, for terminals that have some.
+    fn painted(&self, node: usize, line: &str, sign: usize) -> String {
+        let Some(style) = self.nodes[node].phase.as_deref().map(style) else { return line.to_owned() };
+        let at = |characters: usize| line.char_indices().nth(characters).map_or(line.len(), |(at, _)| at);
+        let (from, to) = (at(sign), at(sign + 1));
+        format!("{}{style}{}{style:#}{}", &line[..from], &line[from..to], &line[to..])
     }
 
     /// What is said of a step beside its place.
@@ -152,14 +167,15 @@ impl Graph {
         for block in order {
             let sign =
                 if self.blocks[block].len() > 1 { None } else { Some(self.sign(self.blocks[block][0], unicode)) };
-            let (line, below) = lanes.place(block, &before[block], sign);
-            rows.push(Row { lanes: line, below, block });
+            let (line, below, own) = lanes.place(block, &before[block], sign);
+            rows.push(Row { lanes: line, below, own: 2 * own, block });
         }
         if rows.iter().any(|row| row.lanes.chars().count() > 2 * LANES_MOST) {
             for row in &mut rows {
                 let nodes = &self.blocks[row.block];
                 row.lanes = if nodes.len() > 1 { mark(unicode) } else { self.sign(nodes[0], unicode) }.to_owned();
                 row.below.clear();
+                row.own = 0;
             }
         }
         rows
@@ -175,8 +191,8 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// The line of a block, and the lanes below it.
-    fn place(&mut self, block: usize, before: &[usize], sign: Option<&'static str>) -> (String, String) {
+    /// The line of a block, the lanes below it, and its own lane.
+    fn place(&mut self, block: usize, before: &[usize], sign: Option<&'static str>) -> (String, String, usize) {
         let joined: Vec<usize> = (0..self.lanes.len())
             .filter(|lane| self.lanes[*lane].is_some_and(|source| before.contains(&source)))
             .collect();
@@ -197,7 +213,7 @@ impl Lanes {
         while self.lanes.last() == Some(&None) {
             self.lanes.pop();
         }
-        (line, below)
+        (line, below, own)
     }
 
     fn draw(&self, own: usize, joined: &[usize], ending: &[usize], sign: &str) -> String {
@@ -241,6 +257,19 @@ impl Lanes {
             _ => "+",
         }
     }
+}
+
+/// The colour of a phase, bold where a person should look.
+fn style(phase: &str) -> Style {
+    let colour = match phase {
+        "Granted" | "Running" | "Ready" => AnsiColor::Blue,
+        "Awaiting" | "Paused" | "Backoff" | "Stopping" => AnsiColor::Yellow,
+        "Succeeded" => AnsiColor::Green,
+        "Failed" => AnsiColor::Red,
+        _ => return Style::new().dimmed(),
+    };
+    let style = Style::new().fg_color(Some(colour.into()));
+    if matches!(phase, "Failed" | "Awaiting" | "Paused") { style.bold() } else { style }
 }
 
 /// Stands for a block.

@@ -1,4 +1,6 @@
 //! The table of steps: all that is known of each, in words and numbers.
+//!
+//! Its roles are written out, since a browser forgets them where the page makes cards of the rows (a narrow screen).
 
 use std::fmt::Write as _;
 
@@ -16,10 +18,10 @@ impl Page<'_> {
     pub(super) fn write_steps(&self, html: &mut String) {
         html.push_str(
             "<section id=\"steps\" aria-labelledby=\"steps-title\">\n<h2 id=\"steps-title\" tabindex=\"-1\">Steps</h2>\n\
-             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"steps-title\"><table class=\"steps\">\n<thead><tr>\
-             <th scope=\"col\">Step</th><th scope=\"col\">Phase</th><th scope=\"col\" class=\"n\">Began</th><th scope=\"col\" class=\"n\">Ran</th>\
-             <th scope=\"col\" class=\"n\">Attempts</th><th scope=\"col\" class=\"n\">Exit</th><th scope=\"col\">Waited</th>\
-             <th scope=\"col\" class=\"n\">CPU</th><th scope=\"col\" class=\"n\">Peak memory</th><th scope=\"col\">What happened</th></tr></thead>\n<tbody>\n",
+             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"steps-title\"><table class=\"steps\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\">\
+             <th role=\"columnheader\" scope=\"col\">Step</th><th role=\"columnheader\" scope=\"col\">Phase</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Began</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Ran</th>\
+             <th role=\"columnheader\" scope=\"col\" class=\"n\">Attempts</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Exit</th><th role=\"columnheader\" scope=\"col\">Waited</th>\
+             <th role=\"columnheader\" scope=\"col\" class=\"n\">CPU</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Peak memory</th><th role=\"columnheader\" scope=\"col\">What happened</th></tr></thead>\n<tbody role=\"rowgroup\">\n",
         );
         for index in 0..self.history.steps.len() {
             self.write_step(index, html);
@@ -41,8 +43,8 @@ impl Page<'_> {
         kind.extend(shown.allow_failure.then_some("allowFailure"));
         let _ = write!(
             html,
-            "<tr id=\"s{index}\" tabindex=\"-1\"><th scope=\"row\">{}{crit}<small>{}</small></th>\
-             <td class=\"p-{}\"><b aria-hidden=\"true\">{mark}</b> {}<small>{}</small></td>",
+            "<tr id=\"s{index}\" role=\"row\" tabindex=\"-1\"><th role=\"rowheader\" scope=\"row\">{}{crit}<small>{}</small></th>\
+             <td role=\"cell\" class=\"p-{}\"><b aria-hidden=\"true\">{mark}</b> {}<small>{}</small></td>",
             Escaped(&shown.name),
             kind.join(", "),
             Escaped(&shown.phase),
@@ -57,7 +59,7 @@ impl Page<'_> {
         let attempts = step.attempts.len();
         let _ = write!(
             html,
-            "<td class=\"n\">{began}</td><td class=\"n\">{ran}</td><td class=\"n\">{attempts}</td><td class=\"n\">{exit}</td><td>"
+            "<td role=\"cell\" class=\"n\">{began}</td><td role=\"cell\" class=\"n\">{ran}</td><td role=\"cell\" class=\"n\">{attempts}</td><td role=\"cell\" class=\"n\">{exit}</td><td role=\"cell\">"
         );
         self.write_waited(index, html);
         let cpu: Vec<u64> = step.attempts.iter().filter_map(|attempt| attempt.end).map(|end| end.usage.cpu).collect();
@@ -66,7 +68,7 @@ impl Page<'_> {
         let rss = rss.filter(|rss| *rss > 0).map(memory).unwrap_or_default();
         let _ = write!(
             html,
-            "</td><td class=\"n\">{cpu}</td><td class=\"n\">{rss}</td><td class=\"words\">{}",
+            "</td><td role=\"cell\" class=\"n\">{cpu}</td><td role=\"cell\" class=\"n\">{rss}</td><td role=\"cell\" class=\"words\">{}",
             Escaped(because(shown))
         );
         self.write_details(index, html);
