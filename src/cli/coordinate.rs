@@ -151,7 +151,7 @@ fn start_log(format: LogFormat) -> (Option<Log>, Option<Writer>) {
         tracing_subscriber::registry().with(log).with(filter).init();
         return (None, None);
     }
-    let (log, writer) = Log::start(std::io::stderr(), view::now);
+    let Ok((log, writer)) = Log::start(std::io::stderr(), view::now) else { return (None, None) };
     tracing_subscriber::registry().with(Messages(log.clone())).with(filter).init();
     (with_events.then_some(log), Some(writer))
 }

@@ -3,13 +3,13 @@
 //! Lines are collected while things happen and given away when the state is published, to a thread that writes them. Who does not
 //! read the log (a full pipe) stops that thread and nobody else; what does not fit is counted and said.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use podturn_turn::{Event, Plan};
 
+use crate::process;
 use crate::volume::log::Line;
 use crate::volume::{Run, published};
 
@@ -43,9 +43,12 @@ pub struct Writer(SyncSender<Piece>);
 
 impl Log {
     /// Starts the thread that writes to `out`. `now`: the present time as RFC 3339.
-    pub fn start(mut out: impl Write + Send + 'static, now: fn() -> String) -> (Self, Writer) {
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub fn start(mut out: impl Write + Send + 'static, now: fn() -> String) -> io::Result<(Self, Writer)> {
         let (pieces, written) = sync_channel(PIECES);
-        thread::spawn(move || {
+        process::spawn("log", move || {
             for piece in written {
                 match piece {
                     Piece::Lines(lines) if out.write_all(&lines).and_then(|()| out.flush()).is_err() => return, // nobody reads it
@@ -53,8 +56,8 @@ impl Log {
                     Piece::Written(asker) => drop(asker.send(())),
                 }
             }
-        });
-        (Self { pieces: pieces.clone(), now }, Writer(pieces))
+        })?;
+        Ok((Self { pieces: pieces.clone(), now }, Writer(pieces)))
     }
 
     /// A message for people.
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn what_was_said_is_written_by_the_end() {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let (log, writer) = Log::start(Shared(written.clone()), noon);
+        let (log, writer) = Log::start(Shared(written.clone()), noon).expect("a thread");
         log.message("warn", "the volume is nearly full".to_owned());
         writer.finish();
         let text = String::from_utf8(written.lock().expect("no thread has panicked").clone()).expect("it is UTF-8");
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_holds_nobody_up_and_the_loss_is_counted() {
         let (_never, stuck) = mpsc::channel();
-        let (log, _writer) = Log::start(Stuck(stuck), noon);
+        let (log, _writer) = Log::start(Stuck(stuck), noon).expect("a thread");
         let mut teller = Teller::new(log);
         for _ in 0..60_000 {
             teller.add(&Line::Message { time: noon(), level: "info".to_owned(), message: "x".repeat(100) });

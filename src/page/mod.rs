@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::process;
 use crate::volume::Volume;
 use versions::Versions;
 
@@ -64,7 +65,7 @@ pub fn listen(address: SocketAddr, volume: &Volume) -> io::Result<Served> {
     let volume = volume.clone();
     let (over, is_over) = watch::channel(false);
     let (ended, done) = std::sync::mpsc::channel();
-    std::thread::Builder::new().name("page".to_owned()).spawn(move || {
+    process::spawn("page", move || {
         let served = LocalSet::new().block_on(&runtime, accept(listener, volume, is_over));
         if let Err(error) = served {
             tracing::warn!("the page is served no more: {error}");

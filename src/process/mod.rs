@@ -4,10 +4,12 @@
 
 mod clock;
 mod pidfd;
+mod thread;
 mod tree;
 
 pub use clock::{boot_id, now, random, realtime};
 pub use pidfd::{Pidfd, peer};
+pub use thread::spawn;
 pub use tree::{examine, is_alive, kill, sweep};
 
 /// Keeps other processes of the same user out of this one's memory and files (`/proc/PID/root`, ptrace(2)).
