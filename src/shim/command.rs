@@ -21,21 +21,13 @@ pub(crate) struct Running {
     /// Its `preStop` hook was started, and the signal that follows it; 0: it has ended.
     pub(crate) pre_stop: Option<u8>,
     started_at: u64,
-    timeout: Option<u64>,
     signal: u8,
     grace: u64,
-    stop: Stop,
-}
-
-/// How far the way down is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// Nobody wants it.
-    No,
-    /// The stop signal was sent; SIGKILL follows at this time.
-    Asked { kill_at: u64 },
-    /// SIGKILL was sent: its end is certain, only its time is not.
-    Killed,
+    /// The stop signal was sent.
+    is_stopping: bool,
+    /// When it is stopped, or on the way down: killed. `None`: never, or that was done already, so that its end is
+    /// certain and only its time is not.
+    due: Option<u64>,
 }
 
 impl Running {
@@ -48,62 +40,59 @@ impl Running {
             hook_failed: None,
             pre_stop: None,
             started_at,
-            timeout: None,
             signal: 0,
             grace: 0,
-            stop: Stop::No,
+            is_stopping: false,
+            due: None,
         };
-        running.take_limits(turn);
+        running.take_limits(started_at, turn);
         running
     }
 
-    /// Takes the newest limits. A time limit counts from the start, whenever it was set.
-    pub(crate) fn take_limits(&mut self, turn: &Turn) {
-        self.timeout = turn.timeout;
+    /// Takes the newest limits. A time limit counts from the start, whenever it was set. The grace of a command that is on
+    /// its way down already can only become shorter, as when its pod is deleted meanwhile.
+    pub(crate) fn take_limits(&mut self, now: u64, turn: &Turn) {
         self.signal = turn.signal;
         self.grace = turn.grace;
+        self.due = if self.is_stopping {
+            self.due.map(|at| at.min(after(now, turn.grace)))
+        } else {
+            turn.timeout.map(|timeout| after(self.started_at, timeout))
+        };
     }
 
     /// The turn no longer wants it: the signal to send now, if the way down has not begun before.
     pub(crate) fn handle_unwanted(&mut self, now: u64) -> Option<u8> {
-        if self.stop != Stop::No {
+        if self.is_stopping {
             return None;
         }
-        self.stop = Stop::Asked { kill_at: after(now, self.grace) };
+        self.is_stopping = true;
+        self.due = Some(after(now, self.grace));
         self.readiness = None;
         Some(self.signal)
     }
 
     /// The time is `now`: the signal to send, if one is due.
     pub(crate) fn handle_time(&mut self, now: u64) -> Option<u8> {
-        if self.deadline().is_none_or(|at| now < at) {
+        if self.due.is_none_or(|at| now < at) {
             return None;
         }
-        match self.stop {
-            Stop::No => {
-                self.timed_out = true;
-                self.handle_unwanted(now)
-            }
-            Stop::Asked { .. } => {
-                self.stop = Stop::Killed;
-                Some(KILL)
-            }
-            Stop::Killed => None,
+        if self.is_stopping {
+            self.due = None;
+            return Some(KILL);
         }
+        self.timed_out = true;
+        self.handle_unwanted(now)
     }
 
     /// When [`Running::handle_time`] has something to do.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        match self.stop {
-            Stop::No => self.timeout.map(|timeout| after(self.started_at, timeout)),
-            Stop::Asked { kill_at } => Some(kill_at),
-            Stop::Killed => None,
-        }
+        self.due
     }
 
     /// Whether the way down has begun.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stop != Stop::No
+        self.is_stopping
     }
 }
 
@@ -157,6 +146,20 @@ mod tests {
         assert_eq!(running.handle_unwanted(2 * MILLISECOND), None, "asked once");
         assert_eq!(running.handle_time(after(MILLISECOND, 10)), Some(KILL));
         assert!(!running.timed_out);
+    }
+
+    #[test]
+    fn on_the_way_down_only_a_shorter_grace_counts_and_from_when_it_is_told() {
+        let mut running = Running::new(1, 0, &turn(None), None);
+        assert_eq!(running.handle_unwanted(MILLISECOND), Some(TERM));
+        let now = 3 * MILLISECOND;
+        for (grace, kill_at) in [(20, 11), (9, 11), (8, 11), (4, 7), (10, 7), (0, 3)] {
+            running.take_limits(now, &Turn { grace, ..turn(None) });
+            assert_eq!(running.deadline(), Some(kill_at * MILLISECOND), "grace {grace}");
+        }
+        assert_eq!(running.handle_time(now), Some(KILL));
+        running.take_limits(now, &turn(None));
+        assert_eq!(running.deadline(), None, "killed once");
     }
 
     #[test]

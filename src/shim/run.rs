@@ -229,7 +229,7 @@ impl<S: Sys> Shim<'_, S> {
     fn obey_while_running(&mut self, turn: &Turn) -> Result<(), End> {
         let now = self.sys.now();
         if let Some(running) = &mut self.running {
-            running.take_limits(turn);
+            running.take_limits(now, turn);
             if turn.attempt != Some(running.attempt)
                 && let Some(signal) = running.handle_unwanted(now)
             {

@@ -40,6 +40,22 @@ fn what_ignores_the_stop_is_killed_after_the_grace() {
     assert_eq!(mailbox.exit_code(), 143);
 }
 
+/// As when the pod is deleted while a step is being stopped. The grace it began with is longer than any wait of a test.
+#[test]
+fn a_shorter_grace_counts_also_for_what_is_being_stopped_already() {
+    let mut mailbox = Mailbox::listening();
+    mailbox.start(&["sh", "-c", "trap 'echo asked' TERM; echo ready; while :; do sleep 0.01; done"]).arrive();
+    mailbox.begin(1);
+    assert_eq!(mailbox.line(), "ready");
+    mailbox.turn(|turn| (turn.attempt, turn.grace) = (None, 600_000));
+    assert_eq!(mailbox.line(), "asked");
+    mailbox.turn(|turn| turn.grace = 20);
+    assert_eq!(mailbox.ended(1).exit, Exit::Signal { number: 9, oom: false });
+    mailbox.let_exit(143, "");
+    assert_eq!(mailbox.exit_code(), 143);
+    assert_eq!(mailbox.output().0, "", "the stop signal is sent once");
+}
+
 #[test]
 fn time_over_stops_the_attempt_and_says_so() {
     let mut mailbox = Mailbox::listening();
