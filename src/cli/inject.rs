@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::wiring::{self, Settings};
 use super::{difference, input, podturn_failed};
-use crate::inject::{self, Injected, Options};
+use crate::inject::{self, Format, Injected, Options};
+use crate::plan::yaml::Node;
 use crate::plan::{Diagnostic, Diagnostics, SourceFile};
 
 /// Arguments of `podturn inject`.
@@ -30,6 +31,7 @@ Examples:
   podturn inject --resolve pod.yaml                 steps without a command run what their image says
   podturn inject --resolve=map:images.yaml pod.yaml      the same, from a file of `podturn resolve`
   podturn inject --placement container pod.yaml | podman kube play -
+  podturn inject -                                  as a KRM function: a ResourceList in, a ResourceList out, with results
 
 Exit codes: 0 wired, or nothing to do; 2 something cannot be wired (every error is printed, and no manifest).")]
 pub(super) struct Arguments {
@@ -42,11 +44,29 @@ pub(super) struct Arguments {
     #[command(flatten)]
     how: super::resolve::How,
     /// Print what would be changed, instead of the manifests
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     diff: bool,
+    /// Write everything anew, as json (several objects as a List) or yaml; comments are lost [default: as it came]
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    output: Option<FormatName>,
     /// Print neither the report nor warnings
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum FormatName {
+    Json,
+    Yaml,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Json => Self::Json,
+            FormatName::Yaml => Self::Yaml,
+        }
+    }
 }
 
 /// Arguments of `podturn uninject`.
@@ -66,13 +86,19 @@ pub(super) struct Undo {
 
 /// Prints the wired manifests on stdout and the report on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let result = wiring::settings(&arguments.settings).and_then(|settings| {
-        let files = read(&arguments.files)?;
-        let options = options(arguments, settings, &files)?;
-        let done = each(&files, |file| inject::inject(file, &options))?;
-        Ok((files, done))
-    });
-    let (files, done) = match result {
+    let files = match read(&arguments.files) {
+        Ok(files) => files,
+        Err(diagnostics) => return input::refuse(&diagnostics),
+    };
+    if let [file] = files.as_slice() {
+        match inject::resource_list(file) {
+            Ok(Some(list)) => return function(arguments, file, &list),
+            Ok(None) => {}
+            Err(diagnostics) => return input::refuse(&diagnostics),
+        }
+    }
+    let options = wiring::settings(&arguments.settings, None).and_then(|it| options(arguments, it, &files));
+    let done = match options.and_then(|options| wire(arguments, &files, &options)) {
         Ok(done) => done,
         Err(diagnostics) => return input::refuse(&diagnostics),
     };
@@ -99,6 +125,40 @@ fn options(arguments: &Arguments, settings: Settings, files: &[Arc<SourceFile>])
 #[cfg(not(feature = "resolve"))]
 fn options(_: &Arguments, settings: Settings, _: &[Arc<SourceFile>]) -> Result<Options, Diagnostics> {
     wiring::options(settings)
+}
+
+/// Wires all files. In another format they are wired twice: what is said has the places of the files that are there.
+fn wire(arguments: &Arguments, files: &[Arc<SourceFile>], options: &Options) -> Result<Vec<Injected>, Diagnostics> {
+    let mut done = each(files, |file| inject::inject(file, options))?;
+    if let Some(format) = arguments.output {
+        for (file, done) in files.iter().zip(&mut done) {
+            let text = inject::convert(file, format.into())?;
+            done.text = inject::inject(&SourceFile::new(file.name(), text), options)?.text;
+        }
+    }
+    Ok(done)
+}
+
+/// A KRM function: the list on stdout has what was done as its results, and so it has when something is refused.
+fn function(arguments: &Arguments, file: &Arc<SourceFile>, list: &Node) -> ExitCode {
+    let config = list.get("functionConfig").map(|config| (file, config));
+    let options =
+        wiring::settings(&arguments.settings, config).and_then(|it| options(arguments, it, std::slice::from_ref(file)));
+    let done = options.and_then(|options| inject::inject(file, &options));
+    let (text, pods, told) = match done {
+        Ok(done) => (done.text, done.pods, done.warnings),
+        Err(wrong) => (file.text().to_owned(), Vec::new(), wrong),
+    };
+    let is_wrong = told.has_errors();
+    if !arguments.quiet {
+        pods.iter().for_each(|pod| anstream::eprint!("{}", pod.render()));
+        input::print(&told);
+    }
+    let code = match inject::with_results(file.name(), &text, &pods, &told) {
+        Ok(text) => print(std::slice::from_ref(file), vec![text], arguments.diff),
+        Err(diagnostics) => return input::refuse(&diagnostics),
+    };
+    if is_wrong { ExitCode::from(input::BAD_INPUT) } else { code }
 }
 
 /// Prints the original manifests.

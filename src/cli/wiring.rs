@@ -1,13 +1,14 @@
 //! The choices of `podturn inject`: from the command line, the environment and a file, in this order.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Parser;
 
 use super::input;
 use crate::inject::{Deadline, Medium, Options, Version};
-use crate::plan::yaml::{self, Node, Typed};
-use crate::plan::{Diagnostic, Diagnostics, Placement, Source};
+use crate::plan::yaml::{self, Node};
+use crate::plan::{Diagnostic, Diagnostics, Placement, Source, SourceFile};
 
 /// The file of defaults that is read where it is there.
 const CONFIG: &str = ".podturn.yaml";
@@ -146,14 +147,21 @@ impl Settings {
     }
 }
 
-/// What was given, with what the file says where nothing else does.
-pub(super) fn settings(given: &Settings) -> Result<Settings, Diagnostics> {
+/// What was given, with what the file says where nothing else does. Before the file comes what a KRM function's
+/// `functionConfig` says: the `data` of a ConfigMap, or the `spec` of any other object.
+pub(super) fn settings(given: &Settings, function: Option<(&Arc<SourceFile>, &Node)>) -> Result<Settings, Diagnostics> {
     let default = Path::new(CONFIG);
     let file = given.config.as_deref().or_else(|| default.exists().then_some(default));
-    Ok(match file {
-        Some(path) => given.clone().or(from_file(path)?),
-        None => given.clone(),
-    })
+    let mut settings = given.clone();
+    if let Some((file, config)) = function
+        && let Some(map) = config.get("data").or_else(|| config.get("spec"))
+    {
+        settings = settings.or(from_map(file, map)?);
+    }
+    if let Some(path) = file {
+        settings = settings.or(from_file(path)?);
+    }
+    Ok(settings)
 }
 
 /// The options that settings stand for. What images run is not in them.
@@ -183,29 +191,35 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     Ok(options)
 }
 
-/// Each key of the file is a long option; `true` switches it on, and a list gives it several times.
 fn from_file(path: &Path) -> Result<Settings, Diagnostics> {
     let input::Text { name, text } = input::read(path)?;
-    let source = Source::file(name.clone(), text);
-    let Some(root) = yaml::parse(&source)?.into_iter().next().filter(|root| !root.is_null()) else {
-        return Ok(Settings::default());
-    };
+    let file = SourceFile::new(name, text);
+    match yaml::parse(&Source::whole(Arc::clone(&file)))?.into_iter().next().filter(|root| !root.is_null()) {
+        Some(root) => from_map(&file, &root),
+        None => Ok(Settings::default()),
+    }
+}
+
+/// Each key of the map is a long option; `true` switches it on, and a list gives it several times.
+fn from_map(file: &Arc<SourceFile>, map: &Node) -> Result<Settings, Diagnostics> {
     let wrong = |node: &Node, why: &str| -> Diagnostics {
         let mut diagnostic = Diagnostic::error(why.to_owned());
-        diagnostic.at(source.outer(), node.place()).help("a line is a long option and its value: `image: NAME`");
+        diagnostic.at(file, node.place()).help("a line is a long option and its value: `image: NAME`");
         diagnostic.into()
     };
     let mut settings = Settings::default();
-    for entry in root.entries().ok_or_else(|| wrong(&root, "this file is a map of options"))? {
+    for entry in map.entries().ok_or_else(|| wrong(map, "this is a map of options"))? {
         let values: Vec<&Node> = entry.value.items().map_or_else(|| vec![&entry.value], |items| items.iter().collect());
         let mut words = Vec::new();
         for value in values {
-            match (value.typed(), &value.value) {
-                (Some(Typed::Bool(true)), _) => words.push(format!("--{}", entry.key)),
-                (Some(Typed::Bool(false)), _) => {}
-                (Some(Typed::Null) | None, _) => return Err(wrong(value, "an option's value is missing here")),
-                (Some(_), yaml::Value::Scalar(scalar)) => words.push(format!("--{}={}", entry.key, scalar.text)),
-                (Some(_), _) => return Err(wrong(value, "an option has one value, or a list of them")),
+            let yaml::Value::Scalar(scalar) = &value.value else {
+                return Err(wrong(value, "an option has one value, or a list of them"));
+            };
+            match scalar.text.as_str() {
+                "true" => words.push(format!("--{}", entry.key)),
+                "false" => {}
+                "" => return Err(wrong(value, "an option's value is missing here")),
+                text => words.push(format!("--{}={text}", entry.key)),
             }
         }
         let parsed = File::try_parse_from(words).map_err(|error| {

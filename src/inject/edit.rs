@@ -27,6 +27,8 @@ pub(super) enum Edit {
     Last { list: Path, values: Vec<Tree> },
     /// Another value for an entry.
     Replace { map: Path, key: String, value: Tree },
+    /// Several items in the place of one.
+    Become { list: Path, index: usize, values: Vec<Tree> },
 }
 
 impl Edit {
@@ -34,20 +36,24 @@ impl Edit {
     fn depth(&self) -> usize {
         match self {
             Self::Put { map, .. } | Self::Replace { map, .. } => map.len(),
-            Self::First { list, .. } | Self::Last { list, .. } => list.len(),
+            Self::First { list, .. } | Self::Last { list, .. } | Self::Become { list, .. } => list.len(),
         }
     }
 }
 
 impl Edit {
-    /// Whether it writes this entry as a whole.
-    pub(super) fn writes(&self, path: &[Seg]) -> bool {
+    /// The way to what it writes as a whole.
+    fn whole(&self) -> Option<Path> {
         match self {
-            Self::Put { map, key, .. } | Self::Replace { map, key, .. } => path
-                .split_last()
-                .is_some_and(|(last, above)| above == map && matches!(last, Seg::Key(known) if known == key)),
-            Self::First { .. } | Self::Last { .. } => false,
+            Self::Put { map, key, .. } | Self::Replace { map, key, .. } => Some(below(map, key)),
+            Self::Become { list, index, .. } => Some([list.as_slice(), &[Seg::Index(*index)]].concat()),
+            Self::First { .. } | Self::Last { .. } => None,
         }
+    }
+
+    /// Whether it writes what is there as a whole.
+    pub(super) fn writes(&self, path: &[Seg]) -> bool {
+        self.whole().is_some_and(|whole| path.starts_with(&whole))
     }
 }
 
@@ -98,11 +104,17 @@ pub(super) fn edited(text: &Text<'_>, document: &Node, edits: &[Edit]) -> Result
 /// The value with all edits made.
 pub(super) fn expected(document: &Node, edits: &[Edit]) -> Tree {
     let mut tree = Tree::from(document);
-    // First items last, and the deepest of them first: they move the places of those behind and below them.
-    let (mut first, others): (Vec<&Edit>, Vec<&Edit>) =
-        edits.iter().partition(|edit| matches!(edit, Edit::First { .. }));
-    first.sort_by_key(|edit| std::cmp::Reverse(edit.depth()));
-    others.into_iter().chain(first).for_each(|edit| apply(&mut tree, edit));
+    // What moves the places of others comes last: the deepest first, and in a list the last item first.
+    let (mut moving, others): (Vec<&Edit>, Vec<&Edit>) =
+        edits.iter().partition(|edit| matches!(edit, Edit::First { .. } | Edit::Become { .. }));
+    moving.sort_by_key(|edit| {
+        let index = match edit {
+            Edit::Become { index, .. } => Some(*index),
+            _ => None,
+        };
+        (std::cmp::Reverse(edit.depth()), std::cmp::Reverse(index))
+    });
+    others.into_iter().chain(moving).for_each(|edit| apply(&mut tree, edit));
     tree
 }
 
@@ -122,6 +134,13 @@ fn apply(tree: &mut Tree, edit: &Edit) {
         Edit::Last { list, values } => {
             if let Some(Tree::List(items)) = descend(tree, list) {
                 items.extend(values.iter().cloned());
+            }
+        }
+        Edit::Become { list, index, values } => {
+            if let Some(Tree::List(items)) = descend(tree, list)
+                && *index < items.len()
+            {
+                items.splice(*index..=*index, values.iter().cloned());
             }
         }
     }
@@ -173,6 +192,20 @@ fn splice(text: &Text<'_>, document: &Node, edit: &Edit) -> Result<(Span, String
             let entry = entry(document, map, key)?;
             Ok((text.value_of(entry), replacement(text, written(document, map)?, entry, value)))
         }
+        Edit::Become { list, index, values } => {
+            let stuck = || Stuck { why: "this list is not written as other lists are".to_owned(), path: list.clone() };
+            let node = written(document, list)?;
+            let Some((Seg::Key(key), map)) = list.split_last() else { return Err(stuck()) };
+            let entry = entry(document, map, key)?;
+            let item = node.items().and_then(|items| items.get(*index)).ok_or_else(stuck)?;
+            if item.alias.is_some() {
+                return Err(Stuck {
+                    why: "it is an alias".to_owned(),
+                    path: [list.as_slice(), &[Seg::Index(*index)]].concat(),
+                });
+            }
+            become_several(text, entry, *index, values).ok_or_else(stuck)
+        }
         Edit::First { list, values } | Edit::Last { list, values } => {
             let is_first = matches!(edit, Edit::First { .. });
             let stuck = || Stuck { why: "this list is not written as other lists are".to_owned(), path: list.clone() };
@@ -183,6 +216,28 @@ fn splice(text: &Text<'_>, document: &Node, edit: &Edit) -> Result<(Span, String
             items_at(text, entry, items, values, is_first).ok_or_else(stuck)
         }
     }
+}
+
+pub(super) fn below(map: &[Seg], key: &str) -> Path {
+    [map, &[Seg::Key(key.to_owned())]].concat()
+}
+
+/// Several items for one, in the item's own lines.
+fn become_several(text: &Text<'_>, entry: &Entry, index: usize, values: &[Tree]) -> Option<(Span, String)> {
+    let at = text.item(entry, index)?;
+    if text.is_flow(&entry.value) {
+        let gap = text.gap_before(at.start);
+        let written: Vec<String> = values.iter().map(|value| text.in_flow(value, at.start, gap)).collect();
+        return Some((at, written.join(&format!(",{gap}"))));
+    }
+    let indent = text.column(text.dash(entry, entry.value.items()?, index)?);
+    let mut lines = Vec::new();
+    values.iter().for_each(|value| text.look.item(value, indent, &mut lines));
+    let mut new = text.lines(&lines);
+    if !text.text[at.start..at.end].ends_with('\n') {
+        new.truncate(new.trim_end_matches(['\r', '\n']).len());
+    }
+    Some((at, new))
 }
 
 fn entry<'n>(document: &'n Node, map: &[Seg], key: &str) -> Result<&'n Entry, Stuck> {
@@ -256,16 +311,27 @@ pub(super) fn aliases_of(document: &Node, edits: &[Edit]) -> Vec<Path> {
     for edit in edits {
         let path = match edit {
             Edit::Put { map, .. } | Edit::Replace { map, .. } => map,
-            Edit::First { list, .. } | Edit::Last { list, .. } => list,
+            Edit::First { list, .. } | Edit::Last { list, .. } | Edit::Become { list, .. } => list,
         };
         for length in 0..=path.len() {
             let node = crate::plan::site::at(document, &path[..length]);
             let starts = node.filter(|node| node.alias.is_none()).map(|node| node.span.start);
             found.extend(starts.and_then(|start| anchors.get(&start)).into_iter().flatten().cloned());
         }
+        // And anchors that go with what is written anew.
+        let gone =
+            edit.whole().and_then(|whole| crate::plan::site::at(document, &whole)).filter(|node| node.alias.is_none());
+        if let Some(span) = gone.map(|node| node.span).filter(|span| span.start < span.end) {
+            found.extend(anchors.range(span.start..span.end).flat_map(|(_, paths)| paths.iter().cloned()));
+        }
     }
-    found.dedup();
-    found
+    let mut once: Vec<Path> = Vec::with_capacity(found.len());
+    found.into_iter().for_each(|path| {
+        if !once.contains(&path) {
+            once.push(path)
+        }
+    });
+    once
 }
 
 fn collect(node: &Node, path: &mut Path, anchors: &mut BTreeMap<usize, Vec<Path>>) {
@@ -303,7 +369,7 @@ impl Text<'_> {
 pub(super) fn look(text: &str, document: &Node, spec: Option<&Node>) -> Look {
     let is_json = super::text::is_json(text, document);
     let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let plain = Text { text, look: Look { is_json, line_end, list_indent: 2, unit: 2 } };
+    let plain = Text { text, look: Look { is_json, line_end, list_indent: 2, unit: 2, has_literals: true } };
     let list = spec.and_then(|spec| own(spec, "containers")).and_then(|entry| {
         let items = entry.value.items().filter(|_| !plain.is_flow(&entry.value))?;
         Some(plain.column(plain.dash(entry, items, 0)?).saturating_sub(plain.column(entry.key_span.start)))

@@ -17,21 +17,26 @@
 
 mod documents;
 mod edit;
+mod function;
 mod handler;
 mod names;
 mod options;
+mod output;
 mod parts;
 mod probes;
 mod refuse;
 mod report;
+mod step;
 mod text;
 mod tree;
 mod undo;
 mod wire;
 mod write;
 
+pub use function::{resource_list, with_results};
 pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
 pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version, bytes};
+pub use output::{Format, convert};
 pub use report::{Change, PodReport};
 
 use std::sync::Arc;
@@ -42,12 +47,14 @@ use text::Text;
 use tree::Tree;
 use undo::{Record, Undone, undone};
 use wire::{Wiring, key};
+use write::Look;
 
 use crate::plan::diagnostic::quote;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{self, Node};
 use crate::plan::{
-    Diagnostic, Diagnostics, INJECTED, Manifest, PodFacts, Reporter, RestartPolicy, Source, SourceFile, Span,
+    ANNOTATION, Diagnostic, Diagnostics, INJECTED, Manifest, PodFacts, Reporter, RestartPolicy, Source, SourceFile,
+    Span,
 };
 
 /// What every text has that podturn could have something to do with.
@@ -199,6 +206,7 @@ impl<'d> Document<'d> {
     fn wire(&mut self, base: &str, document: &Node, shown: &Node) -> Result<String, Diagnostics> {
         let mut reporter = Reporter::new(self.file);
         let manifests = Manifest::all(shown, &self.options.templates, &mut reporter);
+        unknown_annotations(shown, &mut reporter);
         let mut wired: Vec<(&Manifest, Wiring<'_>)> = Vec::new();
         for manifest in &manifests {
             if manifest.is_wired {
@@ -212,14 +220,32 @@ impl<'d> Document<'d> {
             return Ok(base.to_owned());
         }
         let spec = wired.first().and_then(|(manifest, _)| at(document, &key(&manifest.site.pod, "spec")));
-        let text = Text { text: base, look: look(base, document, spec) };
-        let edits = edits(&text, document, &wired);
-        let out = edited(&text, document, &edits).map_err(|stuck| self.stuck(shown, &stuck))?;
-        self.check(base, document, &edits, &out)?;
+        let look = look(base, document, spec);
+        let out = match self.edited(base, document, shown, &wired, look) {
+            // A comment behind a value that was written anew would become a part of a text of several lines.
+            Err(_) => self.edited(base, document, shown, &wired, Look { has_literals: false, ..look })?,
+            Ok(out) => out,
+        };
         for (manifest, wiring) in wired {
             let summary = format!("{} step{}", wiring.steps, if wiring.steps == 1 { "" } else { "s" });
             self.pods.push(report(manifest, summary, wiring.changes));
         }
+        Ok(out)
+    }
+
+    /// The text with all edits made, and checked.
+    fn edited(
+        &self,
+        base: &str,
+        document: &Node,
+        shown: &Node,
+        wired: &[(&Manifest, Wiring<'_>)],
+        look: Look,
+    ) -> Result<String, Diagnostics> {
+        let text = Text { text: base, look };
+        let edits = edits(&text, document, wired);
+        let out = edited(&text, document, &edits).map_err(|stuck| self.stuck(shown, &stuck))?;
+        self.check(base, document, &edits, &out)?;
         Ok(out)
     }
 
@@ -248,6 +274,7 @@ impl<'d> Document<'d> {
         if reporter.has_errors() {
             return None;
         }
+        let facts = PodFacts { containers: self::facts(&manifest.expanded(&checked), options).containers, ..facts };
         let mut wiring = Wiring::new(document, options);
         match wiring.pod(manifest, &checked, &facts) {
             Ok(()) => Some(wiring),
@@ -314,9 +341,27 @@ fn edits(text: &Text<'_>, document: &Node, wired: &[(&Manifest, Wiring<'_>)]) ->
     all
 }
 
+/// Annotations of podturn's that nothing reads: a slip that would otherwise look like 'no plan'.
+fn unknown_annotations(node: &Node, reporter: &mut Reporter) {
+    let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(Node::entries);
+    for entry in annotations.unwrap_or_default() {
+        let key = entry.key.as_str();
+        if key.starts_with(SIGN) && ![ANNOTATION, INJECTED].contains(&key) {
+            let nearest = reporter.nearest(key, [ANNOTATION]);
+            reporter
+                .warning(entry.key_span, format!("nothing reads the annotation {}", quote(key)))
+                .did_you_mean(nearest);
+        }
+    }
+    let entries = node.entries().unwrap_or_default().iter().filter(|entry| entry.key != "metadata");
+    entries.for_each(|entry| unknown_annotations(&entry.value, reporter));
+    node.items().unwrap_or_default().iter().for_each(|item| unknown_annotations(item, reporter));
+}
+
 fn report(manifest: &Manifest, summary: String, changes: Vec<Change>) -> PodReport {
     let (kind, name) = (manifest.kind.clone(), manifest.name.clone());
-    PodReport { file: manifest.file.name().to_owned(), kind, name, summary, changes }
+    let api_version = manifest.object.get("apiVersion").and_then(Node::as_str).unwrap_or_default().to_owned();
+    PodReport { file: manifest.file.name().to_owned(), api_version, kind, name, summary, changes }
 }
 
 /// What the init container is told of the pod. What follows from the rest is left out, to keep it short.

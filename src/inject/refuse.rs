@@ -13,7 +13,7 @@ use super::probes::{share_of, turned};
 use super::wire::{job_of, key};
 use crate::plan::diagnostic::quote;
 use crate::plan::site::at;
-use crate::plan::yaml::{Node, Typed};
+use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{Checked, Manifest, Placement, Reporter, RestartPolicy, Span};
 
 /// Service meshes whose proxies were ordinary containers before there were native sidecars.
@@ -33,13 +33,11 @@ impl Questions<'_> {
         self.sidecars(reporter);
         self.process_namespace(reporter);
         self.windows(reporter);
-        for matrix in &self.checked.matrices {
-            reporter.error(matrix.span, "podturn inject makes no containers of a matrix yet").help("podturn run does");
-        }
         self.names(reporter);
         for (name, container) in self.steps() {
             self.command(name, container, reporter);
             mount_points(name, container, reporter);
+            self.restarts(name, container, reporter);
             self.probes_and_hooks(name, container, reporter);
         }
         self.unmanaged(reporter);
@@ -59,6 +57,7 @@ impl Questions<'_> {
 
     fn is_step(&self, name: &str) -> bool {
         self.checked.plan.steps.iter().any(|step| step.name == name)
+            || self.checked.matrices.iter().any(|matrix| matrix.step == name)
     }
 
     fn steps(&self) -> impl Iterator<Item = (&str, &Node)> {
@@ -159,6 +158,22 @@ impl Questions<'_> {
         let share = share_of(self.checked.plan.grace_period, self.manifest.facts.termination_grace_period_seconds);
         for Finding { span, message, help, is_error } in turned(name, share, container).findings {
             if is_error { reporter.error(span, message) } else { reporter.warning(span, message) }.help(help);
+        }
+    }
+
+    /// A step whose container the kubelet would start again waits for that after its end, so the pod would never complete.
+    fn restarts(&self, name: &str, container: &Node, reporter: &mut Reporter) {
+        if self.manifest.facts.restart_policy == RestartPolicy::Always {
+            return;
+        }
+        let is_own = |entry: &&Entry| match entry.key.as_str() {
+            "restartPolicy" => entry.value.as_str() != Some("Never"),
+            "restartPolicyRules" => entry.value.items().is_some_and(|rules| !rules.is_empty()),
+            _ => false,
+        };
+        for entry in container.entries().unwrap_or_default().iter().filter(is_own) {
+            let message = format!("step {} has a {} of its own: its container would never end", quote(name), entry.key);
+            reporter.error(entry.key_span, message).help("leave it out; `retry` at the step tries its command again");
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Change {
 pub struct PodReport {
     /// The file, or `<stdin>`.
     pub file: String,
+    /// The object's `apiVersion`.
+    pub api_version: String,
     /// The object's kind.
     pub kind: String,
     /// The object's name.

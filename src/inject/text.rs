@@ -130,6 +130,17 @@ impl Text<'_> {
         self.line_after(self.value_of(entry).start)
     }
 
+    /// An item of a list: in block style its lines, with their ends.
+    pub(super) fn item(&self, entry: &Entry, index: usize) -> Option<Span> {
+        let items = entry.value.items()?;
+        let item = items.get(index)?;
+        if self.is_flow(&entry.value) {
+            return Some(item.place());
+        }
+        let dash = self.dash(entry, items, index)?;
+        self.begins_line(dash).then(|| Span { start: self.line_start(dash), end: self.after_node(item) })
+    }
+
     /// The dash of an item of a block list.
     pub(super) fn dash(&self, entry: &Entry, items: &[Node], index: usize) -> Option<usize> {
         let mut at = match index.checked_sub(1) {

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::edit::{Edit, Stuck};
+use super::edit::{Edit, Stuck, below};
 use super::names::{PODTURN, PODTURN_INIT, shim_length};
 use super::text::{Text, own};
+use super::tree::Tree;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{Entry, Node};
 use crate::plan::{INJECTED, Span};
@@ -33,6 +34,9 @@ pub(super) struct Record {
     /// Entries that had another value, with the text from behind the colon on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     replaced: BTreeMap<String, String>,
+    /// Containers that became several: the list, the names of the copies, and the text of the one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    copied: Vec<(String, Vec<String>, String)>,
 }
 
 impl Record {
@@ -59,6 +63,19 @@ impl Record {
                         record.replaced.insert(name(&below(map, key)), text.text[old.start..old.end].to_owned());
                     }
                 }
+                Edit::Become { list, index, values } => {
+                    let entry = list.split_last().and_then(|(key, map)| match key {
+                        Seg::Key(key) => own(at(document, map)?, key),
+                        Seg::Index(_) => None,
+                    });
+                    if let Some(at) = entry.and_then(|entry| text.item(entry, *index)) {
+                        let names = values.iter().filter_map(|copy| match copy.get("name") {
+                            Some(Tree::Text(name)) => Some(name.clone()),
+                            _ => None,
+                        });
+                        record.copied.push((name(list), names.collect(), text.text[at.start..at.end].to_owned()));
+                    }
+                }
                 Edit::Put { .. } | Edit::First { .. } | Edit::Last { .. } => {}
             }
         }
@@ -74,10 +91,6 @@ impl Record {
 /// merge brings in.
 fn is_told(document: &Node, map: &[Seg], key: &str) -> bool {
     !LISTS.contains(&key) || at(document, map).is_some_and(|map| map.get(key).is_some())
-}
-
-fn below(map: &[Seg], key: &str) -> Path {
-    [map, &[Seg::Key(key.to_owned())]].concat()
 }
 
 /// A way as keys and names.
@@ -198,12 +211,17 @@ impl Cuts<'_> {
             }
             handled.push(path);
         }
+        let mut copies: Vec<String> = Vec::new();
+        for (spelled, names, old) in &record.copied {
+            self.copies(object, spelled, names, old)?;
+            copies.extend(names.iter().cloned());
+        }
         let pods: Vec<Path> = match record.pods.as_slice() {
             [] => vec![holder.clone()],
             pods => pods.iter().filter_map(|pod| found(self.document, object, pod)).collect(),
         };
         for pod in pods {
-            self.pod(&pod, &handled, &mut note)?;
+            self.pod(&pod, &handled, &copies, &mut note)?;
         }
         for (map, keys) in by_map.into_values() {
             self.entries(&map, &keys)?;
@@ -212,7 +230,13 @@ impl Cuts<'_> {
     }
 
     /// What has a name in a pod.
-    fn pod(&mut self, pod: &Path, handled: &[Path], note: &mut impl FnMut(&Node, Path)) -> Result<(), Stuck> {
+    fn pod(
+        &mut self,
+        pod: &Path,
+        handled: &[Path],
+        copies: &[String],
+        note: &mut impl FnMut(&Node, Path),
+    ) -> Result<(), Stuck> {
         let spec = below(pod, "spec");
         let document = self.document;
         let is_handled = |path: &Path| handled.contains(path);
@@ -229,13 +253,15 @@ impl Cuts<'_> {
         for index in 0..count {
             let container = [containers.as_slice(), &[Seg::Index(index)]].concat();
             let Some(node) = at(document, &container) else { continue };
-            if named(&[PODTURN])(node) {
+            let name = node.get("name").and_then(Node::as_str).unwrap_or_default();
+            if name == PODTURN || copies.iter().any(|copy| copy == name) {
                 continue;
             }
             let command = below(&container, "command");
             let words = node.get("command").and_then(Node::items).unwrap_or_default();
-            let length = shim_length(&words.iter().map(Node::as_str).collect::<Vec<_>>());
-            if !is_handled(&command) {
+            let all: Vec<Option<&str>> = words.iter().map(Node::as_str).collect();
+            let length = shim_length(&all);
+            if length > 0 && !is_handled(&command) {
                 self.items(&command, |index, _| index < length, note)?;
             }
             lists.push((below(&container, "volumeMounts"), &[PODTURN]));
@@ -245,6 +271,30 @@ impl Cuts<'_> {
                 self.items(&list, |_, item| named(names)(item), note)?;
             }
         }
+        Ok(())
+    }
+
+    /// Puts one container back in the place of its copies.
+    fn copies(&mut self, object: &Path, list: &str, names: &[String], old: &str) -> Result<(), Stuck> {
+        let Some(path) = found(self.document, object, list) else { return Ok(()) };
+        let stuck = |why: &str| Stuck { why: why.to_owned(), path: path.clone() };
+        let Some((Seg::Key(key), map)) = path.split_last() else { return Ok(()) };
+        let Some(entry) = at(self.document, map).and_then(|map| own(map, key)) else { return Ok(()) };
+        let items = entry.value.items().unwrap_or_default();
+        let is_copy = |item: &Node| {
+            item.get("name").and_then(Node::as_str).is_some_and(|name| names.iter().any(|copy| copy == name))
+        };
+        let places: Vec<usize> = (0..items.len()).filter(|index| is_copy(&items[*index])).collect();
+        let (Some(first), Some(last)) = (places.first(), places.last()) else {
+            return Err(stuck("the copies of a container are gone"));
+        };
+        if last - first + 1 != places.len() {
+            return Err(stuck("the copies of a container do not stand side by side any more"));
+        }
+        let (Some(first), Some(last)) = (self.text.item(entry, *first), self.text.item(entry, *last)) else {
+            return Err(stuck("an item of this list is not written as podturn writes it"));
+        };
+        self.cuts.push(Cut { at: Span { start: first.start, end: last.end }, text: old.to_owned(), is_lines: false });
         Ok(())
     }
 

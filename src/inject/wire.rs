@@ -4,11 +4,11 @@
 //! cannot be wired (`refuse`), and what podturn's own containers look like (`parts`).
 
 use super::edit::{Edit, Stuck, written};
-use super::names::{PODTURN, PODTURN_INIT, mailbox, shim};
+use super::names::{PODTURN, PODTURN_INIT};
 use super::options::{Deadline, Medium, Options};
 use super::parts;
-use super::probes::turned;
 use super::report::Change;
+use super::step::{Field, StepChange};
 use super::text::own;
 use super::tree::Tree;
 use crate::plan::site::{Path, Seg, at};
@@ -52,8 +52,14 @@ impl<'w> Wiring<'w> {
             },
         );
         self.podturn(manifest, checked, facts, &spec)?;
-        for step in &checked.plan.steps {
-            self.step(&step.name, &spec)?;
+        let containers = at(self.document, &key(&spec, "containers")).and_then(Node::items).unwrap_or_default();
+        for (index, name) in
+            containers.iter().enumerate().filter_map(|(index, node)| Some((index, node.get("name")?.as_str()?)))
+        {
+            let is_step = checked.plan.steps.iter().any(|step| step.name == name);
+            if is_step || checked.matrices.iter().any(|matrix| matrix.step == name) {
+                self.step(index, name, checked, &spec)?;
+            }
         }
         self.steps = checked.plan.steps.len();
         self.told("command of each step", "the shim stands in front of it, and waits for the step's turn");
@@ -83,7 +89,11 @@ impl<'w> Wiring<'w> {
                 "the manifest says so; usage, and what a killed step leaves behind, are not seen then",
             ),
             _ => {
-                self.put(spec, KEY, Tree::Plain("true".to_owned()), Some("containers"))?;
+                let value = Tree::Plain("true".to_owned());
+                match own(node, KEY) {
+                    Some(_) => self.set(spec, KEY, value)?,
+                    None => self.put(spec, KEY, value, Some("containers"))?,
+                }
                 self.told(
                     "shareProcessNamespace: true",
                     "the coordinator sees what a killed step leaves behind, and usage",
@@ -124,48 +134,45 @@ impl<'w> Wiring<'w> {
         Ok(())
     }
 
-    fn step(&mut self, name: &str, spec: &Path) -> Result<(), Stuck> {
+    /// The container of a step, or of all instances of its matrix.
+    fn step(&mut self, index: usize, name: &str, checked: &Checked, spec: &Path) -> Result<(), Stuck> {
         let containers = key(spec, "containers");
-        let items = at(self.document, &containers).and_then(Node::items).unwrap_or_default();
-        let index = items.iter().position(|item| item.get("name").and_then(Node::as_str) == Some(name));
-        let Some(index) = index else { return Ok(()) }; // refused by the plan's check
+        let Some(node) = at(self.document, &containers).and_then(|list| list.items()?.get(index)) else {
+            return Ok(());
+        };
+        if let Some(matrix) = checked.matrices.iter().find(|matrix| matrix.step == name) {
+            let mut values = Vec::with_capacity(matrix.instances.len());
+            for instance in &matrix.instances {
+                let copy = instance.container(node);
+                values.push(StepChange::of(&instance.name, &copy, self.options).applied(&copy));
+            }
+            let names: Vec<&str> = matrix.instances.iter().map(|instance| instance.name.as_str()).collect();
+            self.told(
+                &format!("containers of {name}"),
+                &format!("one for each combination of its matrix: {}", names.join(", ")),
+            );
+            self.edits.push(Edit::Become { list: containers, index, values });
+            return Ok(());
+        }
+        let change = StepChange::of(name, node, self.options);
         let container = [containers.as_slice(), &[Seg::Index(index)]].concat();
-        let turned = turned(name, 0, &items[index]);
-        let [shim, run, dashes] = shim(name);
-        let words = [shim, run].into_iter().chain(turned.hooks).chain([dashes]);
-        let words: Vec<Tree> = words.map(Tree::Text).collect();
-        if items[index].get("command").and_then(Node::items).is_some_and(|words| !words.is_empty()) {
-            self.add(&container, "command", words, Vec::new(), None)?;
-        } else {
-            self.image_command(&container, &items[index], words)?;
+        for field in change.fields {
+            match field {
+                Field::Set(name, value) => self.set(&container, name, value)?,
+                Field::Before(name, words) => self.add(&container, name, words, Vec::new(), None)?,
+                Field::After(name, mounts) => self.add(&container, name, Vec::new(), mounts, None)?,
+            }
         }
-        for (key, value) in turned.entries {
-            self.set(&container, key, value.into())?;
-        }
-        for (what, why) in turned.changes {
+        for (what, why) in change.told {
             self.told(&format!("{what} of {name}"), why);
         }
-        let mounts = parts::mounts(&mailbox(name), self.options);
-        self.add(&container, "volumeMounts", Vec::new(), mounts, None)
-    }
-
-    /// What the image runs by itself, written out.
-    fn image_command(&mut self, container: &Path, node: &Node, mut words: Vec<Tree>) -> Result<(), Stuck> {
-        let image = node.get("image").and_then(Node::as_str).unwrap_or_default();
-        let Some(config) = self.options.images.get(image) else { return Ok(()) }; // refused
-        words.extend(config.entrypoint.iter().cloned().map(Tree::Text));
-        self.set(container, "command", Tree::List(words))?;
-        // A command in the manifest hides the image's CMD as well as its ENTRYPOINT.
-        let has_args = node.get("args").and_then(Node::items).is_some_and(|args| !args.is_empty());
-        if !has_args && !config.cmd.is_empty() {
-            let args = config.cmd.iter().cloned().map(Tree::Text).collect();
-            self.set(container, "args", Tree::List(args))?;
+        if let Some(image) = change.image {
+            let why = "what the image runs by itself, since the shim has to know it";
+            self.told(&format!("command of {image}"), why);
+            if change.is_pinned {
+                self.told(&format!("digest of {image}"), "so that what runs is the image that was read");
+            }
         }
-        if let Some(pinned) = &config.pinned {
-            self.set(container, "image", Tree::Text(pinned.clone()))?;
-            self.told(&format!("digest of {image}"), "so that what runs is the image that was read");
-        }
-        self.told(&format!("command of {image}"), "what the image runs by itself, since the shim has to know it");
         Ok(())
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Look {
     pub list_indent: usize,
     /// How many spaces one more level is indented.
     pub unit: usize,
+    /// Texts of several lines are written as such (`|`), and not in quotes.
+    pub has_literals: bool,
 }
 
 impl Look {
@@ -41,6 +43,9 @@ impl Look {
 
     /// What comes after the colon of a key at column `indent` in block style: on the same line, or below.
     pub(super) fn after_key(&self, tree: &Tree, indent: usize, key: &str) -> String {
+        if let Some(lines) = self.literal(tree, indent + self.unit) {
+            return format!(" {}", lines.join(self.line_end));
+        }
         if self.fits(tree, indent + key.len() + 2) {
             return format!(" {}", self.flow(tree));
         }
@@ -70,8 +75,26 @@ impl Look {
                 entries.iter().for_each(|(key, value)| self.entry(key, value, indent + 2, lines));
                 lines[first].replace_range(..dash.len(), &dash);
             }
-            _ => lines.push(format!("{dash}{}", self.flow(item))),
+            _ => match self.literal(item, indent + self.unit) {
+                Some(text) => lines.extend(format!("{dash}{}", text.join("\n")).split('\n').map(str::to_owned)),
+                None => lines.push(format!("{dash}{}", self.flow(item))),
+            },
         }
+    }
+
+    /// A text of several lines, as a block scalar whose lines are at column `indent`.
+    fn literal(&self, tree: &Tree, indent: usize) -> Option<Vec<String>> {
+        let Tree::Text(text) = tree else { return None };
+        let body = text.strip_suffix('\n');
+        let header = if body.is_some() { "|" } else { "|-" };
+        let body = body.unwrap_or(text);
+        let is_readable = !body.starts_with([' ', '\n']) && !body.ends_with('\n') && !body.is_empty();
+        let has_controls = text.contains(|c: char| c.is_control() && c != '\n' && c != '\t');
+        if !self.has_literals || self.is_json || !text.contains('\n') || !is_readable || has_controls {
+            return None;
+        }
+        let line = |line: &str| if line.is_empty() { String::new() } else { format!("{}{line}", " ".repeat(indent)) };
+        Some(std::iter::once(header.to_owned()).chain(body.split('\n').map(line)).collect())
     }
 
     /// A value of a JSON text that is spread over lines, whose first line begins at column `indent`.
@@ -98,9 +121,11 @@ impl Look {
     /// Whether a value goes on the line of its key: lists of maps never do.
     fn fits(&self, tree: &Tree, column: usize) -> bool {
         let is_table = match tree {
-            Tree::List(items) => items.iter().any(|item| matches!(item, Tree::Map(_) | Tree::List(_))),
+            Tree::List(items) => {
+                items.iter().any(|item| matches!(item, Tree::Map(_) | Tree::List(_)) || self.literal(item, 0).is_some())
+            }
             Tree::Map(entries) => entries.iter().any(|(_, value)| !self.fits(value, 0)),
-            Tree::Plain(_) | Tree::Text(_) => return true,
+            Tree::Plain(_) | Tree::Text(_) => return self.literal(tree, 0).is_none(),
         };
         !is_table && column + self.flow(tree).len() <= WIDTH
     }

@@ -281,6 +281,8 @@ struct Open {
     merged: Vec<Node>,
     cost: usize,
     height: usize,
+    /// Where the newest part of it ends, a merge included.
+    last: usize,
 }
 
 struct Builder<'s> {
@@ -373,6 +375,7 @@ impl<'s> Builder<'s> {
             merged: Vec::new(),
             cost: NODE_COST,
             height: 1,
+            last: start.end,
         });
         Ok(())
     }
@@ -383,11 +386,29 @@ impl<'s> Builder<'s> {
             merge(&mut open.entries, std::mem::take(&mut open.merged));
         }
         let last = open.items.last().or(open.entries.last().map(|entry| &entry.value)).map(Node::place);
-        // A block ends where its last part does; the parser says so only at the next thing it sees.
-        let end = if end.start == end.end { last.unwrap_or(open.start).end } else { end.end };
+        // A block ends where its last part does, and a flow collection with its bracket; the parser's own word for that may
+        // be a comma before it or a comment behind it.
+        let end = match last.unwrap_or(open.start).end {
+            last if end.start == end.end => last,
+            last => self.bracket(last.max(open.last), if open.is_mapping { '}' } else { ']' }).unwrap_or(end.end),
+        };
         let span = Span { start: open.start.start, end: end.max(open.start.end) };
         let value = if open.is_mapping { Value::Mapping(open.entries) } else { Value::Sequence(open.items) };
         self.add(Built { node: Node { value, span, alias: None }, cost: open.cost, height: open.height }, open.anchor)
+    }
+
+    /// The end of a flow collection whose last part ends at `at`.
+    fn bracket(&self, mut at: usize, bracket: char) -> Option<usize> {
+        let text = self.source.outer().text();
+        loop {
+            let rest = text.get(at..)?;
+            at += match rest.chars().next()? {
+                c if c == bracket => return Some(at + 1),
+                c if c.is_whitespace() || c == ',' => c.len_utf8(),
+                '#' => rest.find('\n')?,
+                _ => return None,
+            };
+        }
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Diagnostic> {
@@ -426,6 +447,7 @@ impl<'s> Builder<'s> {
         };
         open.cost += built.cost;
         open.height = open.height.max(built.height + 1);
+        open.last = open.last.max(built.node.place().end);
         if !open.is_mapping {
             open.items.push(built.node);
             return Ok(());
@@ -565,12 +587,14 @@ mod tests {
 
     #[test]
     fn every_node_knows_its_place() {
-        let text = "# \u{e9}\nb: |  # comment\n   text\nc: &x [\u{e9}, {k: 'v'} ]\nd: *x\n";
+        let text =
+            "# \u{e9}\nb: |  # comment\n   text\nc: &x [\u{e9}, {k: 'v'} ] # comment\nd: *x\ne: [{f: [],}, # {\n ]\n";
         let root = one(text);
         let at = |key: &str| root.get(key).map(|node| &text[node.span.start..node.span.end]);
         assert_eq!(at("b"), Some("text"));
         assert_eq!(at("c"), Some("&x [\u{e9}, {k: 'v'} ]"));
         assert_eq!(at("d"), at("c"), "an alias is where its anchor is");
+        assert_eq!(at("e"), Some("[{f: [],}, # {\n ]"));
         let Some([_, map]) = root.get("c").and_then(super::Node::items) else { panic!("a list of two") };
         assert_eq!(&text[map.span.start..map.span.end], "{k: 'v'}");
     }
