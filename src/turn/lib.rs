@@ -25,7 +25,7 @@
 //! `plan.rs`, `event.rs` and `state.rs` say what the words mean. `handle.rs` has what each kind of event does, `attempt.rs`
 //! one attempt from grant to verdict, `need.rs` who needs whom (services) and what waits for a person,
 //! `reference.rs` values of `$(...)`, `request.rs` the verbs, `settle.rs` what follows for the other steps, `graph.rs`, `slots.rs` and `timers.rs`
-//! the three structures that keep the cost of an event independent of the plan's size, `track.rs` what is remembered of
+//! the three structures that keep the cost of an event independent of the plan's size, `sizing.rs` and `flow.rs` what a plan needs at most (right-sizing), `track.rs` what is remembered of
 //! a step, `view.rs` and `words.rs` what is told outside.
 //!
 //! # Questions and answers
@@ -39,6 +39,7 @@ extern crate alloc;
 
 mod attempt;
 mod event;
+mod flow;
 mod graph;
 mod handle;
 mod need;
@@ -46,6 +47,7 @@ mod plan;
 mod reference;
 mod request;
 mod settle;
+mod sizing;
 mod slots;
 mod state;
 mod timers;
@@ -59,6 +61,7 @@ pub use plan::{
     StepId, Time, Use,
 };
 pub use request::Answer;
+pub use sizing::{Peak, peak};
 pub use state::{Impossible, Outcome, Phase, Reason, State};
 pub use track::Attempt;
 pub use view::{StepView, Waits};
