@@ -4,6 +4,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
+use podturn_turn::ORDINARY_SUCCESS;
+
 use crate::volume::published::State;
 
 /// A line that is longer is told in parts, as the kubelet does (16 KiB, CRI log format).
@@ -42,12 +44,21 @@ pub enum Stream {
     Err,
 }
 
-/// Passes on what `source` says until nobody can say anything more. A full channel makes the container wait.
+/// Passes on what `source` says until nobody can say anything more. A full channel makes the container wait. The last line
+/// on stderr is left out if it is a shim's word of an ordinary success: it would be every second line of a run that goes
+/// well, and the table at the end says it again.
 pub(super) async fn follow(container: String, stream: Stream, mut source: impl AsyncRead + Unpin, to: Sender<Message>) {
     let mut buffer = Vec::with_capacity(CHUNK);
+    let mut held = false;
     loop {
         let end = source.read_buf(&mut buffer).await.unwrap_or(0) == 0;
-        while let Some(text) = take_lines(&mut buffer, end) {
+        while let Some(mut text) = take_lines(&mut buffer, end) {
+            if stream == Stream::Err {
+                held = hold_last_word(&mut text, held);
+            }
+            if text.is_empty() {
+                continue;
+            }
             let message = Message::Lines { container: container.clone(), stream, text };
             if to.send(message).await.is_err() {
                 buffer.clear(); // nobody reads any more: the container must not notice
@@ -57,6 +68,22 @@ pub(super) async fn follow(container: String, stream: Stream, mut source: impl A
             return;
         }
     }
+}
+
+/// Takes the word of an ordinary success off the end of `text`, and puts back what was taken off before it: then that was
+/// not the last line. Returns whether it took something.
+fn hold_last_word(text: &mut Vec<u8>, held: bool) -> bool {
+    let word = [ORDINARY_SUCCESS.as_bytes(), b"\n"].concat();
+    if held {
+        text.splice(..0, word.iter().copied());
+    }
+    let Some(before) = text.strip_suffix(word.as_slice()) else { return false };
+    let at = before.len();
+    let is_line = at == 0 || before.ends_with(b"\n");
+    if is_line {
+        text.truncate(at);
+    }
+    is_line
 }
 
 /// Passes on what `source` has said once its container has ended, and only if it has failed.
@@ -103,6 +130,33 @@ mod tests {
         assert_eq!(taken(b"one\ntwo\nthr", false), [b"one\ntwo\n".to_vec()]);
         assert_eq!(taken(b"one\ntwo\nthr", true), [b"one\ntwo\n".to_vec(), b"thr\n".to_vec()]);
         assert!(taken(b"thr", false).is_empty());
+    }
+
+    /// What is shown of a stderr that comes in these pieces.
+    fn shown(pieces: &[&str]) -> String {
+        let (mut held, mut shown) = (false, String::new());
+        for piece in pieces {
+            let mut text = piece.as_bytes().to_vec();
+            held = hold_last_word(&mut text, held);
+            shown.push_str(&String::from_utf8(text).expect("UTF-8"));
+        }
+        shown
+    }
+
+    #[test]
+    fn the_word_of_an_ordinary_success_is_left_out_where_it_is_the_last_line_and_only_there() {
+        let word = &format!("{ORDINARY_SUCCESS}\n");
+        let table: [(&[&str], &str); 6] = [
+            (&[word], ""),
+            (&["one\n", word], "one\n"),
+            (&[&format!("one\n{word}")], "one\n"),
+            (&[&format!("not {word}")], &format!("not {word}")),
+            (&[word, "two\n"], &format!("{word}two\n")),
+            (&[word, word], word), // the command's own, and the shim's
+        ];
+        for (pieces, wanted) in table {
+            assert_eq!(shown(pieces), wanted, "{pieces:?}");
+        }
     }
 
     #[test]

@@ -65,3 +65,4 @@ pub use sizing::{Peak, peak};
 pub use state::{Impossible, Outcome, Phase, Reason, State};
 pub use track::Attempt;
 pub use view::{StepView, Waits};
+pub use words::ORDINARY_SUCCESS;

@@ -11,6 +11,9 @@ use crate::track::Detail;
 use crate::view::Waits;
 use crate::{Condition, Millis, Phase, Reason, State, StepId};
 
+/// What is said of a step whose first attempt ended with 0: that all is well, and nothing else.
+pub const ORDINARY_SUCCESS: &str = "Succeeded: its command ended with code 0";
+
 /// What a shim says that ends so that its container comes back.
 pub(crate) const LEAVES: &str = "Stopped from outside: the step goes on when its container is back";
 

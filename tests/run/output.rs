@@ -20,6 +20,27 @@ fn lines_carry_their_steps_name_and_keep_their_stream() {
     assert!(ended.out.iter().all(|line| line.get(width..width + 3) == Some(" | ")), "one column: {}", ended.all());
 }
 
+/// The line that each shim writes to stderr and to the termination log: an ordinary success would be every second line.
+#[test]
+fn an_ordinary_success_is_not_told_and_every_other_end_is() {
+    let place = Place::new();
+    let plan = "steps: {a: {}, b: {retry: {limit: 1}}, c: {successExitCodes: [3]}, d: {allowFailure: true}, \
+                e: {when: 'false'}}";
+    let again = "[ $PODTURN_ATTEMPT = 2 ]";
+    let pod = place.pod(plan, &[("a", "echo last >&2"), ("b", again), ("c", "exit 3"), ("d", "exit 4"), ("e", "true")]);
+    let ended = place.run(&pod, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(ended.said_on_stderr("a"), ["last"]);
+    for (step, line) in [
+        ("b", "Succeeded: its command ended with code 0, on attempt 2"),
+        ("c", "Succeeded: its command ended with code 3"),
+        ("d", "Failed (ExitCode): its command ended with code 4"),
+        ("e", "Skipped (WhenFalse): its `when` is false"),
+    ] {
+        assert_eq!(ended.said_on_stderr(step), [line], "{}", ended.all());
+    }
+}
+
 #[test]
 fn a_line_without_end_is_shown_in_parts() {
     let place = Place::new();
