@@ -10,6 +10,8 @@ pub mod images;
 #[cfg(feature = "tools")]
 pub mod inject;
 #[cfg(feature = "tools")]
+pub mod lint;
+#[cfg(feature = "tools")]
 pub mod local;
 pub mod page;
 pub mod plan;

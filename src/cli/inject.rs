@@ -233,7 +233,7 @@ fn print(files: &[Arc<SourceFile>], texts: Vec<String>, diff: bool) -> ExitCode 
 }
 
 /// Reads all files; a directory stands for the manifests in it, in the order of their names.
-fn read(paths: &[PathBuf]) -> Result<Vec<Arc<SourceFile>>, Diagnostics> {
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Arc<SourceFile>>, Diagnostics> {
     let mut files = Vec::new();
     for path in paths {
         for path in manifests_in(path)? {

@@ -15,6 +15,8 @@ mod init;
 #[cfg(feature = "tools")]
 mod inject;
 mod input;
+#[cfg(feature = "tools")]
+mod lint;
 mod place;
 mod record;
 mod report;
@@ -58,6 +60,9 @@ enum Command {
     /// Run a pod with a plan here and now, without a cluster
     #[cfg(feature = "tools")]
     Run(run::Arguments),
+    /// Say what would be refused, and what will probably hurt: findings with codes, for people and for CI
+    #[cfg(feature = "tools")]
+    Lint(Box<lint::Arguments>),
     /// Wire pods that have a plan: manifests in, manifests for a cluster out
     #[cfg(feature = "tools")]
     Inject(Box<inject::Arguments>),
@@ -116,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Container(arguments) => container::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Lint(arguments) => lint::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Inject(arguments) => inject::run(&arguments),
         #[cfg(feature = "tools")]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::control::control_schema;
+use crate::lint::lint_schema;
 use crate::plan::{plan_reference, plan_schema, pod_schema};
 use crate::volume::phases::phases_schema;
 use crate::volume::published::state_schema;
@@ -46,6 +47,8 @@ enum Document {
     Log,
     /// The control API: the bodies of a request and its answer
     Control,
+    /// What `podturn lint --output json` prints
+    Lint,
 }
 
 /// Prints the schema on stdout.
@@ -68,6 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::Phases => phases_schema(),
         Document::Log => log_schema(),
         Document::Control => control_schema(),
+        Document::Lint => lint_schema(),
     };
     anstream::println!("{:#}", schema.to_value());
     ExitCode::SUCCESS

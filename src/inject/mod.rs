@@ -38,6 +38,7 @@ pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
 pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version, bytes};
 pub use output::{Format, convert};
 pub use report::{Change, PodReport};
+pub use wire::job_of;
 
 use std::sync::Arc;
 
@@ -53,8 +54,8 @@ use crate::plan::diagnostic::quote;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{self, Node};
 use crate::plan::{
-    ANNOTATION, Diagnostic, Diagnostics, INJECTED, Manifest, PodFacts, Reporter, RestartPolicy, Source, SourceFile,
-    Span,
+    ANNOTATION, Diagnostic, Diagnostics, INJECTED, Manifest, PODTURN_PLAN, PodFacts, Reporter, RestartPolicy,
+    Source, SourceFile, Span,
 };
 
 /// What every text has that podturn could have something to do with.
@@ -140,6 +141,35 @@ pub fn originals(file: &Arc<SourceFile>) -> Vec<Node> {
     parts.filter(|part| part.contains(SIGN)).filter_map(|part| parse(part, file.name()).ok().flatten()).collect()
 }
 
+/// Each document that may have a plan as it is, or was, without podturn's part, with places in this file. For whoever asks
+/// about pods as people wrote them.
+///
+/// # Errors
+/// A text that is not YAML, or from which podturn's part cannot be taken out any more.
+pub fn unwired(file: &Arc<SourceFile>) -> Result<Vec<Node>, Diagnostics> {
+    let mut documents = Vec::new();
+    let mut wrong = Diagnostics::default();
+    for span in documents::split(file.text()) {
+        let text = &file.text()[span.start..span.end];
+        if !text.contains(SIGN) && !text.contains(PODTURN_PLAN) {
+            continue;
+        }
+        let read = original(file, span, text).and_then(|undone| first(&shown(file, span, undone.as_ref())));
+        match read {
+            Ok(document) => documents.extend(document),
+            Err(error) => wrong.append(error),
+        }
+    }
+    if wrong.has_errors() { Err(wrong) } else { Ok(documents) }
+}
+
+/// The text of a document without podturn's part; places are those of the file that a person has open.
+fn shown(file: &Arc<SourceFile>, span: Span, undone: Option<&Undone>) -> Source {
+    let Some(undone) = undone else { return Source::part(Arc::clone(file), span) };
+    let pieces: Vec<_> = undone.pieces.iter().map(|(inner, outer)| (*inner, outer + span.start)).collect();
+    Source::pieces(Arc::clone(file), undone.text.clone(), &pieces, span.end)
+}
+
 /// The document as it was before `inject`, if that has been there.
 fn original(file: &Arc<SourceFile>, span: Span, text: &str) -> Result<Option<Undone>, Diagnostics> {
     if !text.contains(INJECTED) {
@@ -182,14 +212,7 @@ impl<'d> Document<'d> {
     fn inject(&mut self, text: &str) -> Result<String, Diagnostics> {
         let undone = original(self.file, self.span, text)?;
         let base = undone.as_ref().map_or(text, |undone| &undone.text);
-        let source = match &undone {
-            None => Source::part(Arc::clone(self.file), self.span),
-            Some(undone) => {
-                let pieces: Vec<_> =
-                    undone.pieces.iter().map(|(inner, outer)| (*inner, outer + self.span.start)).collect();
-                Source::pieces(Arc::clone(self.file), undone.text.clone(), &pieces, self.span.end)
-            }
-        };
+        let source = shown(self.file, self.span, undone.as_ref());
         let (Some(shown), Some(document)) = (first(&source)?, parse(base, self.file.name())?) else {
             return Ok(text.to_owned());
         };

@@ -188,6 +188,7 @@ impl Questions<'_> {
             if PROXIES.contains(&name) {
                 reporter
                     .warning(span, format!("{} is an ordinary container here: it never ends, and so the pod never does", quote(name)))
+                    .code("PT205")
                     .help("make it a native sidecar: an init container with `restartPolicy: Always`; meshes do that by a setting");
             } else {
                 reporter
@@ -198,6 +199,7 @@ impl Questions<'_> {
                             quote(name)
                         ),
                     )
+                    .code("PT205")
                     .help("make it a step (with `service: true` where it never ends), or a native sidecar");
             }
         }
@@ -211,6 +213,7 @@ impl Questions<'_> {
                     self.manifest.plan_key,
                     "this pod has no restartPolicy, so it is Always: its containers restart, and it never completes",
                 )
+                .code("PT204")
                 .help("write `restartPolicy: Never`");
         }
     }
@@ -231,6 +234,7 @@ impl Questions<'_> {
                 limit.map_or(self.manifest.plan_key, Node::place),
                 format!("a failed pod of this Job is replaced up to {again}, and the whole plan runs again"),
             )
+            .code("PT203")
             .help("--job-defaults writes `backoffLimit: 0`; `retry` at a step is what tries that step again");
     }
 
@@ -256,6 +260,7 @@ impl Questions<'_> {
                     steps[1].1,
                     format!("{} run as the same user {uid}: each can reach the other's files", names.join(" and ")),
                 )
+                .code("PT208")
                 .help("give them users of their own, or --no-share-pid");
         }
     }

@@ -275,7 +275,8 @@ pub(super) fn key(path: &[Seg], key: &str) -> Path {
 }
 
 /// The Job that makes the pod: the object itself, or what a CronJob or JobSet makes.
-pub(super) fn job_of(manifest: &Manifest) -> Option<&[Seg]> {
+#[must_use]
+pub fn job_of(manifest: &Manifest) -> Option<&[Seg]> {
     let template = [Seg::Key("spec".to_owned()), Seg::Key("template".to_owned())];
     let job = manifest.site.pod.strip_suffix(&template);
     job.filter(|_| matches!(manifest.kind.as_str(), "Job" | "CronJob" | "JobSet"))

@@ -274,9 +274,12 @@ fn warn_of_grace(record: &Record<'_>, plan: &Plan, facts: &PodFacts, reporter: &
     let kubelet = facts.termination_grace_period_seconds.saturating_mul(1000);
     if record.has("gracePeriod") && plan.grace_period > kubelet {
         let seconds = facts.termination_grace_period_seconds;
-        reporter.warning(record.key_span("gracePeriod"), "gracePeriod is longer than the pod's own grace period").help(
-            format!("when the pod is deleted, the kubelet kills it after {seconds} s (terminationGracePeriodSeconds)"),
-        );
+        reporter
+            .warning(record.key_span("gracePeriod"), "gracePeriod is longer than the pod's own grace period")
+            .code("PT206")
+            .help(format!(
+                "when the pod is deleted, the kubelet kills it after {seconds} s (terminationGracePeriodSeconds)"
+            ));
     }
 }
 

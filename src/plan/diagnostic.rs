@@ -29,6 +29,20 @@ pub enum Severity {
     Error,
     /// The input is taken, and will surprise.
     Warning,
+    /// Worth knowing, and often meant so.
+    Info,
+}
+
+impl Severity {
+    /// As it is printed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
 }
 
 /// A range of bytes in a file.
@@ -53,12 +67,14 @@ pub struct Diagnostic {
     pub place: Option<Place>,
     /// What to do.
     pub help: Option<String>,
+    /// Under which code `podturn lint` knows it, where it has one of its own (`PT203`).
+    pub code: Option<&'static str>,
 }
 
 impl Diagnostic {
     /// An error without a place.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), label: None, place: None, help: None }
+        Self { severity: Severity::Error, message: message.into(), label: None, place: None, help: None, code: None }
     }
 
     /// A warning without a place.
@@ -84,6 +100,12 @@ impl Diagnostic {
         self
     }
 
+    /// Sets the code under which `podturn lint` knows it; `docs/lint.md` has a section for each.
+    pub fn code(&mut self, code: &'static str) -> &mut Self {
+        self.code = Some(code);
+        self
+    }
+
     /// Says `did you mean "..."?` at the carets where there is a name to suggest.
     pub fn did_you_mean(&mut self, name: Option<&str>) -> &mut Self {
         if let Some(name) = name {
@@ -96,18 +118,28 @@ impl Diagnostic {
         self.place.as_ref().map_or((false, 0, 0), |place| (true, place.span.start, place.span.end))
     }
 
-    fn same_as(&self, other: &Self) -> bool {
+    /// Whether both say the same of the same place.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
         self.order() == other.order() && self.message == other.message && self.help == other.help
     }
 
+    /// It alone as text, its severity followed by a code: `warning[PT203]`. For what is listed by code.
+    #[must_use]
+    pub fn render_coded(&self, code: &str, colours: bool) -> String {
+        let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+        self.render_as(&format!("{}[{code}]", self.severity.name()), &renderer)
+    }
+
     fn render(&self, renderer: &Renderer) -> String {
+        self.render_as(self.severity.name(), renderer)
+    }
+
+    fn render_as(&self, name: &str, renderer: &Renderer) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
-        };
-        let name = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
+            Severity::Info => Level::INFO,
         };
         let Some(place) = &self.place else {
             let mut group = Group::with_title(level.with_name(name).primary_title(&self.message));
@@ -189,6 +221,12 @@ impl Diagnostics {
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.has_errors
+    }
+
+    /// How many there were besides those that are kept.
+    #[must_use]
+    pub fn more(&self) -> usize {
+        self.more
     }
 
     /// Each of them, in order of place.

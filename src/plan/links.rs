@@ -73,7 +73,7 @@ impl<'d> Names<'d> {
             if dependency.condition == Some(Condition::Failed) && names.len() > 1 {
                 let message = format!("this waits until every instance of {other} has Failed, and is lost otherwise");
                 let help = format!("name one of them: {}", some_of(names.iter().copied()));
-                reporter.warning(dependency.span, message).help(help);
+                reporter.warning(dependency.span, message).code("PT107").help(help);
             }
             return names.iter().filter_map(|name| self.ids.get(name).copied()).collect();
         }

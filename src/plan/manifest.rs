@@ -20,6 +20,9 @@ pub const ANNOTATION: &str = "podturn.dev/plan";
 /// The annotation in which `podturn inject` keeps what it takes to undo it, beside the plan's.
 pub const INJECTED: &str = "podturn.dev/injected";
 
+/// The annotation that silences findings of `podturn lint`, on the pod or on the object that makes it.
+pub const LINT_IGNORE: &str = "podturn.dev/lint-ignore";
+
 /// One pod with a plan, found in a manifest.
 #[derive(Clone, Debug)]
 pub struct Manifest {

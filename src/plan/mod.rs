@@ -39,7 +39,7 @@ pub use check::{Checked, check, check_wired};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
 pub use durations::{duration_argument, milliseconds};
 pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy, TerminationMessagePolicy};
-pub use manifest::{ANNOTATION, INJECTED, Manifest};
+pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest};
 pub use matrix::{Instance, Matrix};
 pub use readiness::{container_hook, container_probe};
 pub use reference::plan_reference;

@@ -58,7 +58,7 @@ pub(super) fn check(containers: &Containers<'_>, reporter: &mut Reporter) {
         });
         if let Some((place, inner)) = first {
             let message = format!("the container {} is no step, so nobody replaces $({})", quote(name), shorten(inner));
-            reporter.warning(place, message).help("name it in the plan, or write $$ for the text");
+            reporter.warning(place, message).code("PT108").help("name it in the plan, or write $$ for the text");
         }
     }
 }
@@ -174,6 +174,7 @@ impl Check<'_, '_> {
         if bracket.dollars == 2 {
             self.reporter
                 .warning(place, "this is replaced: the kubelet makes one dollar sign of $$")
+                .code("PT108")
                 .help("write one $ for a reference, and $$$$ for the text");
         }
         self.name(bracket.inner, place);
@@ -204,7 +205,7 @@ impl Check<'_, '_> {
         if let Some((slip, head, rest)) = slip {
             if bracket.is_closed && is_reference(&format!("{head}{rest}")) {
                 let message = format!("nobody replaces this: a reference does not begin with {slip}");
-                self.reporter.warning(place, message).did_you_mean(Some(&format!("{head}{rest}")));
+                self.reporter.warning(place, message).code("PT108").did_you_mean(Some(&format!("{head}{rest}")));
             }
             return;
         }

@@ -1,0 +1,103 @@
+//! One pod as the rules see it: its plan, its containers, and the places of both in the file.
+
+use podturn_turn::{Plan, Step};
+
+use super::order::Order;
+use crate::inject::{Options, PODTURN, PODTURN_INIT};
+use crate::plan::yaml::{self, Entry, Node, Typed};
+use crate::plan::{Checked, Manifest, RestartPolicy, Span};
+
+/// A pod whose plan is right.
+pub(super) struct Pod<'p> {
+    pub document: &'p Node,
+    /// As it was found, but for the containers of a matrix, which are written out.
+    pub manifest: Manifest,
+    pub checked: &'p Checked,
+    pub options: &'p Options,
+    pub order: Order<'p>,
+    /// The plan's text as a tree.
+    text: Option<Node>,
+}
+
+impl<'p> Pod<'p> {
+    pub(super) fn new(document: &'p Node, manifest: &Manifest, checked: &'p Checked, options: &'p Options) -> Self {
+        let text = yaml::parse(&manifest.plan).ok().and_then(|documents| documents.into_iter().next());
+        let order = Order::of(&checked.plan);
+        Self { document, manifest: manifest.expanded(checked), checked, options, order, text }
+    }
+
+    pub(super) fn plan(&self) -> &'p Plan {
+        &self.checked.plan
+    }
+
+    pub(super) fn spec(&self) -> &Node {
+        &self.manifest.spec
+    }
+
+    /// Whether the pod's containers restart for ever.
+    pub(super) fn is_long_running(&self) -> bool {
+        self.manifest.facts.restart_policy == RestartPolicy::Always
+    }
+
+    /// The containers of `containers` or `initContainers` that are not podturn's own, with their names.
+    pub(super) fn containers(&self, list: &str) -> Vec<(&str, &Node)> {
+        let items = self.spec().get(list).and_then(Node::items).unwrap_or_default();
+        let named = items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item)));
+        named.filter(|(name, _)| ![PODTURN, PODTURN_INIT].contains(name)).collect()
+    }
+
+    /// Each step, in plan order, with its container.
+    pub(super) fn steps(&self) -> Vec<(usize, &'p Step, &Node)> {
+        let containers: std::collections::HashMap<&str, &Node> = self.containers("containers").into_iter().collect();
+        let steps = self.plan().steps.iter().enumerate();
+        steps.filter_map(|(at, step)| Some((at, step, *containers.get(step.name.as_str())?))).collect()
+    }
+
+    /// The name of the container in the manifest: for an instance of a matrix, that of its pattern.
+    pub(super) fn container_of<'s>(&'s self, step: &'s str) -> &'s str {
+        let is_of = |matrix: &&crate::plan::Matrix| matrix.instances.iter().any(|instance| instance.name == step);
+        self.checked.matrices.iter().find(is_of).map_or(step, |matrix| &matrix.step)
+    }
+
+    /// Where the plan names the step; the whole plan where it names none.
+    pub(super) fn place_of(&self, step: &str) -> Span {
+        if let Some(entry) = self.entry(step) {
+            return entry.key_span;
+        }
+        let items = self.steps_node().and_then(Node::items).unwrap_or_default();
+        let item = items.iter().find(|item| item.as_str() == Some(step));
+        item.map_or(self.manifest.plan_key, Node::place)
+    }
+
+    /// Where a field of the step begins.
+    pub(super) fn field_of(&self, step: &str, field: &str) -> Span {
+        let fields = self.entry(step).and_then(|entry| entry.value.entries()).unwrap_or_default();
+        let found = fields.iter().find(|entry| entry.key == field);
+        found.map_or_else(|| self.place_of(step), |entry| entry.key_span)
+    }
+
+    /// Where the value of a path of keys in the plan is named.
+    pub(super) fn plan_field(&self, path: &[&str]) -> Option<Span> {
+        let (last, first) = path.split_last()?;
+        let node = first.iter().try_fold(self.text.as_ref()?, |node, key| node.get(key))?;
+        node.entries()?.iter().find(|entry| entry.key == *last).map(|entry| entry.key_span)
+    }
+
+    fn steps_node(&self) -> Option<&Node> {
+        self.text.as_ref()?.get("steps")
+    }
+
+    fn entry(&self, step: &str) -> Option<&Entry> {
+        let name = self.container_of(step);
+        self.steps_node()?.entries()?.iter().find(|entry| entry.key == name)
+    }
+
+    /// A number of the container's `securityContext`, or of the pod's where the container says nothing.
+    pub(super) fn security(&self, container: &Node, field: &str) -> Option<i64> {
+        let of = |node: &Node| match node.get("securityContext")?.get(field)?.typed()? {
+            Typed::Integer(number) => Some(number),
+            _ => None,
+        };
+        of(container).or_else(|| of(self.spec()))
+    }
+}

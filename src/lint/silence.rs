@@ -1,0 +1,137 @@
+//! What a manifest silences: the annotation `podturn.dev/lint-ignore`, on the pod or on the object that makes it.
+//!
+//! Its value is a list of codes, each for the whole pod (`PT301`) or for one step (`PT301:build`), with commas or blanks
+//! between them.
+
+use std::sync::Arc;
+
+use super::codes::{self, RULES, by_code};
+use super::findings::{Finding, Found};
+use crate::plan::diagnostic::quote;
+use crate::plan::site::at;
+use crate::plan::yaml::{Node, Value};
+use crate::plan::{LINT_IGNORE, Manifest, Reporter, Source, Span};
+
+/// One word of an annotation.
+#[derive(Debug)]
+struct Silence {
+    /// The pods that it is for, as numbers in the file.
+    pods: Vec<usize>,
+    span: Span,
+    code: &'static str,
+    step: Option<String>,
+    is_used: bool,
+}
+
+/// All words of a file's annotations.
+#[derive(Debug, Default)]
+pub(super) struct Silences {
+    all: Vec<Silence>,
+}
+
+impl Silences {
+    /// Reads what is silenced for a pod. What is wrong with it is found, too.
+    pub(super) fn read(&mut self, document: &Node, manifest: &Manifest, pod: usize, found: &mut Found) {
+        let site = &manifest.site;
+        let levels = (site.object.len()..=site.pod.len()).rev().map(|length| &site.pod[..length]);
+        for node in levels.filter_map(|path| at(document, path)) {
+            let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
+            let Some(value) = annotations.and_then(|annotations| annotations.get(LINT_IGNORE)) else { continue };
+            if self
+                .all
+                .iter()
+                .any(|silence| silence.span.start >= value.span.start && silence.span.end <= value.span.end)
+            {
+                // Another pod of the same object.
+                let same = |silence: &&mut Silence| {
+                    silence.span.start >= value.span.start && silence.span.end <= value.span.end
+                };
+                self.all.iter_mut().filter(same).for_each(|silence| silence.pods.push(pod));
+                continue;
+            }
+            self.read_value(value, manifest, pod, found);
+        }
+    }
+
+    fn read_value(&mut self, value: &Node, manifest: &Manifest, pod: usize, found: &mut Found) {
+        let Value::Scalar(scalar) = &value.value else {
+            let message = format!("{LINT_IGNORE} is a text, not {}", value.describe());
+            found.add(codes::IGNORE_UNKNOWN, value.place(), message, &[]).help("write \"PT301, PT104:build\"");
+            return;
+        };
+        let source = Source::embedded(Arc::clone(&manifest.file), value.span, scalar.style, &scalar.text);
+        let words = scalar.text.split([',', ' ', '\t', '\n', '\r']).filter(|word| !word.is_empty());
+        for word in words {
+            let start = word.as_ptr().addr() - scalar.text.as_ptr().addr();
+            let span = source.place(Span { start, end: start + word.len() });
+            let (code, step) = word.split_once(':').map_or((word, None), |(code, step)| (code, Some(step)));
+            if let Some(code) = known(code, step, span, manifest, found) {
+                let step = step.map(str::to_owned);
+                self.all.push(Silence { pods: vec![pod], span, code, step, is_used: false });
+            }
+        }
+    }
+
+    /// Parts what is silenced from what is not. A word that silences nothing is found.
+    pub(super) fn apply(mut self, found: &mut Found) -> (Vec<Finding>, Vec<Finding>) {
+        let (silenced, mut kept): (Vec<Finding>, Vec<Finding>) =
+            std::mem::take(&mut found.all).into_iter().partition(|finding| self.silences(finding));
+        // What a refused pod would be told is not known, so nothing can be said of its silences.
+        found.all = kept;
+        for silence in self.all.iter().filter(|silence| !silence.is_used) {
+            if silence.pods.iter().any(|pod| found.is_refused(*pod)) {
+                continue;
+            }
+            let what = silence.step.as_ref().map_or_else(String::new, |step| format!(" at step {}", quote(step)));
+            let message = format!("{} is not found here{what}, so there is nothing to silence", silence.code);
+            found.add_for(silence.pods[0], codes::IGNORE_UNUSED, silence.span, message).help("take it out");
+        }
+        kept = std::mem::take(&mut found.all);
+        (kept, silenced)
+    }
+
+    fn silences(&mut self, finding: &Finding) -> bool {
+        let Some(pod) = finding.pod else { return false };
+        let mut is_silenced = false;
+        for silence in &mut self.all {
+            let is_meant = silence.code == finding.rule.code
+                && silence.pods.contains(&pod)
+                && silence.step.as_ref().is_none_or(|step| finding.steps.contains(step));
+            silence.is_used |= is_meant;
+            is_silenced |= is_meant;
+        }
+        is_silenced
+    }
+}
+
+/// The code of a word, if it and its step are there and can be silenced.
+fn known(code: &str, step: Option<&str>, span: Span, manifest: &Manifest, found: &mut Found) -> Option<&'static str> {
+    let reporter = Reporter::new(&manifest.file);
+    let Some(rule) = by_code(code) else {
+        let nearest = reporter.nearest(code, RULES.iter().map(|rule| rule.code));
+        found
+            .add(codes::IGNORE_UNKNOWN, span, format!("there is no code {}", quote(code)), &[])
+            .did_you_mean(nearest)
+            .help("docs/lint.md has all codes; one for a single step is written PT301:build");
+        return None;
+    };
+    if [codes::PLAN, codes::IGNORE_UNKNOWN, codes::IGNORE_UNUSED].contains(&rule) {
+        let message = format!("{code} cannot be silenced");
+        found.add(codes::IGNORE_UNKNOWN, span, message, &[]).help(match rule {
+            codes::PLAN => "this pod will not run as it is",
+            _ => "take out what is wrong here",
+        });
+        return None;
+    }
+    let Some(step) = step else { return Some(rule.code) };
+    let items = manifest.spec.get("containers").and_then(Node::items).unwrap_or_default();
+    let names: Vec<&str> = items.iter().filter_map(|item| item.get("name")?.as_str()).collect();
+    if names.contains(&step) {
+        return Some(rule.code);
+    }
+    let nearest = reporter.nearest(step, names);
+    found
+        .add(codes::IGNORE_UNKNOWN, span, format!("{} is no container of this pod", quote(step)), &[])
+        .did_you_mean(nearest);
+    None
+}
