@@ -15,6 +15,10 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
+# what will probably hurt in our own manifests
+lint-manifests:
+    cargo run --quiet -- lint --strict manifests/
+
 # the manifests in real containers (root, podman)
 pods:
     cargo test --test podman

@@ -39,10 +39,7 @@ pub(super) struct Arguments {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
-    #[cfg(feature = "resolve")]
-    #[command(flatten)]
-    how: super::resolve::How,
+    wanted: Wanted,
     /// Print what would be changed, instead of the manifests
     #[arg(long, conflicts_with = "output")]
     diff: bool,
@@ -66,6 +63,37 @@ impl From<FormatName> for Format {
             FormatName::Json => Self::Json,
             FormatName::Yaml => Self::Yaml,
         }
+    }
+}
+
+/// How pods are to be wired: the same for every command that has to know it.
+#[derive(clap::Args)]
+pub(super) struct Wanted {
+    #[command(flatten)]
+    settings: Settings,
+    #[cfg(feature = "resolve")]
+    #[command(flatten)]
+    how: super::resolve::How,
+}
+
+impl Wanted {
+    /// The options, with what the images of these files run where that was asked for. `function` is the configuration of a
+    /// KRM function.
+    #[cfg_attr(not(feature = "resolve"), expect(unused_variables, reason = "no images are read"))]
+    pub(super) fn options(
+        &self,
+        function: Option<(&Arc<SourceFile>, &Node)>,
+        files: &[Arc<SourceFile>],
+    ) -> Result<Options, Diagnostics> {
+        let settings = wiring::settings(&self.settings, function)?;
+        #[cfg(feature = "resolve")]
+        if !settings.resolve.is_empty() {
+            let (sources, no_pin) = (settings.resolve.clone(), settings.no_pin);
+            let mut options = wiring::options(settings)?;
+            super::resolve::into_options(&self.how, &sources, no_pin, files, &mut options)?;
+            return Ok(options);
+        }
+        wiring::options(settings)
     }
 }
 
@@ -97,7 +125,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             Err(diagnostics) => return input::refuse(&diagnostics),
         }
     }
-    let options = wiring::settings(&arguments.settings, None).and_then(|it| options(arguments, it, &files));
+    let options = arguments.wanted.options(None, &files);
     let done = match options.and_then(|options| wire(arguments, &files, &options)) {
         Ok(done) => done,
         Err(diagnostics) => return input::refuse(&diagnostics),
@@ -109,22 +137,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     print(&files, done.into_iter().map(|done| done.text).collect(), arguments.diff)
-}
-
-/// The options, with what the images of these files run where that was asked for.
-#[cfg(feature = "resolve")]
-fn options(arguments: &Arguments, settings: Settings, files: &[Arc<SourceFile>]) -> Result<Options, Diagnostics> {
-    let (sources, no_pin) = (settings.resolve.clone(), settings.no_pin);
-    let mut options = wiring::options(settings)?;
-    if !sources.is_empty() {
-        super::resolve::into_options(&arguments.how, &sources, no_pin, files, &mut options)?;
-    }
-    Ok(options)
-}
-
-#[cfg(not(feature = "resolve"))]
-fn options(_: &Arguments, settings: Settings, _: &[Arc<SourceFile>]) -> Result<Options, Diagnostics> {
-    wiring::options(settings)
 }
 
 /// Wires all files. In another format they are wired twice: what is said has the places of the files that are there.
@@ -143,7 +155,7 @@ fn wire(arguments: &Arguments, files: &[Arc<SourceFile>], options: &Options) -> 
 fn function(arguments: &Arguments, file: &Arc<SourceFile>, list: &Node) -> ExitCode {
     let config = list.get("functionConfig").map(|config| (file, config));
     let options =
-        wiring::settings(&arguments.settings, config).and_then(|it| options(arguments, it, std::slice::from_ref(file)));
+        arguments.wanted.options(config, std::slice::from_ref(file));
     let done = options.and_then(|options| inject::inject(file, &options));
     let (text, pods, told) = match done {
         Ok(done) => (done.text, done.pods, done.warnings),

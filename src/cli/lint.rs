@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::wiring::{self, Settings};
 use super::{inject, input};
 use crate::lint::{Finding, Linted, Report, lint, sarif};
 use crate::plan::{Diagnostic, Diagnostics, Severity, SourceFile};
@@ -44,7 +43,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    settings: Settings,
+    wanted: inject::Wanted,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,7 +75,7 @@ impl LevelName {
 
 /// Prints the findings on stdout; what cannot be read is told on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let read = wiring::options(&arguments.settings).and_then(|options| Ok((options, inject::read(&arguments.files)?)));
+    let read = inject::read(&arguments.files).and_then(|files| Ok((arguments.wanted.options(None, &files)?, files)));
     let (options, files) = match read {
         Ok(read) => read,
         Err(diagnostics) => return input::refuse(&diagnostics),

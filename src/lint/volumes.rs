@@ -94,12 +94,24 @@ pub(super) fn ask(pod: &Pod<'_>, found: &mut Found) {
     for (volume, mounts) in mounts(pod) {
         let writers: Vec<&Mount> = mounts.iter().filter(|mount| !mount.is_read_only).collect();
         for group in groups(pod, &writers) {
-            let mut steps: Vec<&str> =
-                group.iter().map(|at| pod.plan().steps[writers[*at].step].name.as_str()).collect();
-            steps.dedup();
-            let message = format!("{} may run at the same time, and write the volume {}", said(&steps), quote(&volume));
-            let containers: Vec<&str> = steps.iter().map(|step| pod.container_of(step)).collect();
-            found.add(codes::SAME_VOLUME, writers[group[1]].span, message, &containers).help(
+            let name = |at: usize| pod.plan().steps[writers[at].step].name.as_str();
+            let meet = |a: usize, b: usize| {
+                writers[a].meets(writers[b]) && pod.order.may_overlap(writers[a].step, writers[b].step)
+            };
+            let others = |at: usize| -> Vec<usize> { group.iter().copied().filter(|other| meet(at, *other)).collect() };
+            // The one that meets the most is named; of equals, the first.
+            let Some(hub) = group.iter().copied().rev().max_by_key(|at| others(*at).len()) else { continue };
+            let rest = others(hub);
+            let names: Vec<&str> = rest.iter().map(|at| name(*at)).collect();
+            let message = format!(
+                "{} may run at the same time as {}, and {} write the volume {}",
+                name(hub),
+                said(&names),
+                if names.len() == 1 { "both" } else { "all of them" },
+                quote(&volume)
+            );
+            let containers: Vec<&str> = group.iter().map(|at| pod.container_of(name(*at))).collect();
+            found.add(codes::SAME_VOLUME, writers[rest[0]].span, message, &containers).help(
                 "`readOnly: true` at the mounts that only read; else a `subPath` for each, or let one depend on the other",
             );
         }
