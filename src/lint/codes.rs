@@ -36,6 +36,7 @@ pub(super) const FINALLY_TIMEOUT: Rule = rule("PT106", Warning, "A finally step 
 pub(super) const WHOLE_MATRIX: Rule =
     rule("PT107", Warning, "A condition that every instance of a matrix has to fail for");
 pub(super) const REFERENCE: Rule = rule("PT108", Warning, "A reference that is not what it looks like");
+pub(super) const GATE: Rule = rule("PT109", Error, "A container that waits for one that comes after it");
 pub(super) const DEADLINE: Rule = rule("PT201", Warning, "Nothing ends a pod that hangs");
 pub(super) const TTL: Rule = rule("PT202", Info, "A Job that stays when it has finished");
 pub(super) const RUNS_AGAIN: Rule = rule("PT203", Warning, "A Job that runs the whole plan again");
@@ -62,6 +63,7 @@ pub const RULES: &[Rule] = &[
     FINALLY_TIMEOUT,
     WHOLE_MATRIX,
     REFERENCE,
+    GATE,
     DEADLINE,
     TTL,
     RUNS_AGAIN,

@@ -11,6 +11,7 @@
 
 mod codes;
 mod findings;
+mod gates;
 mod images;
 mod jobs;
 mod json;
@@ -101,6 +102,7 @@ fn ask(document: &Node, manifest: &Manifest, options: &Options, found: &mut Foun
     let pod = Pod::new(document, manifest, &checked, options);
     steps::ask(&pod, found);
     services::ask(&pod, found);
+    gates::ask(&pod, found);
     jobs::ask(&pod, found);
     images::ask(&pod, found);
     volumes::ask(&pod, found);

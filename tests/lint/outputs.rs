@@ -49,3 +49,21 @@ fn sarif_names_rules_and_regions() {
         results.iter().filter(|result| result["suppressions"][0]["kind"] == "inSource").collect();
     assert_eq!(silenced.len(), 2, "what silenced.yaml silences");
 }
+
+/// The published schema, as `.ci/run` takes it out of a package.
+#[test]
+fn sarif_is_as_its_schema_says() {
+    let path = super::package().join("target/sarif/package/lib/schemas/sarif-2.1.0-rtm.5.json");
+    let Ok(schema) = std::fs::read(&path) else {
+        #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+        let () = eprintln!("NOT VALIDATED: {} is not there (.ci/run brings it)", path.display());
+        return;
+    };
+    let schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    for file in ["job.yaml", "silenced.yaml", "refused.yaml", "nothing.yaml"] {
+        let log = json(&["lint", "--output", "sarif", file]);
+        let errors: Vec<String> = validator.iter_errors(&log).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{file}: {errors:?}");
+    }
+}
