@@ -14,7 +14,8 @@ pub(super) fn ask(pod: &Pod<'_>, found: &mut Found) {
     let steps = &pod.plan().steps;
     let is_step = |name: &str| steps.iter().any(|step| step.name == name);
     for (at, (name, container)) in containers.iter().enumerate().filter(|(_, (name, _))| !is_step(name)) {
-        let hook = container.get("lifecycle").and_then(|lifecycle| lifecycle.get("postStart")?.get("exec")?.get("command"));
+        let hook =
+            container.get("lifecycle").and_then(|lifecycle| lifecycle.get("postStart")?.get("exec")?.get("command"));
         for (step, span) in hook.map(waited_for).unwrap_or_default() {
             let needed = with_ancestors(pod, &step);
             let late = needed.iter().find(|needed| index(needed).is_some_and(|index| index > at));
@@ -36,7 +37,9 @@ pub(super) fn ask(pod: &Pod<'_>, found: &mut Found) {
                 quote(name),
                 quote(&step)
             );
-            found.add(codes::GATE, span, message, &[name]).help("let an ordinary container wait, in a `postStart` hook");
+            found
+                .add(codes::GATE, span, message, &[name])
+                .help("let an ordinary container wait, in a `postStart` hook");
         }
     }
 }

@@ -59,7 +59,9 @@ fn sarif_is_as_its_schema_says() {
         let () = eprintln!("NOT VALIDATED: {} is not there (.ci/run brings it)", path.display());
         return;
     };
-    let schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
+    let mut schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
+    // Its pattern for the language has a bracket too many, which stricter validators refuse. We say no language.
+    schema["definitions"]["run"]["properties"]["language"]["pattern"] = "^[a-zA-Z]{2}".into();
     let validator = jsonschema::validator_for(&schema).expect("the schema is one");
     for file in ["job.yaml", "silenced.yaml", "refused.yaml", "nothing.yaml"] {
         let log = json(&["lint", "--output", "sarif", file]);
