@@ -154,8 +154,7 @@ fn wire(arguments: &Arguments, files: &[Arc<SourceFile>], options: &Options) -> 
 /// A KRM function: the list on stdout has what was done as its results, and so it has when something is refused.
 fn function(arguments: &Arguments, file: &Arc<SourceFile>, list: &Node) -> ExitCode {
     let config = list.get("functionConfig").map(|config| (file, config));
-    let options =
-        arguments.wanted.options(config, std::slice::from_ref(file));
+    let options = arguments.wanted.options(config, std::slice::from_ref(file));
     let done = options.and_then(|options| inject::inject(file, &options));
     let (text, pods, told) = match done {
         Ok(done) => (done.text, done.pods, done.warnings),

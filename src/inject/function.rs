@@ -38,6 +38,7 @@ pub fn with_results(name: &str, text: &str, pods: &[PodReport], told: &Diagnosti
         let severity = match diagnostic.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Info => "info",
         };
         let help = diagnostic.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
         json!({ "message": format!("{}{help}", diagnostic.message), "severity": severity })

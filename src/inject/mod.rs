@@ -54,8 +54,8 @@ use crate::plan::diagnostic::quote;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{self, Node};
 use crate::plan::{
-    ANNOTATION, Diagnostic, Diagnostics, INJECTED, Manifest, PODTURN_PLAN, PodFacts, Reporter, RestartPolicy,
-    Source, SourceFile, Span,
+    ANNOTATION, Diagnostic, Diagnostics, INJECTED, LINT_IGNORE, Manifest, PODTURN_PLAN, PodFacts, Reporter,
+    RestartPolicy, Source, SourceFile, Span,
 };
 
 /// What every text has that podturn could have something to do with.
@@ -369,10 +369,11 @@ fn unknown_annotations(node: &Node, reporter: &mut Reporter) {
     let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(Node::entries);
     for entry in annotations.unwrap_or_default() {
         let key = entry.key.as_str();
-        if key.starts_with(SIGN) && ![ANNOTATION, INJECTED].contains(&key) {
-            let nearest = reporter.nearest(key, [ANNOTATION]);
+        if key.starts_with(SIGN) && ![ANNOTATION, INJECTED, LINT_IGNORE].contains(&key) {
+            let nearest = reporter.nearest(key, [ANNOTATION, LINT_IGNORE]);
             reporter
                 .warning(entry.key_span, format!("nothing reads the annotation {}", quote(key)))
+                .code("PT005")
                 .did_you_mean(nearest);
         }
     }

@@ -27,6 +27,7 @@ pub(super) const PLAN: Rule = rule("PT001", Error, "The plan, or its pod, cannot
 pub(super) const INJECT: Rule = rule("PT002", Error, "The pod cannot be wired");
 pub(super) const IGNORE_UNKNOWN: Rule = rule("PT003", Warning, "lint-ignore names something that is not there");
 pub(super) const IGNORE_UNUSED: Rule = rule("PT004", Warning, "lint-ignore silences nothing");
+pub(super) const ANNOTATION: Rule = rule("PT005", Warning, "An annotation that nobody reads");
 pub(super) const NEVER: Rule = rule("PT101", Warning, "A step that can never run");
 pub(super) const APPROVAL: Rule = rule("PT102", Warning, "An approval that is waited for without an end");
 pub(super) const UNUSED_SERVICE: Rule = rule("PT103", Warning, "A service that nobody waits for");
@@ -55,6 +56,7 @@ pub const RULES: &[Rule] = &[
     INJECT,
     IGNORE_UNKNOWN,
     IGNORE_UNUSED,
+    ANNOTATION,
     NEVER,
     APPROVAL,
     UNUSED_SERVICE,

@@ -54,14 +54,13 @@ fn sarif_names_rules_and_regions() {
 #[test]
 fn sarif_is_as_its_schema_says() {
     let path = super::package().join("target/sarif/package/lib/schemas/sarif-2.1.0-rtm.5.json");
-    let Ok(schema) = std::fs::read(&path) else {
+    let Ok(schema) = std::fs::read_to_string(&path) else {
         #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
         let () = eprintln!("NOT VALIDATED: {} is not there (.ci/run brings it)", path.display());
         return;
     };
-    let mut schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
-    // Its pattern for the language has a bracket too many, which stricter validators refuse. We say no language.
-    schema["definitions"]["run"]["properties"]["language"]["pattern"] = "^[a-zA-Z]{2}".into();
+    // Its pattern for a language has a bracket too many, which stricter validators refuse.
+    let schema: Value = serde_json::from_str(&schema.replace("{2}]?$", "{2}?$")).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("the schema is one");
     for file in ["job.yaml", "silenced.yaml", "refused.yaml", "nothing.yaml"] {
         let log = json(&["lint", "--output", "sarif", file]);
