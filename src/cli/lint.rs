@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// Let infos make the exit code 1, too
     #[arg(long)]
     strict: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "How `inject` would wire the pods")]
     wanted: inject::Wanted,
 }
 
