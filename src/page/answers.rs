@@ -13,8 +13,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::accept;
 use super::versions::Versions;
 use crate::control;
+use crate::view::metrics;
 
 /// How often a page is brought up to date.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +43,13 @@ pub(super) async fn answer(
         "/state.json" => versions.state().map_or_else(nothing_yet, |state| {
             with("application/json", serde_json::to_vec(&state).unwrap_or_default().into())
         }),
+        "/metrics" => versions.metrics().map_or_else(nothing_yet, |newest| {
+            if accept::wants_openmetrics(request.headers()) {
+                with(metrics::OPENMETRICS, newest.openmetrics().into())
+            } else {
+                with(metrics::PROMETHEUS, newest.prometheus().into())
+            }
+        }),
         "/healthz" => {
             let alive = timeout(ALIVE, control::state(versions.volume().path())).await;
             match alive {
@@ -55,7 +64,7 @@ pub(super) async fn answer(
             }
             Some(_) => text(StatusCode::OK, "ok\n"),
         },
-        _ => text(StatusCode::NOT_FOUND, "there are /, /events, /state.json, /healthz and /readyz\n"),
+        _ => text(StatusCode::NOT_FOUND, "there are /, /events, /state.json, /metrics, /healthz and /readyz\n"),
     })
 }
 

@@ -6,6 +6,7 @@
 //! It has a thread of its own and reads the volume as any other onlooker does, so whoever is connected, however slowly or wrongly, costs
 //! the coordinator nothing but a share of the processor.
 
+mod accept;
 mod answers;
 mod versions;
 

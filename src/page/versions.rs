@@ -1,4 +1,4 @@
-//! The newest version of the page, made when somebody asks, once a second at most.
+//! The newest version of the page, and the newest metrics: made when somebody asks, once a second at most.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use hyper::body::Bytes;
 
 use crate::history::Record;
 use crate::process;
+use crate::view::metrics::{Metrics, metrics};
 use crate::view::{self, Live};
 use crate::volume::published::State;
 use crate::volume::{Journal, Volume};
@@ -50,11 +51,12 @@ fn message<'a>(total: &str, number: u64, parts: impl Iterator<Item = (&'a String
 pub(super) struct Versions {
     volume: Volume,
     newest: RefCell<Option<(u64, Rc<Version>)>>,
+    metrics: RefCell<Option<(u64, Rc<Metrics>)>>,
 }
 
 impl Versions {
     pub(super) const fn of(volume: Volume) -> Self {
-        Self { volume, newest: RefCell::new(None) }
+        Self { volume, newest: RefCell::new(None), metrics: RefCell::new(None) }
     }
 
     pub(super) const fn volume(&self) -> &Volume {
@@ -78,17 +80,36 @@ impl Versions {
     }
 
     fn make(&self, now: u64, before: Option<&Version>) -> Option<Version> {
-        let run = self.volume.read_run().ok()??;
-        let state = self.state()?;
-        let events = Journal::read(&self.volume).ok()?;
-        let mut record = Record::new(run, events, state.started_at.as_deref());
-        record.until = Some(now);
+        let record = self.record(now)?;
         let number = before.map_or(1, |before| before.number + 1);
         let Live { page, total, parts, has_ended } = view::live(&record, number).ok()?;
         let is_new = |(id, html): &(&String, &String)| before.is_none_or(|before| before.parts.get(*id) != Some(*html));
         let change = message(&total, number, parts.iter().filter(is_new));
         let change = (number - 1, change);
         Some(Version { number, page: page.into(), is_last: has_ended, total, change, parts })
+    }
+
+    /// All that is known of the run now.
+    fn record(&self, now: u64) -> Option<Record> {
+        let run = self.volume.read_run().ok()??;
+        let state = self.state()?;
+        let events = Journal::read(&self.volume).ok()?;
+        let mut record = Record::new(run, events, state.started_at.as_deref());
+        record.until = Some(now);
+        Some(record)
+    }
+
+    /// The run's metrics, as fresh as a version; `None`: there is no run to be seen yet.
+    pub(super) fn metrics(&self) -> Option<Rc<Metrics>> {
+        let now = process::now();
+        if let Some((made, metrics)) = &*self.metrics.borrow()
+            && now.saturating_sub(*made) < FRESH
+        {
+            return Some(metrics.clone());
+        }
+        let metrics = Rc::new(metrics(&self.record(now)?).ok()?);
+        *self.metrics.borrow_mut() = Some((now, metrics.clone()));
+        Some(metrics)
     }
 
     /// The published state.

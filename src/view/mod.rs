@@ -4,6 +4,7 @@
 
 mod escape;
 pub mod graph;
+pub mod metrics;
 mod report;
 pub mod signs;
 mod table;

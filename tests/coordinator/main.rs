@@ -8,6 +8,7 @@ mod crash;
 mod deaths;
 mod hooks;
 mod house;
+mod metrics;
 mod page;
 mod pod;
 mod probes;

@@ -13,7 +13,12 @@ const SCRIPTS: Scripts<'static> = &[("build", "read _ < $NOTES/gate"), ("test", 
 
 /// A run that waits at its gate, and where its page is.
 fn shown() -> (Pod, SocketAddr) {
-    let mut pod = Pod::laid_out(PLAN, SCRIPTS);
+    shown_as(PLAN, SCRIPTS)
+}
+
+/// The same with another plan, in which `build` waits at the gate.
+pub(super) fn shown_as(plan: &str, scripts: Scripts<'_>) -> (Pod, SocketAddr) {
+    let mut pod = Pod::laid_out(plan, scripts);
     pod.gate("gate");
     let mut coordinator = pod.coordinator_command();
     coordinator.args(["--listen", "127.0.0.1:0"]);
