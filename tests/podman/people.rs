@@ -14,7 +14,7 @@ const TRAIN: &str = include_str!("../../manifests/train-evaluate.yaml");
 
 /// Plays the manifest with other words in one place.
 fn play<'s>(store: &'s Store, pod: &str, manifest: &str, (from, to): (&str, &str)) -> Pod<'s> {
-    store.play(pod, &wired(pod, &with(manifest, from, to), &json!({})))
+    store.play(pod, &wired(pod, &with(manifest, from, to), &[]))
 }
 
 const AS_IT_IS: (&str, &str) = ("kind: ", "kind: ");
@@ -44,7 +44,7 @@ fn steps(pod: &Pod<'_>) -> Vec<String> {
 
 /// What was published last.
 fn state(pod: &Pod<'_>) -> Value {
-    let text = std::fs::read_to_string(pod.own_volume("turns").join("state.json")).expect("it is published");
+    let text = std::fs::read_to_string(pod.own_volume("podturn").join("state.json")).expect("it is published");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -104,11 +104,7 @@ fn a_deleted_pod_goes_down_in_order() {
 #[test]
 fn a_pod_that_podman_stops_goes_down_in_order_where_processes_are_not_shared() {
     let Some(store) = Store::new() else { return };
-    let alone = with(
-        &wired("stopped", &with(DATABASE, HANGS.0, HANGS.1), &json!({})),
-        "\"shareProcessNamespace\":true",
-        "\"shareProcessNamespace\":false",
-    );
+    let alone = wired("stopped", &with(DATABASE, HANGS.0, HANGS.1), &["--no-share-pid"]);
     let pod = store.play("stopped", &alone);
     pod.wait_for_line("itest", "testing");
     pod.stop();

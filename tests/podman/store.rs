@@ -92,8 +92,6 @@ impl Store {
         let podturn = format!("localhost/podturn:{}", env!("CARGO_PKG_VERSION"));
         let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/Containerfile");
         let recipe = std::fs::read_to_string(recipe).expect("reading images/Containerfile");
-        // Volumes of `kube play` belong to root, and it knows no fsGroup.
-        let recipe = recipe.replace("USER 65532:65532\n", "");
         self.add_image(&podturn, &recipe, |files| {
             install(program(), &files.join("podturn"));
             install(&program().with_file_name("podturn.cdx.json"), &files.join("podturn.cdx.json"));

@@ -1,52 +1,42 @@
-//! A manifest with a plan in its annotation, wired as `manifests/by-hand.yaml` is, for podman: with the whole volume where a kubelet
-//! would mount a mailbox. As JSON, which is YAML too.
+//! A manifest with a plan, wired by `podturn inject` and made what podman 4 can play: a pod, since it knows no Jobs, whose volumes
+//! begin with its name, since it knows a volume by its name alone. As JSON, which is YAML too.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use podturn::plan::Manifest;
 use podturn::plan::yaml::{Node, Typed, Value as Yaml};
 use serde_json::{Map, Value, json};
 
-/// The pod of this manifest under another name, which its volumes begin with: podman knows a volume by its name alone.
-/// `facts` is what the init container is told of the pod (`podturn schema pod`).
-pub(crate) fn wired(pod: &str, manifest: &str, facts: &Value) -> String {
-    let manifest = Manifest::read("manifest.yaml", manifest).expect("a manifest with one plan");
+/// What podman 4 needs: it knows no native sidecars and ignores `subPath`.
+const FOR_PODMAN: [&str; 5] = ["inject", "--quiet", "--placement", "container", "--whole-volume"];
+
+/// The pod of this manifest under another name.
+pub(crate) fn wired(pod: &str, manifest: &str, options: &[&str]) -> String {
+    let manifest = Manifest::read("wired.yaml", inject(manifest, options)).expect("a manifest with one plan");
     let mut spec = value(&manifest.spec);
-    let list = |spec: &mut Value, name: &str| spec[name].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let own = |name: &Value| json!(format!("{pod}-{}", name.as_str().expect("a name")));
-    let turns = json!({ "name": format!("{pod}-turns"), "mountPath": "/podturn" });
-
-    let mut volumes = list(&mut spec, "volumes");
-    volumes.iter_mut().for_each(|volume| volume["name"] = own(&volume["name"]));
-    volumes.push(json!({ "name": turns["name"], "emptyDir": {} }));
-
-    let mut containers = list(&mut spec, "containers");
-    for container in &mut containers {
-        let shim = format!("/podturn/steps/{}/in/podturn-shim", container["name"].as_str().expect("a name"));
-        let mut mounts = list(container, "volumeMounts");
-        mounts.iter_mut().for_each(|mount| mount["name"] = own(&mount["name"]));
-        mounts.push(turns.clone());
-        container["volumeMounts"] = mounts.into();
-        container["command"] = [json!([shim, "run", "--"]), container["command"].clone()]
-            .iter()
-            .flat_map(|part| part.as_array().cloned().expect("each step has a command"))
-            .collect();
-        container["imagePullPolicy"] = "Never".into();
+    let own = |named: &mut Value| named["name"] = format!("{pod}-{}", named["name"].as_str().expect("a name")).into();
+    list(&mut spec["volumes"]).iter_mut().for_each(own);
+    for kind in ["initContainers", "containers"] {
+        for container in list(&mut spec[kind]) {
+            list(&mut container["volumeMounts"]).iter_mut().for_each(own);
+        }
     }
-    let plan = json!([{ "name": "PODTURN_PLAN", "value": plan_of(&manifest) }, { "name": "PODTURN_POD", "value": facts.to_string() }]);
-    containers.insert(0, podturn("podturn", &json!(["coordinate"]), &json!([]), &turns));
-    spec["initContainers"] = json!([podturn("podturn-init", &json!(["init"]), &plan, &turns)]);
-    (spec["containers"], spec["volumes"]) = (containers.into(), volumes.into());
-    spec["shareProcessNamespace"] = true.into();
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod }, "spec": spec }).to_string()
 }
 
-fn podturn(name: &str, args: &Value, env: &Value, turns: &Value) -> Value {
-    let image = format!("localhost/podturn:{}", env!("CARGO_PKG_VERSION"));
-    json!({ "name": name, "image": image, "imagePullPolicy": "Never", "args": args, "env": env, "volumeMounts": [turns] })
+fn list(value: &mut Value) -> &mut Vec<Value> {
+    value.as_array_mut().expect("inject has written one")
 }
 
-fn plan_of(manifest: &Manifest) -> String {
-    let plan = manifest.metadata.get("annotations").and_then(|all| all.get("podturn.dev/plan")).and_then(Node::as_str);
-    plan.expect("the plan is in the annotation").to_owned()
+fn inject(manifest: &str, options: &[&str]) -> String {
+    let mut inject = Command::new(env!("CARGO_BIN_EXE_podturn"));
+    inject.args(FOR_PODMAN).args(options).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut inject = inject.spawn().expect("podturn starts");
+    inject.stdin.take().expect("a pipe").write_all(manifest.as_bytes()).expect("it reads its stdin");
+    let output = inject.wait_with_output().expect("it is our child");
+    assert!(output.status.success(), "podturn inject: {}", output.status);
+    String::from_utf8(output.stdout).expect("YAML is UTF-8")
 }
 
 fn value(node: &Node) -> Value {
