@@ -53,6 +53,10 @@ pub(super) struct Settings {
     /// Write what keeps a Job from running a plan again: backoffLimit 0, podReplacementPolicy, podFailurePolicy
     #[arg(long)]
     job_defaults: bool,
+    /// Let the pod ask for the CPU and memory that its steps need at the same moment, instead of the sum of all (Kubernetes 1.34
+    /// and above)
+    #[arg(long)]
+    pod_resources: bool,
     /// The value of a parameter of the plan; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = super::run::parameter)]
     parameters: Vec<(String, String)>,
@@ -136,6 +140,7 @@ impl Settings {
             user: self.user.or(others.user),
             active_deadline: self.active_deadline.or(others.active_deadline),
             job_defaults: self.job_defaults || others.job_defaults,
+            pod_resources: self.pod_resources || others.pod_resources,
             parameters: [others.parameters, self.parameters].concat(),
             template_path: both(self.template_path, others.template_path),
             #[cfg(feature = "resolve")]
@@ -184,6 +189,7 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     options.user = settings.user.map_or(options.user, |User(uid)| uid);
     options.deadline = settings.active_deadline.map_or(options.deadline, |DeadlineName(deadline)| deadline);
     options.job_defaults = settings.job_defaults;
+    options.pod_resources = settings.pod_resources;
     options.parameters = settings.parameters.into_iter().collect();
     for path in &settings.template_path {
         options.templates.add(path).map_err(|why| Diagnostic::error(format!("--template-path: {why}")))?;

@@ -24,8 +24,10 @@ mod options;
 mod output;
 mod parts;
 mod probes;
+mod quantity;
 mod refuse;
 mod report;
+mod sizing;
 mod step;
 mod text;
 mod tree;
@@ -35,8 +37,9 @@ mod write;
 
 pub use function::{resource_list, with_results};
 pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
-pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version, bytes};
+pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version};
 pub use output::{Format, convert};
+pub use quantity::bytes;
 pub use report::{Change, PodReport};
 pub use wire::job_of;
 

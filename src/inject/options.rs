@@ -113,6 +113,8 @@ pub struct Options {
     pub deadline: Deadline,
     /// Whether Jobs get what keeps them from running a plan again.
     pub job_defaults: bool,
+    /// Whether the pod asks for what its steps need at the same moment (`--pod-resources`).
+    pub pod_resources: bool,
     /// Values of the plan's parameters.
     pub parameters: BTreeMap<String, String>,
     /// Where each kind of object has its pod template.
@@ -138,27 +140,11 @@ impl Default for Options {
             kubernetes: Version { major: 1, minor: 35 },
             deadline: Deadline::OfPlan,
             job_defaults: false,
+            pod_resources: false,
             parameters: BTreeMap::new(),
             templates: Templates::default(),
             images: BTreeMap::new(),
             unread: BTreeMap::new(),
         }
     }
-}
-
-/// A quantity of bytes (Kubernetes API, Quantity), for limits that are derived from another one.
-#[must_use]
-pub fn bytes(quantity: &str) -> Option<u64> {
-    let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &quantity[digits.len()..] {
-        "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }

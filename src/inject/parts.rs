@@ -9,7 +9,8 @@ use podturn_wire::names::MOUNT;
 use serde_json::{Map, Value, json};
 
 use super::names::{MailboxMount, PODTURN, PODTURN_INIT, VARIABLES};
-use super::options::{Medium, Options, bytes};
+use super::options::{Medium, Options};
+use super::quantity::bytes;
 use super::tree::Tree;
 use crate::plan::Placement;
 

@@ -8,6 +8,7 @@ use super::names::{PODTURN, PODTURN_INIT};
 use super::options::{Deadline, Medium, Options};
 use super::parts;
 use super::report::Change;
+use super::sizing::Sizing;
 use super::step::{Field, StepChange};
 use super::text::own;
 use super::tree::Tree;
@@ -25,13 +26,14 @@ pub(super) struct Wiring<'w> {
     options: &'w Options,
     pub edits: Vec<Edit>,
     pub changes: Vec<Change>,
+    sizing: Option<Sizing>,
     /// How many steps the plan has.
     pub steps: usize,
 }
 
 impl<'w> Wiring<'w> {
     pub(super) fn new(document: &'w Node, options: &'w Options) -> Self {
-        Self { document, options, edits: Vec::new(), changes: Vec::new(), steps: 0 }
+        Self { document, options, edits: Vec::new(), changes: Vec::new(), sizing: None, steps: 0 }
     }
 
     /// Wires a pod whose plan was checked with these facts.
@@ -41,6 +43,7 @@ impl<'w> Wiring<'w> {
         self.deadline(manifest, checked, facts)?;
         self.job_defaults(manifest)?;
         self.share_pid(&spec)?;
+        self.sizing(manifest, checked, &spec)?;
         self.add(&spec, "volumes", Vec::new(), vec![parts::volume(self.options)], Some("containers"))?;
         let size = &self.options.size_limit;
         self.told(
@@ -76,6 +79,20 @@ impl<'w> Wiring<'w> {
         }
     }
 
+    /// What the pod asks for as a whole. What its steps ask for follows with each of them.
+    fn sizing(&mut self, manifest: &Manifest, checked: &Checked, spec: &Path) -> Result<(), Stuck> {
+        let Some(sizing) = Sizing::of(manifest, checked, self.options) else { return Ok(()) };
+        if sizing.saves() {
+            match own(written(self.document, spec)?, "resources") {
+                Some(_) => self.set(spec, "resources", sizing.resources())?,
+                None => self.put(spec, "resources", sizing.resources(), Some("containers"))?,
+            }
+        }
+        self.changes.extend(sizing.told(is_guaranteed(&manifest.spec)));
+        self.sizing = Some(sizing);
+        Ok(())
+    }
+
     fn share_pid(&mut self, spec: &Path) -> Result<(), Stuck> {
         const KEY: &str = "shareProcessNamespace";
         let node = written(self.document, spec)?;
@@ -105,7 +122,8 @@ impl<'w> Wiring<'w> {
 
     /// The two entries.
     fn podturn(&mut self, manifest: &Manifest, checked: &Checked, facts: &PodFacts, spec: &Path) -> Result<(), Stuck> {
-        let is_guaranteed = is_guaranteed(&manifest.spec);
+        let is_sized = self.sizing.as_ref().is_some_and(Sizing::saves);
+        let is_guaranteed = !is_sized && is_guaranteed(&manifest.spec);
         let pod = serde_json::to_string(facts).unwrap_or_default();
         let init = parts::init(&canonical(&checked.plan), &pod, is_guaranteed, self.options);
         let coordinator = parts::coordinator(is_guaranteed, self.options);
@@ -144,7 +162,7 @@ impl<'w> Wiring<'w> {
             let mut values = Vec::with_capacity(matrix.instances.len());
             for instance in &matrix.instances {
                 let copy = instance.container(node);
-                values.push(StepChange::of(&instance.name, &copy, self.options).applied(&copy));
+                values.push(self.change(&instance.name, &copy).applied(&copy));
             }
             let names: Vec<&str> = matrix.instances.iter().map(|instance| instance.name.as_str()).collect();
             self.told(
@@ -154,7 +172,7 @@ impl<'w> Wiring<'w> {
             self.edits.push(Edit::Become { list: containers, index, values });
             return Ok(());
         }
-        let change = StepChange::of(name, node, self.options);
+        let change = self.change(name, node);
         let container = [containers.as_slice(), &[Seg::Index(index)]].concat();
         for field in change.fields {
             match field {
@@ -174,6 +192,12 @@ impl<'w> Wiring<'w> {
             }
         }
         Ok(())
+    }
+
+    fn change(&self, step: &str, container: &Node) -> StepChange {
+        let mut change = StepChange::of(step, container, self.options);
+        change.fields.extend(self.sizing.as_ref().and_then(|sizing| sizing.field(step, container)));
+        change
     }
 
     /// `activeDeadlineSeconds`, at the Job where there is one.
