@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use podturn_turn::{Decision, Event, Impossible, Kind, Outcome, Phase, Reason, Request, State, StepId, Time};
+use podturn_turn::{Event, Impossible, Kind, Outcome, Phase, Reason, Request, State, StepId, Time};
 use podturn_wire::{Exit, Last, MESSAGE_MAX, Packet, Report};
 
 use super::probe::{Found, Probing};
 use super::seat::{Line, Seat, Unanswered};
-use crate::when::{self, Expression};
+use crate::when;
 
 use super::world::{Enclosing, Link, World, WriteError};
 
@@ -337,37 +337,8 @@ impl<W: World> Coordinator<W> {
     /// Answers what the core asks: the value of a step's `when`.
     fn decide(&mut self) {
         let Some(step) = self.state.question() else { return };
-        let expression = self.state.plan().steps[step.index()].when.as_deref().unwrap_or("true");
-        let decision = match Expression::read(expression) {
-            Ok(read) => match read.evaluate(&self.view_for(&read)) {
-                Ok(true) => Decision::Run,
-                Ok(false) => Decision::Skip,
-                Err(why) => Decision::Error(format!("{why}, in `{expression}`")),
-            },
-            Err(error) => Decision::Error(format!("{}, in `{expression}`", error.why)),
-        };
+        let decision = when::decide(&self.state, step);
         self.tell(Kind::Decided { step, decision });
-    }
-
-    /// What the expression sees: the steps that it names, and not more, however many the plan has.
-    fn view_for(&self, expression: &Expression) -> when::View {
-        let plan = self.state.plan();
-        let names = expression.names();
-        let step = |name: &str| {
-            let id = StepId(u32::try_from(plan.steps.iter().position(|step| step.name == name)?).ok()?);
-            let seen = self.state.view(id);
-            Some(when::StepView {
-                phase: format!("{:?}", seen.phase),
-                exit_code: seen.last_end.map(|ended| ended.exit.code()),
-                outputs: seen.outputs.values,
-            })
-        };
-        let named = names.iter().filter(|name| name.parts[0] == "steps").filter_map(|name| name.parts.get(1));
-        when::View {
-            steps: named.filter_map(|name| Some((name.clone(), step(name)?))).collect(),
-            params: plan.parameters.iter().map(|known| (known.name.clone(), known.value.clone())).collect(),
-            outcome: Some(format!("{:?}", self.state.outcome_of_main())),
-        }
     }
 
     /// Journals and applies what was told. `false`: there was nothing.

@@ -3,10 +3,14 @@
 //! Belongs here: reading an expression, the names in it, and its value. Does not belong here: whether a name exists in a plan
 //! (`plan`), and when an expression is asked (the core).
 
+mod decide;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 use cel::{Context, ExecutionError, Program, Value};
+
+pub use decide::decide;
 
 /// The functions that may be called, beside operators and the macros `has`, `all`, `exists`, `exists_one`, `map`, `filter`.
 pub const FUNCTIONS: [&str; 9] =
