@@ -17,6 +17,7 @@ pub mod page;
 pub mod plan;
 pub mod probe;
 pub mod process;
+pub mod rehearsal;
 pub mod view;
 pub mod volume;
 pub mod when;

@@ -42,7 +42,17 @@ fn act(ms: u64, code: u8) -> Act {
         outputs.values.insert("version".to_owned(), "<img src=x onerror=alert(1)> 1.4.2".to_owned());
     }
     let (runs, exit) = (Some(ms * MS), Exit::Code(code));
-    Act { handoff: MS, runs, ready: None, stops: 2_000 * MS, told: MS / 2, exit, timed_out: false, outputs }
+    Act {
+        handoff: MS,
+        runs,
+        probed: None,
+        stops: 2_000 * MS,
+        told: MS / 2,
+        exit,
+        stopped: exit,
+        timed_out: false,
+        outputs,
+    }
 }
 
 fn script(arrives: u64, acts: &[(u64, u8)]) -> Script {
@@ -57,12 +67,12 @@ fn record(plan: &str, scripts: BTreeMap<&str, Script>) -> Record {
         |name: &str| scripts.get(name).cloned().unwrap_or_else(|| script(0, &[(1_000 + name.len() as u64 * 37, 0)]));
     let scripts = Scripts { steps: plan.steps.iter().map(|step| of(&step.name)).collect(), ..Scripts::default() };
     let events = play(&plan, RunId(0x5eed), &scripts).expect("it ends");
-    Record { run: RunId(0x5eed), plan, events, started: Some(1_795_687_034_000), until: None }
+    Record { run: RunId(0x5eed), plan, events, started: Some(1_795_687_034_000), until: None, is_rehearsal: false }
 }
 
 fn story() -> Record {
     let mut db = script(0, &[(0, 0)]);
-    (db.acts[0].runs, db.acts[0].ready) = (None, Some(9_000 * MS));
+    (db.acts[0].runs, db.acts[0].probed) = (None, Some((9_000 * MS, podturn_turn::Probed::Ready)));
     let mut deploy = script(1_000, &[(9_000, 7)]);
     deploy.approval = Some(21_000 * MS);
     record(

@@ -19,6 +19,8 @@ mod input;
 mod lint;
 mod place;
 mod record;
+#[cfg(feature = "tools")]
+mod rehearse;
 mod report;
 #[cfg(feature = "resolve")]
 mod resolve;
@@ -79,6 +81,9 @@ enum Command {
     Status(status::Arguments),
     /// Show why a step is where it is, down to the cause
     Why(status::WhyArguments),
+    /// Play a plan in virtual time, without running anything: what would run when, how would it end
+    #[cfg(feature = "tools")]
+    Rehearse(rehearse::Arguments),
     /// Draw the plan of a manifest, or of a run
     Graph(graph::Arguments),
     /// Write a run down as one HTML page
@@ -132,6 +137,8 @@ pub fn main() -> ExitCode {
         Command::Coordinate(arguments) => coordinate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Why(arguments) => status::why(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Rehearse(arguments) => rehearse::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Cancel(arguments) => verbs::plan(Verb::Cancel, &arguments),

@@ -135,7 +135,7 @@ pub(super) fn parameter(text: &str) -> Result<(String, String), String> {
 }
 
 /// A misspelt parameter would silently leave its default in place.
-fn refuse_unknown(given: &[(String, String)], checked: &Checked) -> Result<(), Diagnostics> {
+pub(super) fn refuse_unknown(given: &[(String, String)], checked: &Checked) -> Result<(), Diagnostics> {
     let known: Vec<&str> = checked.plan.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let Some((name, _)) = given.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
     let mut diagnostic = Diagnostic::error(format!("the plan has no parameter {name}"));

@@ -18,7 +18,7 @@ use podturn_wire::{Ended, RunId};
 
 pub use critical::Leg;
 pub use log::NoRecord;
-pub use play::{Act, Script, Scripts, play};
+pub use play::{Act, Script, Scripts, play, play_on};
 pub use without::{Removed, Without};
 
 use crate::volume::Run;
@@ -37,6 +37,8 @@ pub struct Record {
     pub started: Option<i64>,
     /// The present, by the coordinator's clock: as far as a run that goes on is told. `None`: to its last event.
     pub until: Option<Time>,
+    /// Nothing of it has happened: stubs were played.
+    pub is_rehearsal: bool,
 }
 
 impl Record {
@@ -44,7 +46,7 @@ impl Record {
     #[must_use]
     pub fn new(run: Run, events: Vec<Event>, started_at: Option<&str>) -> Self {
         let started = started_at.and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
-        Self { run: run.run, plan: run.plan, events, started, until: None }
+        Self { run: run.run, plan: run.plan, events, started, until: None, is_rehearsal: false }
     }
 }
 

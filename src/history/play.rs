@@ -16,14 +16,16 @@ pub struct Act {
     pub handoff: Time,
     /// From the begin of its command to its end by itself; `None`: it only ends when it is told to stop.
     pub runs: Option<Time>,
-    /// From the begin to its readiness; `None`: never, or without a probe.
-    pub ready: Option<Time>,
+    /// From the begin to what its readiness probe finds, and what; `None`: nothing, or without a probe.
+    pub probed: Option<(Time, Probed)>,
     /// From being told to stop to its end.
     pub stops: Time,
     /// From its end until that is known.
     pub told: Time,
-    /// How it ends.
+    /// How it ends by itself.
     pub exit: Exit,
+    /// How it ends when it was told to stop.
+    pub stopped: Exit,
     /// Its shim ends it, because its `timeout` is over.
     pub timed_out: bool,
     /// What it leaves for others.
@@ -54,6 +56,8 @@ pub struct Scripts {
     pub steps: Vec<Script>,
     /// What people ask for besides, and when.
     pub requests: Vec<(Time, Request)>,
+    /// Nothing happens after a step has begun so many attempts and is to begin another one; `None`: no limit.
+    pub attempts_most: Option<u32>,
 }
 
 /// More events than any script of so many steps makes: whoever gets there never ends.
@@ -63,7 +67,7 @@ const EVENTS_FOR_A_STEP: usize = 1_000;
 enum Next {
     Arrive(StepId),
     Begin(StepId, u32),
-    Ready(StepId, u32),
+    Probe(StepId, u32),
     End(StepId, u32, Time),
     Approve(StepId),
     Decide(StepId, u32),
@@ -73,6 +77,7 @@ enum Next {
 struct Play<'a> {
     state: State,
     scripts: &'a Scripts,
+    decide: Decide<'a>,
     events: Vec<Event>,
     now: Time,
     heap: BinaryHeap<Reverse<(Time, Next)>>,
@@ -84,33 +89,58 @@ struct Play<'a> {
     people: Vec<StepId>,
 }
 
+/// Whoever says what a step's `when` comes to.
+type Decide<'a> = &'a dyn Fn(&State, StepId) -> Decision;
+
 /// Plays a plan to its end. `None`: it has none with these scripts.
 #[must_use]
 pub fn play(plan: &Plan, run: RunId, scripts: &Scripts) -> Option<Vec<Event>> {
-    let asks = |step: &podturn_turn::Step| step.approval.is_some() || plan.on_failure == podturn_turn::OnFailure::Pause;
-    let ids = (0..plan.steps.len() as u32).map(StepId);
-    let mut play = Play {
-        state: State::new(plan.clone(), run),
-        scripts,
-        events: Vec::new(),
-        now: 0,
-        heap: BinaryHeap::new(),
-        ends: vec![None; plan.steps.len()],
-        asked: vec![None; plan.steps.len()],
-        people: ids.clone().filter(|id| asks(&plan.steps[id.index()])).collect(),
-    };
-    for step in ids {
-        play.heap.extend(scripts.steps[step.index()].arrives.map(|at| Reverse((at, Next::Arrive(step)))));
-    }
-    play.heap.extend(scripts.requests.iter().enumerate().map(|(index, (at, _))| Reverse((*at, Next::Ask(index)))));
-    play.tell(Kind::CoordinatorStarted { rebooted: false })?;
-    while play.state.outcome().is_none() {
-        if play.events.len() > EVENTS_FOR_A_STEP * plan.steps.len().max(1) {
-            return None;
+    let as_scripted = |_: &State, step: StepId| scripts.steps[step.index()].when.clone().unwrap_or(Decision::Run);
+    let mut play = Play::new(plan, run, scripts, &as_scripted);
+    play.go_on();
+    play.state.outcome().map(|_| play.events)
+}
+
+/// Plays a plan as far as it goes with these scripts: to its end, or until nothing happens any more. `decide` says what each
+/// `when` comes to, and [`Script::when`] is not looked at.
+#[must_use]
+pub fn play_on(plan: &Plan, run: RunId, scripts: &Scripts, decide: &dyn Fn(&State, StepId) -> Decision) -> Vec<Event> {
+    let mut play = Play::new(plan, run, scripts, decide);
+    play.go_on();
+    play.events
+}
+
+impl<'a> Play<'a> {
+    fn new(plan: &Plan, run: RunId, scripts: &'a Scripts, decide: Decide<'a>) -> Self {
+        let asks =
+            |step: &podturn_turn::Step| step.approval.is_some() || plan.on_failure == podturn_turn::OnFailure::Pause;
+        let ids = (0..plan.steps.len() as u32).map(StepId);
+        let mut play = Self {
+            state: State::new(plan.clone(), run),
+            scripts,
+            decide,
+            events: Vec::new(),
+            now: 0,
+            heap: BinaryHeap::new(),
+            ends: vec![None; plan.steps.len()],
+            asked: vec![None; plan.steps.len()],
+            people: ids.clone().filter(|id| asks(&plan.steps[id.index()])).collect(),
+        };
+        for step in ids {
+            play.heap.extend(scripts.steps[step.index()].arrives.map(|at| Reverse((at, Next::Arrive(step)))));
         }
-        play.advance()?;
+        play.heap.extend(scripts.requests.iter().enumerate().map(|(index, (at, _))| Reverse((*at, Next::Ask(index)))));
+        play
     }
-    Some(play.events)
+
+    /// Until the plan has ended, or nothing happens any more.
+    fn go_on(&mut self) {
+        let most = EVENTS_FOR_A_STEP * self.state.plan().steps.len().max(1);
+        let mut goes_on = self.tell(Kind::CoordinatorStarted { rebooted: false });
+        while goes_on.is_some() && self.state.outcome().is_none() && self.events.len() <= most {
+            goes_on = self.advance();
+        }
+    }
 }
 
 impl Play<'_> {
@@ -140,11 +170,11 @@ impl Play<'_> {
                 self.tell(Kind::Arrived { step, instance, report: 1, last: None, references })
             }
             Next::Begin(step, attempt) => self.begin(step, attempt),
-            Next::Ready(step, attempt) => {
+            Next::Probe(step, attempt) => {
                 if !self.runs(step, attempt) {
                     return Some(());
                 }
-                let readiness = Probed::Ready;
+                let (_, readiness) = self.act(step)?.probed?;
                 let (instance, probed_at) = (instance(step), self.now);
                 self.tell(Kind::Probed { step, instance, report: 0, attempt, probed_at, readiness, why: String::new() })
             }
@@ -180,14 +210,18 @@ impl Play<'_> {
         if self.state.phase(step) != Phase::Granted || !self.runs(step, attempt) {
             return Some(());
         }
+        if self.scripts.attempts_most.is_some_and(|most| attempt > most) {
+            return None;
+        }
         let started_at = self.now;
         let act = self.act(step)?;
-        let (runs, ready, told) = (act.runs, act.ready, act.told);
+        let (runs, probed, told) = (act.runs, act.probed, act.told);
         self.ends[step.index()] = None;
         if let Some(runs) = runs {
             self.end_at(step, attempt, started_at.saturating_add(runs), told);
         }
-        self.heap.extend(ready.map(|ready| Reverse((started_at.saturating_add(ready), Next::Ready(step, attempt)))));
+        let probe = |(after, _)| Reverse((started_at.saturating_add(after), Next::Probe(step, attempt)));
+        self.heap.extend(probed.map(probe));
         self.tell(Kind::Begun { step, instance: instance(step), report: 1, attempt, started_at })
     }
 
@@ -198,7 +232,8 @@ impl Play<'_> {
 
     fn end(&mut self, step: StepId, attempt: u32, at: Time) -> Option<()> {
         let act = self.act(step)?;
-        let (exit, timed_out, outputs) = (act.exit, act.timed_out, act.outputs.clone());
+        let exit = if self.state.phase(step) == Phase::Stopping { act.stopped } else { act.exit };
+        let (timed_out, outputs) = (act.timed_out, act.outputs.clone());
         if !outputs.is_empty() {
             self.tell(Kind::Outputs { step, attempt, outputs })?;
         }
@@ -225,7 +260,7 @@ impl Play<'_> {
         }
         match self.state.question() {
             Some(step) => {
-                let decision = self.scripts.steps[step.index()].when.clone().unwrap_or(Decision::Run);
+                let decision = (self.decide)(&self.state, step);
                 self.tell(Kind::Decided { step, decision })
             }
             None => Some(()),

@@ -59,10 +59,11 @@ fn act(seconds: Time, code: u8) -> Act {
     Act {
         handoff: 1_000_000,
         runs: Some(seconds * SECOND),
-        ready: None,
+        probed: None,
         stops: SECOND,
         told: 500_000,
         exit: Exit::Code(code),
+        stopped: Exit::Code(code),
         timed_out: false,
         outputs: Outputs::default(),
     }
@@ -74,7 +75,7 @@ fn script(acts: &[Act]) -> Script {
 
 fn played(plan: &Plan, scripts: &Scripts) -> (Record, History) {
     let events = play(plan, RUN, scripts).expect("it ends");
-    let record = Record { run: RUN, plan: plan.clone(), events, started: Some(0), until: None };
+    let record = Record { run: RUN, plan: plan.clone(), events, started: Some(0), until: None, is_rehearsal: false };
     let history = History::of(&record).expect("a journal of the core fits the core");
     (record, history)
 }
@@ -220,7 +221,7 @@ fn of_wishes(wishes: &[Wish], max_parallel: Option<u32>, on_failure: OnFailure) 
         let acts = wish.acts.iter().map(|(seconds, succeeds)| {
             let mut act = act(*seconds, u8::from(!succeeds));
             if step.service {
-                (act.runs, act.ready) = (None, Some(0));
+                (act.runs, act.probed) = (None, Some((0, podturn_turn::Probed::Ready)));
             }
             act
         });

@@ -3,7 +3,7 @@
 //! The answer is only given for runs that the play can follow: with nothing changed it has to end every step as the run did. A
 //! run in which a shim was lost, a container was stopped from outside or the node rebooted is none of these.
 
-use podturn_turn::{Event, Kind, Plan, Request, StepId, Time};
+use podturn_turn::{Event, Kind, Plan, Probed, Request, StepId, Time};
 use podturn_wire::{Exit, RunId};
 
 use super::play::{Act, Script, Scripts, play};
@@ -216,10 +216,11 @@ fn act(step: &StepHistory, number: usize, handoff: Time, told: Time) -> Option<A
     Some(Act {
         handoff,
         runs: attempt.stopping.is_none().then(|| ended - attempt.begun),
-        ready: attempt.ready.map(|at| at - attempt.begun),
+        probed: attempt.ready.map(|at| (at - attempt.begun, Probed::Ready)),
         stops: attempt.stopping.map_or(0, |at| ended.saturating_sub(at)),
         told,
         exit: end.exit,
+        stopped: end.exit,
         timed_out: end.timed_out,
         outputs: podturn_turn::Outputs::default(),
     })

@@ -41,6 +41,7 @@ pub use durations::{duration_argument, milliseconds};
 pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy, TerminationMessagePolicy};
 pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest};
 pub use matrix::{Instance, Matrix};
+pub use names::named_step;
 pub use readiness::{container_hook, container_probe};
 pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::Plan;
+use podturn_turn::{Plan, StepId};
 
+use super::check::Checked;
 use super::diagnostic::{Reporter, quote};
 use super::links::some_of;
 use super::matrix::Matrix;
@@ -22,6 +23,16 @@ pub(super) struct Known<'p> {
     matrices: &'p [Matrix],
     /// Names are read by CEL, where a dash is a minus.
     is_expression: bool,
+}
+
+/// The step that a text outside the plan names, such as a command's argument; or says at its place that there is none.
+pub fn named_step(checked: &Checked, name: &str, place: Span, reporter: &mut Reporter) -> Option<StepId> {
+    let known = Known::in_references(&checked.plan, &checked.matrices);
+    let found = known.step(name).and_then(|at| u32::try_from(at).ok()).map(StepId);
+    if found.is_none() {
+        known.refuse_step(name, place, reporter);
+    }
+    found
 }
 
 /// Checks every `when` of the plan; `places` are steps and where their expressions stand.

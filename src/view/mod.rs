@@ -5,11 +5,13 @@
 mod escape;
 pub mod graph;
 pub mod metrics;
+mod rehearsal;
 mod report;
 pub mod signs;
 mod table;
 mod why;
 
+pub use rehearsal::{failures, timeline};
 pub use report::{Live, live, report};
 pub use table::{sentences, table};
 pub use why::{now, standing, why};

@@ -35,7 +35,14 @@ fn record(plan: &str) -> Record {
         (7, Kind::Begun { step: test, instance, report: 2, attempt: 1, started_at: 7 * SECOND }),
     ];
     let events = kinds.into_iter().zip(1..).map(|((at, kind), seq)| Event { seq, at: at * SECOND, kind });
-    Record { run: RunId(0xab), plan, events: events.collect(), started: Some(1_000_000), until: Some(9 * SECOND) }
+    Record {
+        run: RunId(0xab),
+        plan,
+        events: events.collect(),
+        started: Some(1_000_000),
+        until: Some(9 * SECOND),
+        is_rehearsal: false,
+    }
 }
 
 const PLAN: &str = "\

@@ -97,6 +97,11 @@ impl<'a> Page<'a> {
 }
 
 impl Page<'_> {
+    /// What the page is about.
+    const fn what(&self) -> &'static str {
+        if self.record.is_rehearsal { "podturn rehearsal" } else { "podturn run" }
+    }
+
     /// `version`: the page asks for changes.
     fn html(&self, version: Option<u64>) -> String {
         let state = &self.history.state;
@@ -106,7 +111,7 @@ impl Page<'_> {
         let mut html = String::with_capacity(64 * 1024 + self.history.steps.len() * 2_048);
         let _ = write!(
             html,
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{} - podturn run {}</title>\n\
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{} - {} {}</title>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
@@ -114,6 +119,7 @@ impl Page<'_> {
              <link rel=\"icon\" href=\"data:,\">\n<style>{COLOURS}{GRAPH}{STYLE}</style>\n</head>\n<body{feed}>\n\
              <a class=\"skip\" href=\"#steps\">Skip to the table of steps</a>\n",
             Escaped(outcome),
+            self.what(),
             Escaped(&state.run),
             SCRIPT_HASH.trim()
         );

@@ -7,6 +7,9 @@ use crate::view::escape::Escaped;
 use crate::view::signs::sign;
 use crate::volume::published::Step;
 
+/// Said of a run that never was.
+const REHEARSED: &str = "<p>Nothing was run: commands are stubs.</p>\n";
+
 /// As many troubles are told at the top; the table has the rest.
 const TROUBLES_MOST: usize = 20;
 
@@ -20,9 +23,11 @@ impl Page<'_> {
         let _ = write!(
             html,
             "<header id=\"summary\">\n<h1><span class=\"outcome p-{0}\"><b aria-hidden=\"true\">{mark}</b> {0}</span> \
-             <small>podturn run <code>{1}</code></small></h1>\n<dl>\n",
+             <small>{2} <code>{1}</code></small></h1>\n{3}<dl>\n",
             Escaped(word),
-            Escaped(&state.run)
+            Escaped(&state.run),
+            self.what(),
+            if self.record.is_rehearsal { REHEARSED } else { "" }
         );
         let mut fact = |name: &str, value: &str| {
             let _ = writeln!(html, "<div><dt>{name}</dt><dd>{}</dd></div>", Escaped(value));

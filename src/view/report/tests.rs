@@ -18,7 +18,14 @@ fn plan(text: &str) -> Plan {
 /// A record in which each of these happens a second after the one before.
 fn record(plan: Plan, kinds: Vec<Kind>) -> Record {
     let events = kinds.into_iter().zip(1u64..).map(|(kind, seq)| Event { seq, at: seq * SECOND, kind });
-    Record { run: RunId(0xab), plan, events: events.collect(), started: Some(1_764_000_000_000), until: None }
+    Record {
+        run: RunId(0xab),
+        plan,
+        events: events.collect(),
+        started: Some(1_764_000_000_000),
+        until: None,
+        is_rehearsal: false,
+    }
 }
 
 fn one_step(step: u32, code: u8, outputs: Option<Outputs>, from: u64) -> Vec<Kind> {

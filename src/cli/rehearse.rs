@@ -1,0 +1,280 @@
+//! `podturn rehearse`: what would run when, and how would it end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use podturn_turn::{Millis, Plan, StepId, Time};
+
+use super::run::{parameter, refuse_unknown};
+use super::{input, podturn_failed};
+use crate::history::{History, Record};
+use crate::plan::diagnostic::quote;
+use crate::plan::{
+    Checked, Diagnostics, Manifest, PodFacts, Reporter, Source, SourceFile, Span, check, duration_argument, named_step,
+    yaml,
+};
+use crate::rehearsal::{self, Wishes};
+use crate::view;
+use crate::volume::published::WallClock;
+
+/// Arguments of `podturn rehearse`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Nothing is run: the plan's own rules are applied to stubs, in virtual time. Unless told otherwise
+  a task's command takes 1s (half of its `timeout` at most), and succeeds;
+  a service is ready at its first probe, and runs until it is not needed;
+  every container is there at once, and podturn itself takes no time;
+  approvals are given at once, and nobody decides about failures (`onFailure: Pause`);
+  `when` is evaluated, with the outputs and parameters that were given; `$(...)` in containers is not looked at.
+
+Examples:
+  podturn rehearse pod.yaml                                    what runs after what
+  podturn rehearse pod.yaml --fail test=2 --slow db=30s        what if
+  podturn rehearse pod.yaml --each-failure                     how it ends for each single failure
+  podturn rehearse pod.yaml --output evaluate.accuracy=0.93    the value that a `when` asks for
+  podturn rehearse pod.yaml --seed 7 --timeline                commands of 0.5s to 2s; bars
+  podturn rehearse pod.yaml --fail test -o what-if.html        the page that `podturn report` makes
+
+Exit codes: 0 rehearsed, however the plan would end; 2 the plan or an argument cannot be used, 125 podturn itself failed.")]
+pub(super) struct Arguments {
+    /// A manifest with a plan (annotation podturn.dev/plan), or a plan by itself; - for stdin
+    file: PathBuf,
+    /// STEP fails in every attempt, with CODE or 1. A service ends by itself, 100ms after its begin; may be given several times
+    #[arg(long, value_name = "STEP[=CODE]")]
+    fail: Vec<String>,
+    /// STEP's command takes this long. Of a service: it is up, or fails, after this long; may be given several times
+    #[arg(long, value_name = "STEP=DURATION")]
+    slow: Vec<String>,
+    /// STEP's container never arrives; may be given several times
+    #[arg(long, value_name = "STEP")]
+    never: Vec<String>,
+    /// What STEP's command leaves for others, if it succeeds; may be given several times
+    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    output: Vec<String>,
+    /// The value of a parameter of the plan; may be given several times
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+    /// Nobody approves anything
+    #[arg(long)]
+    no_approval: bool,
+    /// Draw how long each command takes (0.5s to 2s) and the jitter of back-offs; the same number gives the same run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// For each single step that fails: how the plan ends, and what becomes of the others
+    #[arg(long, conflicts_with_all = ["timeline", "report"])]
+    each_failure: bool,
+    /// Bars over time besides: # an attempt runs, . it waits for a slot, a container, a person or a back-off
+    #[arg(long)]
+    timeline: bool,
+    /// Write the run as an HTML page too, as `podturn report` does; - for the page alone, on stdout
+    #[arg(short = 'o', long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Prints what would happen.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let (checked, wishes) = match load(arguments) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => return input::refuse(&diagnostics),
+    };
+    input::print(&checked.warnings);
+    let shown = if arguments.report.as_deref() == Some(Path::new("-")) {
+        page(&rehearsal::rehearse(&checked.plan, &wishes)).map(|page| anstream::print!("{page}"))
+    } else {
+        show(&checked.plan, &wishes, arguments)
+    };
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => podturn_failed(&*error),
+    }
+}
+
+/// What a reader of the result has to know besides.
+fn assumed(plan: &Plan, wishes: &Wishes) -> &'static str {
+    match (plan.steps.iter().any(|step| step.approval.is_some()), wishes.nobody_approves) {
+        (true, false) => ", approvals are given at once",
+        (true, true) => ", nobody approves",
+        (false, _) => "",
+    }
+}
+
+/// Below everything, where a `when` asked for something that was not given.
+const WHEN_HELP: &str = "help: --output STEP.KEY=VALUE says what a step leaves, so that a `when` can ask for it";
+
+type Failure = Box<dyn std::error::Error>;
+
+fn page(record: &Record) -> Result<String, Failure> {
+    Ok(view::report(record)?)
+}
+
+fn show(plan: &Plan, wishes: &Wishes, arguments: &Arguments) -> Result<(), Failure> {
+    anstream::println!("A rehearsal: nothing was run, commands are stubs{}.\n", assumed(plan, wishes));
+    let record = rehearsal::rehearse(plan, wishes);
+    let history = History::of(&record)?;
+    let lacks_a_value = history.state.steps.iter().any(|step| step.reason.as_deref() == Some("WhenError"));
+    if arguments.each_failure {
+        let mut runs = vec![(None, history.state)];
+        for (step, record) in rehearsal::each_failure(plan, wishes) {
+            runs.push((Some(plan.steps[step.index()].name.clone()), History::of(&record)?.state));
+        }
+        anstream::print!("{}", view::failures(&runs));
+    } else {
+        show_one(&record, &history, arguments)?;
+    }
+    if lacks_a_value {
+        anstream::println!("{WHEN_HELP}");
+    }
+    Ok(())
+}
+
+fn show_one(record: &Record, history: &History, arguments: &Arguments) -> Result<(), Failure> {
+    anstream::print!("{}", view::table(&history.state));
+    if history.state.outcome.is_some() {
+        anstream::print!("{}", view::sentences(&history.state));
+    } else {
+        let again = history.state.steps.iter().find(|step| step.attempt > rehearsal::ATTEMPTS_MOST);
+        let stops = again.map_or(STANDS.to_owned(), |step| {
+            format!("the rehearsal stops here: {} has failed {} times", step.name, rehearsal::ATTEMPTS_MOST)
+        });
+        anstream::print!("{}{stops}\n", view::standing(&history.state, &end_of(record)));
+    }
+    if arguments.timeline {
+        anstream::print!("\n{}", view::timeline(history));
+    }
+    if let Some(file) = &arguments.report {
+        let written = std::fs::write(file, page(record)?);
+        written.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Where the play stops before the plan has ended.
+const STANDS: &str = "nothing happens any more until a person decides, or the pod is deleted";
+
+/// When the last thing happened, as the published state writes times.
+fn end_of(record: &Record) -> String {
+    WallClock { boottime: 0, realtime: 0 }.show(record.events.last().map_or(0, |event| event.at))
+}
+
+fn load(arguments: &Arguments) -> Result<(Checked, Wishes), Diagnostics> {
+    let checked = read(&arguments.file, &arguments.parameters)?;
+    refuse_unknown(&arguments.parameters, &checked)?;
+    let mut wishes = Wishes { nobody_approves: arguments.no_approval, seed: arguments.seed, ..Wishes::default() };
+    let mut wrong = Diagnostics::default();
+    let mut each = |flag: &str, texts: &[String], take: &mut dyn FnMut(&mut Argument<'_>)| {
+        for text in texts {
+            let file = SourceFile::new(flag, text.as_str());
+            let mut argument = Argument { checked: &checked, reporter: Reporter::new(&file), file };
+            take(&mut argument);
+            wrong.append(argument.reporter.finish());
+        }
+    };
+    each("--fail", &arguments.fail, &mut |it| wishes.fails.extend(it.fail()));
+    each("--never", &arguments.never, &mut |it| wishes.never.extend(it.step(it.file.text().len())));
+    each("--slow", &arguments.slow, &mut |it| wishes.slow.extend(it.slow(&wishes.fails)));
+    each("--output", &arguments.output, &mut |it| {
+        if let Some((step, key, value)) = it.output() {
+            wishes.outputs.entry(step).or_default().insert(key, value);
+        }
+    });
+    if wrong.is_empty() { Ok((checked, wishes)) } else { Err(wrong) }
+}
+
+fn read(file: &Path, parameters: &[(String, String)]) -> Result<Checked, Diagnostics> {
+    let input::Text { name, text } = input::read(file)?;
+    let source = Source::file(name.clone(), text);
+    if !Manifest::is_one(&yaml::parse(&source)?) {
+        return check(&source, &PodFacts { parameters: parameters.iter().cloned().collect(), ..PodFacts::default() });
+    }
+    let manifest = Manifest::read(&name, source.text())?;
+    let mut facts = manifest.facts.clone();
+    facts.parameters.extend(parameters.iter().cloned());
+    manifest.check(&facts)
+}
+
+/// An argument's value that names a step. What is wrong with it is told as of a file, with the place.
+struct Argument<'a> {
+    checked: &'a Checked,
+    file: Arc<SourceFile>,
+    reporter: Reporter,
+}
+
+impl Argument<'_> {
+    /// The step that is named up to `end`.
+    fn step(&mut self, end: usize) -> Option<StepId> {
+        named_step(self.checked, &self.file.text()[..end], Span { start: 0, end }, &mut self.reporter)
+    }
+
+    fn refuse(&mut self, start: usize, message: &str, help: &str) {
+        let end = self.file.text().len();
+        self.reporter.error(Span { start, end }, message).help(help);
+    }
+
+    /// `STEP[=CODE]`.
+    fn fail(&mut self) -> Option<(StepId, u8)> {
+        let file = Arc::clone(&self.file);
+        let (name, code) = file.text().split_once('=').map_or((file.text(), None), |(name, code)| (name, Some(code)));
+        let step = self.step(name.len())?;
+        let known = &self.checked.plan.steps[step.index()];
+        let Some(code) = code else { return Some((step, rehearsal::failure(known))) };
+        let start = name.len() + 1;
+        match code.parse::<u8>() {
+            Ok(code) if !known.service && known.success_exit_codes.contains(&code) => {
+                self.refuse(start, &format!("{code} is a success of {}", quote(name)), "give a code that is none");
+                None
+            }
+            Ok(code) => Some((step, code)),
+            Err(_) => {
+                self.refuse(start, &format!("{} is no exit code", quote(code)), "give a number from 1 to 255");
+                None
+            }
+        }
+    }
+
+    /// `STEP=DURATION`.
+    fn slow(&mut self, fails: &BTreeMap<StepId, u8>) -> Option<(StepId, Time)> {
+        let file = Arc::clone(&self.file);
+        let Some((name, duration)) = file.text().split_once('=') else {
+            self.refuse(0, "this says not how long", "write STEP=DURATION, such as db=30s");
+            return None;
+        };
+        let step = self.step(name.len())?;
+        let known = &self.checked.plan.steps[step.index()];
+        if known.service && known.readiness.is_none() && !fails.contains_key(&step) {
+            let message =
+                format!("{} is a service without readiness: it is ready as soon as it has begun", quote(name));
+            self.refuse(0, &message, "give it a `readiness` in the plan, or slow down another step");
+            return None;
+        }
+        match duration_argument(duration) {
+            Ok(ms) => Some((step, nanoseconds(ms))),
+            Err(why) => {
+                self.refuse(name.len() + 1, &format!("{} is no duration", quote(duration)), &why);
+                None
+            }
+        }
+    }
+
+    /// `STEP.KEY=VALUE`.
+    fn output(&mut self) -> Option<(StepId, String, String)> {
+        let file = Arc::clone(&self.file);
+        let parts = file.text().split_once('=').and_then(|(path, value)| Some((path.split_once('.')?, value)));
+        let Some(((name, key), value)) = parts.filter(|((_, key), _)| !key.is_empty()) else {
+            self.refuse(0, "this is no output", "write STEP.KEY=VALUE, such as evaluate.accuracy=0.93");
+            return None;
+        };
+        let step = self.step(name.len())?;
+        if self.checked.plan.steps[step.index()].service {
+            let message = format!("{} is a service, and services have no outputs", quote(name));
+            self.refuse(0, &message, "give the output to a task");
+            return None;
+        }
+        Some((step, key.to_owned(), value.to_owned()))
+    }
+}
+
+const fn nanoseconds(ms: Millis) -> Time {
+    ms.saturating_mul(1_000_000)
+}
