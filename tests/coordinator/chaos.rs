@@ -5,12 +5,15 @@
 //! `PODTURN_SEED` plays one again (as far as the kernel's scheduling lets it).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::pod::{Pod, check_witness};
 
 /// Rounds of each test, and how many must have been killed in all of them.
 const ROUNDS: u64 = 36;
 const KILLS: usize = 100;
+/// Rounds that are played side by side.
+const AT_A_TIME: usize = 8;
 
 /// The generator `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 struct Random(u64);
@@ -200,27 +203,41 @@ fn is_over(pod: &Pod) -> bool {
     pod.published().is_some_and(|state| state["outcome"].is_string())
 }
 
+/// Plays rounds, some at a time: most of a round is waiting for a container that never comes.
 fn rounds(restarts: bool) {
-    let first = std::env::var("PODTURN_SEED").ok().and_then(|seed| seed.parse().ok());
+    let replay = std::env::var("PODTURN_SEED").ok().and_then(|seed| seed.parse().ok());
     // How many kills fit into a round hangs on the machine's speed: more rounds than `ROUNDS` where they were too few.
-    let seeds = first.map_or(1..=4 * ROUNDS, |seed| seed..=seed);
-    let is_replay = first.is_some();
-    let mut kills = 0;
-    for seed in seeds {
-        if seed > ROUNDS && kills >= KILLS {
-            break;
+    let (first, last) = replay.map_or((1, 4 * ROUNDS), |seed| (seed, seed));
+    let (next, kills) = (AtomicU64::new(first), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let is_enough = seed > ROUNDS && kills.load(Ordering::Relaxed) >= KILLS;
+                    if seed > last || (replay.is_none() && is_enough) {
+                        return;
+                    }
+                    kills.fetch_add(play(seed, restarts), Ordering::Relaxed);
+                }
+            });
         }
-        let (mut round, steps) = Round::new(seed, restarts);
-        round.pod.coordinate();
-        round.pod.start_all();
-        round.kill_at_random();
-        if let Err(broken) = round.verdict(&steps) {
-            panic!("PODTURN_SEED={seed}: {broken}\n{}", round.pod.everything());
-        }
-        kills += round.kills;
-    }
+    });
+    let kills = kills.into_inner();
     println!("{kills} kills, all plans ended as they should (restarts: {restarts})");
-    assert!(is_replay || kills >= KILLS, "only {kills} kills");
+    assert!(replay.is_some() || kills >= KILLS, "only {kills} kills");
+}
+
+/// Plays one round; how many were killed in it.
+fn play(seed: u64, restarts: bool) -> usize {
+    let (mut round, steps) = Round::new(seed, restarts);
+    round.pod.coordinate();
+    round.pod.start_all();
+    round.kill_at_random();
+    if let Err(broken) = round.verdict(&steps) {
+        panic!("PODTURN_SEED={seed}: {broken}\n{}", round.pod.everything());
+    }
+    round.kills
 }
 
 #[test]
