@@ -49,17 +49,20 @@ impl Beside {
         let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (told, news) = channel();
         let (verdicts, found) = mpsc::channel(VERDICTS);
+        let (opening, opened) = channel::<()>();
         let (stop, stopped) = oneshot::channel();
         let (handle, volume, told) = (runtime.handle().clone(), volume.clone(), Told { told, bell: Arc::clone(&bell) });
         let thread = std::thread::Builder::new().name("podturn-beside".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let (_control, questions) = open(&volume);
+                drop(opening);
                 tokio::select! {
                     () = hand_on(questions, found, &told) => {}
                     _ = stopped => {}
                 }
             });
         })?;
+        let _ = opened.recv(); // it ends once the socket is there: whoever sees a step run can ask
         Ok(Self { handle, verdicts, news, bell, stop: Some(stop), thread: Some(thread) })
     }
 
