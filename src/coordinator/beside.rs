@@ -3,20 +3,26 @@
 //! Belongs here: how its news reach the loop. Does not belong here: anything that decides. A hand-off never waits for this
 //! thread, and costs nothing in it: the loop's own epoll(7) wakes the loop alone, and hears of news by an eventfd(2).
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::asked::Asked;
 use super::probe::Found;
 use super::serve::OpenControl;
 use crate::volume::Volume;
+
+/// How long the socket stays after the loop's end where somebody has asked: the last answer has to be written.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Verdicts that may wait to be handed on: a service has one at a time.
 const VERDICTS: usize = 16;
@@ -51,7 +57,11 @@ impl Beside {
         let (verdicts, found) = mpsc::channel(VERDICTS);
         let (opening, opened) = channel::<()>();
         let (stop, stopped) = oneshot::channel();
-        let (handle, volume, told) = (runtime.handle().clone(), volume.clone(), Told { told, bell: Arc::clone(&bell) });
+        let (handle, volume, told) = (
+            runtime.handle().clone(),
+            volume.clone(),
+            Told { was_asked: Cell::new(false), told, bell: Arc::clone(&bell) },
+        );
         let thread = std::thread::Builder::new().name("podturn-beside".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let (_control, questions) = open(&volume);
@@ -59,6 +69,9 @@ impl Beside {
                 tokio::select! {
                     () = hand_on(questions, found, &told) => {}
                     _ = stopped => {}
+                }
+                if told.was_asked.get() {
+                    sleep(LAST_WORDS).await;
                 }
             });
         })?;
@@ -94,12 +107,14 @@ impl Drop for Beside {
 
 /// The way to the loop.
 struct Told {
+    was_asked: Cell<bool>,
     told: Sender<News>,
     bell: Arc<EventFd>,
 }
 
 impl Told {
     fn tell(&self, news: News) {
+        self.was_asked.set(self.was_asked.get() || matches!(news, News::Asked(_)));
         if self.told.send(news).is_ok() {
             let _ = self.bell.write(1); // full only after 2^64 of them
         }
