@@ -150,6 +150,11 @@ fn a_volume_that_is_full_ends_the_run() {
         let aside = ["build/out/.report", "test/out/.report", "build/.turn", "test/.turn"]
             .map(|file| pod.volume(&format!("steps/{file}.json.new")));
         pod.wait_until("the end of what was replaced", || aside.iter().all(|path| !path.exists()));
+        // And that of the state before, once the newest one is published: from then on nobody frees anything.
+        pod.wait_until("the newest state", || {
+            let newest = pod.journal().last().map(|event| event.seq);
+            pod.published().and_then(|state| state["seq"].as_u64()) == newest
+        });
         let mut ballast = File::create(root.join("ballast")).expect("an inode is free");
         while ballast.write(&[1; 512]).is_ok() {}
         pod.open_gate("slow");
