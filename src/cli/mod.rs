@@ -34,6 +34,7 @@ mod status;
 mod verbs;
 #[cfg(feature = "tools")]
 mod wiring;
+mod written;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -86,7 +87,7 @@ enum Command {
     Rehearse(rehearse::Arguments),
     /// Draw the plan of a manifest, or of a run
     Graph(graph::Arguments),
-    /// Write a run down as one HTML page
+    /// Write a run down: as one HTML page, as JUnit XML, as Markdown
     Report(report::Arguments),
     /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
     Cancel(verbs::PlanArguments),

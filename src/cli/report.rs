@@ -1,13 +1,12 @@
-//! `podturn report`: a run as one HTML page.
+//! `podturn report`: a run as one HTML page, or in a form for CI systems.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::place::Place;
+use super::written::{Format, put};
 use super::{input, podturn_failed, record};
 use crate::history::Record;
-use crate::view;
 
 /// Arguments of `podturn report`.
 #[derive(clap::Args)]
@@ -16,6 +15,8 @@ The page is one file that asks for nothing from outside: the graph, the timeline
 what the run would have taken without each wait, all steps, the plan. It works of a run that goes on, after its end, and of a copy of \
 its volume.
 
+JUnit XML has a case per step, Markdown a table, reasons and the graph: what the summary of a CI system has room for.
+
 A kubelet removes the volumes of a pod that has ended; its log is kept longer, and is complete.
 
 Examples:
@@ -23,12 +24,17 @@ Examples:
   kubectl exec POD -c podturn -- podturn report -o - > run.html
   kubectl logs POD -c podturn | podturn report --from-logs -
   podturn report --volume ./copy -o run.html
+  podturn report --from-logs run.log -o junit.xml           its ending says which form
+  podturn report --format markdown -o - >> \"$GITHUB_STEP_SUMMARY\"
 
 Exit codes: 0 written, 2 there is no run, or the log is not of one, 125 podturn itself failed.")]
 pub(super) struct Arguments {
-    /// Where to write it; - for stdout. Default: podturn-RUN.html
+    /// Where to write it; - for stdout. Default: podturn-RUN.html, or .xml, or .md
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// In which form. Default: as FILE ends (.html, .xml, .md), else html
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
     /// The coordinator's log instead of a volume; - for stdin
     #[arg(long, value_name = "FILE", conflicts_with = "volume")]
     from_logs: Option<PathBuf>,
@@ -36,7 +42,7 @@ pub(super) struct Arguments {
     place: Place,
 }
 
-/// Writes the page.
+/// Writes it.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let record = match &arguments.from_logs {
         Some(log) => record::of_log(log),
@@ -46,20 +52,19 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(record) => record,
         Err(code) => return code,
     };
-    let page = match view::report(&record) {
-        Ok(page) => page,
+    let named = || arguments.output.as_deref().and_then(Format::of_name);
+    let format = arguments.format.or_else(named).unwrap_or(Format::Html);
+    let text = match format.write(&record) {
+        Ok(text) => text,
         Err(impossible) => {
             anstream::eprintln!("error: this is not one run, whole: {impossible}");
             return ExitCode::from(input::BAD_INPUT);
         }
     };
-    let file = arguments.output.clone().unwrap_or_else(|| PathBuf::from(format!("podturn-{}.html", record.run)));
-    let written = match file == Path::new("-") {
-        true => std::io::stdout().lock().write_all(page.as_bytes()),
-        false => std::fs::write(&file, page),
-    };
-    if let Err(error) = written {
-        return podturn_failed(&std::io::Error::other(format!("cannot write {}: {error}", file.display())));
+    let by_run = || PathBuf::from(format!("podturn-{}.{}", record.run, format.extension()));
+    let file = arguments.output.clone().unwrap_or_else(by_run);
+    if let Err(error) = put(&file, &text) {
+        return podturn_failed(&error);
     }
     if arguments.output.is_none() {
         anstream::println!("{}", file.display());

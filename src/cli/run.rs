@@ -11,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::screen::{self, Screen};
+use super::written::{self, Format};
 use super::{input, podturn_failed};
+use crate::history::Record;
 use crate::local::namespaces::Rights;
 use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Wired, wire};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement};
@@ -37,8 +39,11 @@ pod's grace. A second Ctrl-C kills everything. A pod whose \
 containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
 terminal.
 
+Where GITHUB_STEP_SUMMARY names a file, as on GitHub's runners, a summary of the run is appended to it.
+
 Examples:
   podturn run manifests/quickstart.yaml
+  podturn run --report run.html --report junit.xml pod.yaml
   podturn run --json pod.yaml > state.json          the final state alone on stdout, logs on stderr
   kubectl kustomize overlays/ci | podturn run -
 
@@ -59,6 +64,9 @@ pub(super) struct Arguments {
     /// Show the run as a page that is kept up to date, read-only, here (such as 127.0.0.1:8080; port 0: any)
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Write the run down at its end: as FILE ends, .html for a page, .xml for JUnit XML, .md for Markdown; may be given several times
+    #[arg(long = "report", value_name = "FILE", value_parser = report)]
+    reports: Vec<(Format, PathBuf)>,
     /// Keep the volumes of the run, and say where they are
     #[arg(long)]
     keep: bool,
@@ -83,13 +91,38 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return podturn_failed(&error),
     };
     match run_in(pod, arguments, &directory) {
-        Ok(end) => tell(&end, arguments.json),
+        Ok(end) => {
+            let code = tell(&end, arguments.json);
+            write_down(end, &arguments.reports).unwrap_or(code)
+        }
         Err(error @ KubeletError::NoHostPath(..)) => {
             say(&format!("error: {error}\n  help: make it first; nothing was started\n"));
             ExitCode::from(input::BAD_INPUT)
         }
         Err(error) => podturn_failed(&error),
     }
+}
+
+/// Writes the run into the files that are asked for. Whoever asked for a report relies on it, so that one cannot be written is a failure;
+/// a summary that cannot is none.
+fn write_down(end: End, reports: &[(Format, PathBuf)]) -> Option<ExitCode> {
+    let started = end.state.as_ref().and_then(|state| state.started_at.as_deref());
+    let Some(record) = end.journal.map(|(run, events)| Record::new(run, events, started)) else {
+        let (_, file) = reports.first()?;
+        say(&format!("error: {} is not written: the plan never began\n", file.display()));
+        return None; // whatever kept it from beginning is the exit code
+    };
+    if let Err(error) = written::append_summary(&record) {
+        say(&format!("warning: {error}\n"));
+    }
+    let mut failed = None;
+    for (format, file) in reports {
+        let text = format.write(&record).map_err(std::io::Error::other);
+        if let Err(error) = text.and_then(|text| written::put(file, &text)) {
+            failed = Some(podturn_failed(&error));
+        }
+    }
+    failed
 }
 
 /// The coordinator serves the page. Its containers share this machine's network.
@@ -120,6 +153,12 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
     let manifest = manifest.expanded(&checked);
     facts.containers.clone_from(&manifest.facts.containers);
     wire(&manifest, &checked, &facts, &arguments.volumes)
+}
+
+fn report(text: &str) -> Result<(Format, PathBuf), String> {
+    let file = PathBuf::from(text);
+    let format = Format::of_name(&file).ok_or("it ends with none of .html, .xml and .md")?;
+    Ok((format, file))
 }
 
 fn stand_in(text: &str) -> Result<(String, PathBuf), String> {

@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use podturn_turn::Event;
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::errors::{KubeletError, system};
-use super::life::{Event, Life, Stop, What};
+use super::life::{Event as LifeEvent, Life, Stop, What};
 use super::logs::Message;
 use super::namespaces::{self, Rights};
 use super::pod::{AfterEnd, Container, LocalPod, VolumeKind};
@@ -33,6 +34,7 @@ use super::sandbox::{Sandbox, raise_open_files};
 use super::volumes;
 use super::watch::watch;
 use crate::volume::published::State;
+use crate::volume::{Journal, Run, Volume};
 
 /// How long whoever reads may take for the last words of a pod that is killed. A reader that sleeps must not hold up an end
 /// that was asked for twice.
@@ -62,6 +64,8 @@ pub enum Interrupt {
 pub struct End {
     /// The last published state; `None`: the plan never began.
     pub state: Option<State>,
+    /// What the volume held of the run when everything had ended: its stamp and its journal.
+    pub journal: Option<(Run, Vec<Event>)>,
     /// Containers that ended for good with another code than 0, in the order of their ends.
     pub failed: Vec<(String, i32)>,
     /// The init container that failed, so that nothing after it was started.
@@ -84,8 +88,8 @@ pub struct Kubelet {
     /// Whoever reads the messages wants to hear of the state, too.
     has_news: bool,
     lives: JoinSet<()>,
-    tell: UnboundedSender<Event>,
-    events: UnboundedReceiver<Event>,
+    tell: UnboundedSender<LifeEvent>,
+    events: UnboundedReceiver<LifeEvent>,
     /// Those that are started again when this is over.
     due: JoinSet<String>,
     standing: HashMap<String, Standing>,
@@ -307,8 +311,8 @@ impl Kubelet {
         self.pod.init_containers.iter().chain(&self.pod.containers).find(|container| container.name == name)
     }
 
-    fn handle(&mut self, event: Event) {
-        let Event { name, what } = event;
+    fn handle(&mut self, event: LifeEvent) {
+        let LifeEvent { name, what } = event;
         let standing = self.standing.entry(name.clone()).or_default();
         match what {
             What::Created => standing.is_created = true,
@@ -477,12 +481,19 @@ impl Kubelet {
         talk.shutdown().await;
         self.sandbox.reap();
         self.end.state = self.state();
+        self.end.journal = self.journal();
         for volume in
             self.pod.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::EmptyDir { in_memory: true, .. }))
         {
             let _ = umount2(&volumes::path(&self.runtime.directory, &volume.name), MntFlags::MNT_DETACH);
         }
         self.end
+    }
+
+    /// What the run was, for whoever tells it.
+    fn journal(&self) -> Option<(Run, Vec<Event>)> {
+        let volume = Volume::open(&self.turns()).ok()?;
+        Some((volume.read_run().ok()??, Journal::read(&volume).ok()?))
     }
 
     /// What the coordinator has published last.

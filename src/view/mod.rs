@@ -4,6 +4,8 @@
 
 mod escape;
 pub mod graph;
+mod junit;
+mod markdown;
 pub mod metrics;
 mod rehearsal;
 mod report;
@@ -11,6 +13,11 @@ pub mod signs;
 mod table;
 mod why;
 
+#[cfg(test)]
+mod played;
+
+pub use junit::junit;
+pub use markdown::markdown;
 pub use rehearsal::{failures, timeline};
 pub use report::{Live, live, report};
 pub use table::{sentences, table};

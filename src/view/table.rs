@@ -25,7 +25,8 @@ pub fn table(state: &State) -> String {
     lines.join("\n") + "\n"
 }
 
-fn row(state: &State, step: &Step) -> [String; 7] {
+/// What stands in a step's line, in the order of the table's columns.
+pub(super) fn row(state: &State, step: &Step) -> [String; 7] {
     let dash = || "-".to_owned();
     let began = match (&state.started_at, &step.started_at) {
         (Some(start), Some(began)) => between(start, began).map(|ms| format!("+{}", duration(ms))),

@@ -1,5 +1,6 @@
 //! What the containers say, and how it is shown.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, pipe};
 use std::process::Command;
 
@@ -179,4 +180,44 @@ fn most_memory(pid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
     most.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// What a job of a CI system does: it runs the pod, and keeps what came of it.
+#[test]
+fn the_end_is_written_down_in_each_form_that_is_asked_for() {
+    let place = Place::new();
+    let plan = "steps: {build: {}, test: {dependsOn: [build]}}";
+    let file = place.write(&place.pod(plan, &[("build", "true"), ("test", "exit 3")]));
+    let files = ["run.html", "junit.xml", "run.md"].map(|name| place.path(name));
+    let arguments = files.clone().map(|file| format!("--report={}", file.display()));
+    let summary = place.path("summary");
+    fs::write(&summary, "from the step before\n").expect("it can be written");
+    let mut command = place.command(&file, &arguments.each_ref().map(String::as_str));
+    command.env("GITHUB_STEP_SUMMARY", &summary);
+    let ended = Place::start_command(command).end();
+    assert_eq!(ended.code, 1, "the outcome's: {}", ended.all());
+    let [html, junit, markdown] = files.map(|file| fs::read_to_string(file).expect("it was written"));
+    assert!(html.contains("<title>Failed - podturn run "), "{html}");
+    assert!(junit.contains("name=\"test\"") && junit.contains("<failure type=\"ExitCode\""), "{junit}");
+    assert!(markdown.contains("| test | ✗ Failed | ExitCode | 1 |"), "{markdown}");
+    let summary = fs::read_to_string(summary).expect("it is there");
+    assert_eq!(summary, format!("from the step before\n{markdown}"), "appended: others write into it too");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure_and_a_summary_that_cannot_is_none() {
+    let place = Place::new();
+    let file = place.write(&place.pod("steps: [a]", &[("a", "true")]));
+    let nowhere = place.path("nowhere").join("run.md");
+    let mut command = place.command(&file, &[]);
+    command.env("GITHUB_STEP_SUMMARY", &nowhere);
+    let ended = Place::start_command(command).end();
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.err.iter().any(|line| line.starts_with("warning: cannot append the summary to ")), "{}", ended.all());
+    let report = format!("--report={}", nowhere.display());
+    let ended = Place::start_command(place.command(&file, &[&report])).end();
+    assert_eq!(ended.code, 125, "{}", ended.all());
+    let (code, _, said) = place.ask(&["run", "--report=run.pdf", &file.display().to_string()]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("it ends with none of .html, .xml and .md"), "{said}");
 }
