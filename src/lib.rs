@@ -5,6 +5,8 @@
 pub mod cli;
 pub mod control;
 pub mod coordinator;
+#[cfg(feature = "tools")]
+pub mod engine;
 pub mod history;
 pub mod images;
 #[cfg(feature = "tools")]

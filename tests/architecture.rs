@@ -24,9 +24,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["plan", "volume", "history"]),
     ("page", &["volume", "process", "history", "view", "control"]),
     ("local", &["plan", "inject", "coordinator", "volume", "process", "probe"]),
+    ("engine", &["plan", "inject", "history", "local", "volume"]),
     (
         "cli",
         &[
+            "engine",
             "plan",
             "images",
             "volume",

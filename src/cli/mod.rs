@@ -10,6 +10,8 @@ mod container;
 mod coordinate;
 #[cfg(feature = "tools")]
 mod difference;
+#[cfg(feature = "tools")]
+mod engine;
 mod graph;
 mod init;
 #[cfg(feature = "tools")]

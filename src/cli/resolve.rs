@@ -71,6 +71,13 @@ pub(super) struct How {
     timeout: Duration,
 }
 
+impl Default for How {
+    fn default() -> Self {
+        let timeout = Duration::from_secs(30);
+        Self { platform: None, authfile: None, cert_dir: None, tls_verify: true, timeout }
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     duration_argument(text).map(Duration::from_millis)
 }

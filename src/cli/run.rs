@@ -22,7 +22,7 @@ use crate::volume::published::State;
 
 /// How many messages may wait to be shown. Each is a few lines at most, so this bounds the memory; a container whose messages
 /// nobody takes waits.
-const MESSAGES: usize = 32;
+pub(super) const MESSAGES: usize = 32;
 
 /// Arguments of `podturn run`.
 #[derive(clap::Args)]
@@ -46,34 +46,40 @@ Examples:
   podturn run --report run.html --report junit.xml pod.yaml
   podturn run --json pod.yaml > state.json          the final state alone on stdout, logs on stderr
   kubectl kustomize overlays/ci | podturn run -
+  podturn run --engine podman pod.yaml              in containers of their images, on this machine
 
 Exit codes: 0 Succeeded, 1 Failed, 2 the manifest or its plan cannot be used (nothing ran), 143 Cancelled, 125 podturn itself \
 failed.")]
 pub(super) struct Arguments {
     /// A manifest in which one pod has a plan; - for stdin
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Print the final state as JSON on stdout; all logs go to stderr
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// The value of a parameter of the plan; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
-    parameters: Vec<(String, String)>,
+    pub(super) parameters: Vec<(String, String)>,
     /// A directory of this machine that stands in for a volume, as for a claim; may be given several times
     #[arg(long = "volume", value_name = "NAME=DIR", value_parser = stand_in)]
-    volumes: Vec<(String, PathBuf)>,
+    pub(super) volumes: Vec<(String, PathBuf)>,
     /// Show the run as a page that is kept up to date, read-only, here (such as 127.0.0.1:8080; port 0: any)
     #[arg(long, value_name = "ADDR:PORT")]
-    listen: Option<SocketAddr>,
+    pub(super) listen: Option<SocketAddr>,
     /// Write the run down at its end: as FILE ends, .html for a page, .xml for JUnit XML, .md for Markdown; may be given several times
     #[arg(long = "report", value_name = "FILE", value_parser = report)]
-    reports: Vec<(Format, PathBuf)>,
+    pub(super) reports: Vec<(Format, PathBuf)>,
     /// Keep the volumes of the run, and say where they are
     #[arg(long)]
-    keep: bool,
+    pub(super) keep: bool,
+    #[command(flatten)]
+    pub(super) elsewhere: super::engine::Elsewhere,
 }
 
 /// Runs the pod and shows its end.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    if let Some(code) = super::engine::run(arguments) {
+        return code;
+    }
     let pod = match load(arguments) {
         Ok(Wired { mut pod, warnings }) => {
             input::print(&warnings);
@@ -105,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Writes the run into the files that are asked for. Whoever asked for a report relies on it, so that one cannot be written is a failure;
 /// a summary that cannot is none.
-fn write_down(end: End, reports: &[(Format, PathBuf)]) -> Option<ExitCode> {
+pub(super) fn write_down(end: End, reports: &[(Format, PathBuf)]) -> Option<ExitCode> {
     let started = end.state.as_ref().and_then(|state| state.started_at.as_deref());
     let Some(record) = end.journal.map(|(run, events)| Record::new(run, events, started)) else {
         let (_, file) = reports.first()?;
@@ -253,7 +259,7 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
 }
 
 /// Shows what the containers say until nobody can say anything more, or until nobody reads it.
-async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt: mpsc::Sender<Interrupt>) {
+pub(super) async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt: mpsc::Sender<Interrupt>) {
     if !screen.show(&mut shown).await {
         let _ = interrupt.send(Interrupt::Unread).await;
         while shown.recv().await.is_some() {}
@@ -262,7 +268,7 @@ async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt:
 
 /// Ctrl-C, a closed terminal and a polite kill mean the same at first. A terminal that is gone also fails every write: both
 /// together are one reason to end.
-async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
+pub(super) async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
     let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
@@ -281,7 +287,7 @@ async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
 }
 
 /// Prints the end, and returns the code that says it.
-fn tell(end: &End, json: bool) -> ExitCode {
+pub(super) fn tell(end: &End, json: bool) -> ExitCode {
     let mut text = String::new();
     if let Some(state) = &end.state {
         text.push_str(&format!("\n{}{}", view::table(state), view::sentences(state)));

@@ -169,6 +169,24 @@ pub(super) fn settings(given: &Settings, function: Option<(&Arc<SourceFile>, &No
     Ok(settings)
 }
 
+/// What the environment and the file of defaults say, for a command that has few of these options itself.
+pub(super) fn defaults() -> Result<Settings, Diagnostics> {
+    let from_environment = File::try_parse_from([] as [&str; 0]);
+    let given = from_environment.map_err(|error| Diagnostic::error(error.render().to_string()))?;
+    settings(&given.settings, None)
+}
+
+/// What podman runs, its own images say.
+#[cfg(feature = "resolve")]
+pub(super) fn for_podman(settings: &mut Settings) {
+    settings.resolve = vec![crate::images::Source::Engine(Some("podman".to_owned()))];
+    settings.no_pin = true;
+}
+
+/// Without that feature no image is read.
+#[cfg(not(feature = "resolve"))]
+pub(super) const fn for_podman(_: &mut Settings) {}
+
 /// The options that settings stand for. What images run is not in them.
 pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     let mut options = Options::default();

@@ -32,7 +32,34 @@ struct Reading {
     lost: u64,
 }
 
+/// What a log tells: as much as the volume did.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The init container's stamp.
+    pub run: Run,
+    /// The journal.
+    pub events: Vec<Event>,
+    /// `startedAt` of the published state.
+    pub started_at: Option<String>,
+}
+
 impl Record {
+    /// Reads a log, as [`Told::from_log`] does.
+    ///
+    /// # Errors
+    /// When there is no run in it, or a line of it is damaged.
+    pub fn from_log(log: &str) -> Result<Self, NoRecord> {
+        Told::from_log(log).map(Self::from)
+    }
+}
+
+impl From<Told> for Record {
+    fn from(Told { run, events, started_at }: Told) -> Self {
+        Self::new(run, events, started_at.as_deref())
+    }
+}
+
+impl Told {
     /// Reads a log. Of several runs in it (a pod whose containers were all restarted) the last one counts.
     ///
     /// # Errors
@@ -61,7 +88,7 @@ impl Record {
         if reading.lost > 0 {
             return Err(NoRecord { why: format!("{} lines of it were lost when they were written", reading.lost) });
         }
-        Ok(Self::new(run, reading.events, reading.started_at.as_deref()))
+        Ok(Self { run, events: reading.events, started_at: reading.started_at })
     }
 }
 

@@ -17,7 +17,7 @@ use podturn_turn::{Event, Impossible, Plan, Reason, StepId, Time};
 use podturn_wire::{Ended, RunId};
 
 pub use critical::Leg;
-pub use log::NoRecord;
+pub use log::{NoRecord, Told};
 pub use play::{Act, Script, Scripts, play, play_on};
 pub use without::{Removed, Without};
 

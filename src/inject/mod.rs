@@ -401,3 +401,9 @@ fn facts(manifest: &Manifest, options: &Options) -> PodFacts {
     }
     facts
 }
+
+/// A node as JSON, without its places and its looks.
+#[must_use]
+pub fn to_json(node: &Node) -> serde_json::Value {
+    Tree::from(node).to_json()
+}

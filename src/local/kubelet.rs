@@ -380,10 +380,7 @@ impl Kubelet {
             (false, _, _) => {
                 self.end.cancelled = true;
                 let grace = self.pod.grace_seconds;
-                self.runtime.say(format!(
-                    "ending the pod within {grace} s, as a deletion does: steps stop in their order, finally steps still run. \
-                     Once more kills everything at once"
-                ));
+                self.runtime.say(on_its_way_down(grace));
                 self.go_down(true);
             }
         }
@@ -501,6 +498,15 @@ impl Kubelet {
         let bytes = fs::read(self.turns().join(podturn_wire::names::STATE)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
+}
+
+/// What is said to whoever asks for the end.
+#[must_use]
+pub fn on_its_way_down(grace_seconds: u64) -> String {
+    format!(
+        "ending the pod within {grace_seconds} s, as a deletion does: steps stop in their order, finally steps still run. \
+         Once more kills everything at once"
+    )
 }
 
 /// Somebody asks for the end.

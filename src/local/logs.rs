@@ -47,7 +47,7 @@ pub enum Stream {
 /// Passes on what `source` says until nobody can say anything more. A full channel makes the container wait. The last line
 /// on stderr is left out if it is a shim's word of an ordinary success: it would be every second line of a run that goes
 /// well, and the table at the end says it again.
-pub(super) async fn follow(container: String, stream: Stream, mut source: impl AsyncRead + Unpin, to: Sender<Message>) {
+pub async fn follow(container: String, stream: Stream, mut source: impl AsyncRead + Unpin, to: Sender<Message>) {
     let mut buffer = Vec::with_capacity(CHUNK);
     let mut held = false;
     loop {

@@ -28,8 +28,8 @@ mod watch;
 mod wire;
 
 pub use errors::KubeletError;
-pub use kubelet::{End, Interrupt, Kubelet, LAST_WORDS};
-pub use logs::{Message, Stream};
+pub use kubelet::{End, Interrupt, Kubelet, LAST_WORDS, on_its_way_down};
+pub use logs::{Message, Stream, follow};
 pub use mounts::MountError;
 pub use pod::{Container, LocalPod, Program};
 pub use wire::{Wired, wire};

@@ -3,6 +3,7 @@
 //! What podman 4 leaves out of a pod is left to other tests: it ignores `subPath` (so the whole volume is mounted here,
 //! which the protocol allows), knows no native sidecars, and restarts nothing under `restartPolicy: Never`.
 
+mod engine;
 mod people;
 mod store;
 mod wired;

@@ -24,6 +24,8 @@ const MVN: &str = "#!/bin/sh\nset -e\necho \"[INFO] $*\"\ngrep -q '<finalName>ap
                    mkdir -p /work/target\ncp /work/App.java /work/target/app.jar\necho '[INFO] BUILD SUCCESS'\n";
 const JAVA: &str = "#!/bin/sh\ngrep -o 'the application runs' \"$2\"\n";
 
+const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/podman/containers.conf");
+
 /// A store with the images of the manifests in it.
 pub(crate) struct Store {
     directory: tempfile::TempDir,
@@ -83,9 +85,31 @@ impl Store {
         for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
             command.arg(option).arg(self.directory.path().join(name));
         }
-        let configuration = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/podman/containers.conf");
-        command.env("CONTAINERS_CONF", configuration).stdin(Stdio::null());
+        command.env("CONTAINERS_CONF", CONFIGURATION).stdin(Stdio::null());
         command
+    }
+
+    /// A directory for PATH in which `podman` is that of this store.
+    pub(crate) fn path(&self) -> PathBuf {
+        let path = self.directory.path().join("bin");
+        if !path.exists() {
+            std::fs::create_dir(&path).expect("a fresh directory");
+            let words: Vec<String> = [self.command().get_program()]
+                .into_iter()
+                .chain(self.command().get_args())
+                .map(|word| word.to_str().expect("UTF-8").to_owned())
+                .collect();
+            let podman = words.join(" ");
+            let podman = podman.split_once(" podman ").expect("it is in timeout").1;
+            let own = "CONTAINERS_CONF=".to_owned() + CONFIGURATION;
+            // As in `play`: a network of its own would need more of the machine.
+            let script = format!(
+                "#!/bin/sh\nexport {own} PATH=\"${{PATH#*:}}\"\n[ \"$1 $2\" != 'kube play' ] || \
+                 {{ shift 2; set -- kube play --network host \"$@\"; }}\nexec podman {podman} \"$@\"\n"
+            );
+            add_script(&path.join("podman"), &script);
+        }
+        path
     }
 
     fn add_images(&self) {

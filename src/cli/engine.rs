@@ -1,0 +1,203 @@
+//! `podturn run --engine podman | kubectl`: the same file elsewhere, shown as a local run is.
+
+use std::process::ExitCode;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::run::{self, MESSAGES};
+use super::screen::Screen;
+use super::{input, podturn_failed, wiring};
+use crate::engine::podman::{self, Podman};
+use crate::engine::{self, EngineError};
+use crate::inject::{self, Options, PODTURN, PODTURN_INIT};
+use crate::local::{End, Interrupt, Message};
+use crate::plan::{Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
+
+/// Where a pod runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Engine {
+    /// On this machine, as processes of it, without images
+    Local,
+    /// On this machine, in containers of its images
+    Podman,
+}
+
+/// Where the pod runs, and what that needs.
+#[derive(clap::Args)]
+pub(super) struct Elsewhere {
+    /// Where the pod runs
+    #[arg(long, value_enum, default_value = "local")]
+    engine: Engine,
+    /// podturn's own image. Default with podman: made of this very program
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+}
+
+/// Runs the pod elsewhere and shows its end; `None`: it is to run here.
+pub(super) fn run(arguments: &run::Arguments) -> Option<ExitCode> {
+    let engine = arguments.elsewhere.engine;
+    let done = match engine {
+        Engine::Local => refuse_options(arguments).map(|()| None),
+        Engine::Podman => on_podman(arguments).map(Some),
+    };
+    match done {
+        Ok(None) => None,
+        Ok(Some(end)) => {
+            let code = run::tell(&end, arguments.json);
+            Some(run::write_down(end, &arguments.reports).unwrap_or(code))
+        }
+        Err(Failed::Input(diagnostics)) => Some(input::refuse(&diagnostics)),
+        Err(Failed::Engine(error)) => {
+            let code = podturn_failed(&error);
+            if let Some(help) = error.help() {
+                anstream::eprintln!("  help: {help}");
+            }
+            Some(code)
+        }
+    }
+}
+
+/// Why it did not run.
+enum Failed {
+    Input(Diagnostics),
+    Engine(EngineError),
+}
+
+impl From<Diagnostics> for Failed {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Input(diagnostics)
+    }
+}
+
+impl From<EngineError> for Failed {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+fn not_with(option: &str, engine: &str, help: &str) -> Diagnostics {
+    let mut diagnostic = Diagnostic::error(format!("{option} means nothing with --engine {engine}"));
+    diagnostic.help(help);
+    diagnostic.into()
+}
+
+/// An option that would do nothing is a mistake.
+fn refuse_options(arguments: &run::Arguments) -> Result<(), Failed> {
+    if arguments.elsewhere.image.is_some() {
+        return Err(not_with("--image", "local", "no images are used: containers are processes of this machine").into());
+    }
+    Ok(())
+}
+
+// --- podman ---
+
+fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
+    if arguments.listen.is_some() || arguments.keep {
+        let option = if arguments.keep { "--keep" } else { "--listen" };
+        return Err(
+            not_with(option, "podman", "nothing of the pod is left at the end, and its network is its own").into()
+        );
+    }
+    let mut settings = wiring::defaults()?;
+    wiring::for_podman(&mut settings);
+    let (original, file) = read(arguments, Placement::Container)?;
+    input::print(&engine::check(&original)?);
+    let mut options = wiring::options(settings.clone())?;
+    options.placement = Placement::Container;
+    options.whole_volume = true;
+    match &arguments.elsewhere.image {
+        Some(image) => options.image.clone_from(image),
+        None => {
+            options.image = podman::own_image()?;
+            options.pull_policy = Some("Never".to_owned());
+        }
+    }
+    resolve(settings, &file, &mut options)?;
+    let manifest = wire(arguments, &file, options)?;
+    let name = engine::name_of_a_run(&original.name);
+    let play = engine::play(&manifest, &name, &arguments.volumes);
+    shown(arguments, &manifest, async move |tell, interrupts| Podman::new(play, tell).run(interrupts).await)
+}
+
+// --- for every engine ---
+
+/// The manifest as it was written, its plan checked.
+fn read(
+    arguments: &run::Arguments,
+    placement: Placement,
+) -> Result<(Manifest, std::sync::Arc<SourceFile>), Diagnostics> {
+    let input::Text { name, text } = input::read(&arguments.file)?;
+    let file = SourceFile::new(name.clone(), text.clone());
+    let manifest = Manifest::read(&name, text)?;
+    let mut facts = manifest.facts.clone();
+    if !manifest.is_wired {
+        facts.placement = placement;
+    }
+    facts.parameters.extend(arguments.parameters.iter().cloned());
+    let checked = manifest.check(&facts)?;
+    run::refuse_unknown(&arguments.parameters, &checked)?;
+    Ok((manifest, file))
+}
+
+/// Reads what images run whose containers have no command.
+#[cfg(feature = "resolve")]
+fn resolve(
+    settings: wiring::Settings,
+    file: &std::sync::Arc<SourceFile>,
+    options: &mut Options,
+) -> Result<(), Diagnostics> {
+    if settings.resolve.is_empty() {
+        return Ok(());
+    }
+    let how = super::resolve::How::default();
+    super::resolve::into_options(&how, &settings.resolve, settings.no_pin, std::slice::from_ref(file), options)
+}
+
+#[cfg(not(feature = "resolve"))]
+fn resolve(_: wiring::Settings, _: &std::sync::Arc<SourceFile>, _: &mut Options) -> Result<(), Diagnostics> {
+    Ok(())
+}
+
+/// Wires the pod.
+fn wire(
+    arguments: &run::Arguments,
+    file: &std::sync::Arc<SourceFile>,
+    mut options: Options,
+) -> Result<Manifest, Diagnostics> {
+    options.parameters.extend(arguments.parameters.iter().cloned());
+    let injected = inject::inject(file, &options)?;
+    input::print(&injected.warnings);
+    Manifest::read(file.name(), injected.text)
+}
+
+/// Shows a pod that `live` runs.
+fn shown<F>(arguments: &run::Arguments, manifest: &Manifest, live: F) -> Result<End, Failed>
+where
+    F: AsyncFnOnce(Sender<Message>, &mut Receiver<Interrupt>) -> Result<End, EngineError>,
+{
+    let system = |what: &str| {
+        let what = what.to_owned();
+        move |error| EngineError::System(what, error)
+    };
+    let kinds =
+        [&manifest.facts.init_containers, &manifest.facts.containers.iter().map(|one| one.name.clone()).collect()];
+    let names = kinds.into_iter().flatten().filter(|name| *name != PODTURN && *name != PODTURN_INIT).cloned();
+    let names: Vec<String> = names.collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(system("starting the runtime"))?.block_on(async {
+        let screen = Screen::new(&names, arguments.json).map_err(system("opening the output"))?;
+        let (messages, received) = channel(MESSAGES);
+        let (interrupt, mut interrupts) = channel(2);
+        let watcher = tokio::spawn(run::watch_signals(interrupt.clone()));
+        let show = tokio::spawn(run::show(screen, received, interrupt));
+        let end = live(messages, &mut interrupts).await;
+        let is_killed = end.as_ref().is_ok_and(|end| end.killed);
+        tokio::select! {
+            _ = show => {}
+            Some(Interrupt::Asked) = interrupts.recv() => {}
+            () = tokio::time::sleep(crate::local::LAST_WORDS), if is_killed => {}
+        }
+        watcher.abort();
+        Ok(end?)
+    })
+}
