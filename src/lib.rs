@@ -20,6 +20,7 @@ pub mod plan;
 pub mod probe;
 pub mod process;
 pub mod rehearsal;
+pub mod trace;
 pub mod view;
 pub mod volume;
 pub mod when;

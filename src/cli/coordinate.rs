@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{archive, podturn_failed, volume_error};
+use super::{archive, podturn_failed, trace, volume_error};
 use crate::control;
 use crate::coordinator::asked::Asked;
 use crate::coordinator::log::{Log, Writer};
@@ -36,6 +36,8 @@ steps as well. As a native sidecar it goes on until it gets SIGTERM after the en
 Logs go to stderr. Where that is no terminal they are JSON: a line for the run, for every event and for the outcome, from which \
 `podturn report --from-logs` makes the same page as from the volume (`podturn schema log`). Outputs of steps and parameters \
 are in it. On a terminal they are text, warnings only. PODTURN_LOG=off, warn, info or debug says how much.
+
+The OTEL_* variables of OpenTelemetry ask for a trace of the run: OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 is enough.
 
 Exit codes: as an ordinary container 0 Succeeded, 1 Failed, 143 Cancelled; as a native sidecar always 0; 125 podturn \
 itself failed.")]
@@ -79,7 +81,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return volume_error(&error),
     };
     let page = arguments.listen.and_then(|address| show(address, &volume));
-    let served = serve(&volume, open_control, log);
+    let traced = trace::asked(&volume);
+    let served = serve(&volume, open_control, log, traced.as_ref().map(|traced| traced.context));
+    let sending = traced.filter(|_| served.is_ok()).and_then(|traced| traced.send(&volume));
     if let (Ok(_), Some(archive)) = (&served, &arguments.archive) {
         archive::keep(&volume, archive);
     }
@@ -89,6 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     if let Some(page) = page {
         page.finish();
+    }
+    if let Some(sending) = sending {
+        let _ = sending.join();
     }
     if let Some(writer) = writer {
         writer.finish();

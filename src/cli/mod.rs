@@ -33,6 +33,7 @@ mod schema;
 #[cfg(feature = "tools")]
 mod screen;
 mod status;
+mod trace;
 mod verbs;
 #[cfg(feature = "tools")]
 mod wiring;

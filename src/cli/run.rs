@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::screen::{self, Screen};
 use super::written::{self, Format};
-use super::{input, podturn_failed};
+use super::{input, podturn_failed, trace};
 use crate::history::Record;
 use crate::local::namespaces::Rights;
 use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Wired, wire};
@@ -38,6 +38,9 @@ Ctrl-C ends the pod as a deletion does: tasks are stopped, then services, finall
 pod's grace. A second Ctrl-C kills everything. A pod whose \
 containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
 terminal.
+
+Where the OTEL_* variables of OpenTelemetry ask for traces (OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318), the run is one, a part of \
+TRACEPARENT if that is set, and each command has its own TRACEPARENT.
 
 Where GITHUB_STEP_SUMMARY names a file, as on GitHub's runners, a summary of the run is appended to it.
 
@@ -153,12 +156,20 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
         facts.placement = Placement::Sidecar;
     }
     facts.parameters.extend(arguments.parameters.iter().cloned());
-    let checked = manifest.check(&facts)?;
+    let mut checked = manifest.check(&facts)?;
     refuse_unknown(&arguments.parameters, &checked)?;
     input::print(&checked.warnings);
     let manifest = manifest.expanded(&checked);
     facts.containers.clone_from(&manifest.facts.containers);
-    wire(&manifest, &checked, &facts, &arguments.volumes)
+    let traced = trace::variables().filter(|_| !manifest.is_wired);
+    if traced.is_some() {
+        trace::add_parameter(&mut checked.plan);
+    }
+    let mut wired = wire(&manifest, &checked, &facts, &arguments.volumes)?;
+    if let Some(variables) = traced {
+        trace::hand_on(&mut wired.pod, &checked.plan, &variables);
+    }
+    Ok(wired)
 }
 
 fn report(text: &str) -> Result<(Format, PathBuf), String> {

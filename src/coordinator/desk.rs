@@ -10,6 +10,7 @@ use podturn_wire::{Exit, Last, MESSAGE_MAX, Packet, Report};
 
 use super::probe::{Found, Probing};
 use super::seat::{Line, Seat, Unanswered};
+use crate::trace;
 use crate::when;
 
 use super::world::{Enclosing, Link, World, WriteError};
@@ -387,6 +388,7 @@ impl<W: World> Coordinator<W> {
         Enclosing {
             readiness: readiness.filter(|readiness| !readiness.probe.is_network()).cloned(),
             values: self.state.replacements(step).unwrap_or_default(),
+            contexts: trace::places(self.state.references(step)),
         }
     }
 

@@ -10,6 +10,7 @@ use podturn_wire::{Enclosed, InstanceId, ProbeKind, Quoted, Report, Strings, Tur
 
 use super::world::{Enclosing, Link, World, WriteError};
 use crate::process::{self, Pidfd};
+use crate::trace::Context;
 use crate::volume::{Journal, Mailboxes, Spoilt, bell};
 
 /// Everything one coordinator touches.
@@ -22,6 +23,8 @@ pub(super) struct Ground {
     /// Steps whose report is none, so that this is said once.
     spoilt: Vec<bool>,
     owners: Owners,
+    /// What the commands of this run are told to be a part of.
+    trace: Option<Context>,
 }
 
 /// One shim's connection, and the witness of its death.
@@ -66,9 +69,9 @@ fn claim(owner: &mut Option<StepId>, step: StepId) {
 }
 
 impl Ground {
-    pub(super) fn new(mailboxes: Mailboxes, journal: Journal, names: Vec<String>) -> Self {
-        let spoilt = vec![false; names.len()];
-        Self { mailboxes, journal, names, connections: Vec::new(), free: Vec::new(), spoilt, owners: Owners::default() }
+    pub(super) fn new(mailboxes: Mailboxes, journal: Journal, names: Vec<String>, trace: Option<Context>) -> Self {
+        let (spoilt, owners) = (vec![false; names.len()], Owners::default());
+        Self { mailboxes, journal, names, connections: Vec::new(), free: Vec::new(), spoilt, owners, trace }
     }
 
     /// Keeps a new connection.
@@ -160,7 +163,7 @@ impl World for Ground {
     fn write_turn(&mut self, step: StepId, turn: &Turn, enclosing: &Enclosing) -> Result<(), WriteError> {
         let written = match enclosing.is_empty() {
             true => self.mailboxes.write_turn(step, turn),
-            false => write_enclosing(&self.mailboxes, step, turn, enclosing),
+            false => write_enclosing(&self.mailboxes, step, turn, enclosing, self.trace.as_ref()),
         };
         written.map_err(|error| write_error(&error))
     }
@@ -208,8 +211,20 @@ impl World for Ground {
 }
 
 /// Writes a turn with what its attempt needs, in the form of the wire.
-fn write_enclosing(mailboxes: &Mailboxes, step: StepId, turn: &Turn, enclosing: &Enclosing) -> io::Result<()> {
-    let values = references_to(&enclosing.values);
+fn write_enclosing(
+    mailboxes: &Mailboxes,
+    step: StepId,
+    turn: &Turn,
+    enclosing: &Enclosing,
+    trace: Option<&Context>,
+) -> io::Result<()> {
+    let mut values = references_to(&enclosing.values);
+    let context = trace.zip(turn.attempt).map(|(trace, attempt)| trace.of_attempt(step, attempt).to_string());
+    for place in &enclosing.contexts {
+        if let (Some(value), Some(context)) = (values.get_mut(*place), &context) {
+            *value = context;
+        }
+    }
     let command = match enclosing.readiness.as_ref().map(|readiness| &readiness.probe) {
         Some(Probe::Exec { command }) => references_to(command),
         _ => Vec::new(),

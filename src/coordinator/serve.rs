@@ -23,6 +23,7 @@ use super::probe::Probers;
 use super::public::Public;
 use super::world::{Link, World};
 use crate::process;
+use crate::trace::Context;
 use crate::volume::bell::{self, Received};
 use crate::volume::{Journal, Locked, Placement, Run, Volume, VolumeError, published};
 
@@ -103,18 +104,23 @@ impl From<nix::Error> for ServeError {
 }
 
 /// Coordinates the run on this volume until it ends: as a sidecar when it is told to, as an ordinary container when every
-/// step has ended.
+/// step has ended. `trace`: what commands that ask for it are told to be a part of.
 ///
 /// # Errors
 /// A [`ServeError`] after which another coordinator may take over.
-pub fn serve(volume: &Volume, open: OpenControl, log: Option<Log>) -> Result<Finished, ServeError> {
+pub fn serve(
+    volume: &Volume,
+    open: OpenControl,
+    log: Option<Log>,
+    trace: Option<Context>,
+) -> Result<Finished, ServeError> {
     let _lock = volume.lock().map_err(|locked| match locked {
         Locked::Held => ServeError::Locked,
         Locked::Failed(error) => ServeError::Volume(error),
     })?;
     let mut run = volume.read_run()?.ok_or(ServeError::NotLaidOut)?;
     process::raise_open_files()?;
-    let mut server = Server::open(volume, &mut run, open, log)?;
+    let mut server = Server::open(volume, &mut run, open, log, trace)?;
     let finished = server.work();
     server.tell_log(finished.as_ref().ok().map(|finished| &finished.state));
     finished
@@ -196,7 +202,13 @@ struct Publisher {
 }
 
 impl<'a> Server<'a> {
-    fn open(volume: &'a Volume, run: &mut Run, open: OpenControl, log: Option<Log>) -> Result<Self, ServeError> {
+    fn open(
+        volume: &'a Volume,
+        run: &mut Run,
+        open: OpenControl,
+        log: Option<Log>,
+        trace: Option<Context>,
+    ) -> Result<Self, ServeError> {
         let names: Vec<String> = run.plan.steps.iter().map(|step| step.name.clone()).collect();
         let mailboxes = volume.mailboxes(names.iter().map(String::as_str), run.durability)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -213,7 +225,7 @@ impl<'a> Server<'a> {
         let (journal, events) = Journal::open(volume, run.durability)?;
         let boot_id = process::boot_id()?;
         let rebooted = boot_id != run.boot_id;
-        let ground = Ground::new(mailboxes, journal, names);
+        let ground = Ground::new(mailboxes, journal, names, trace);
         let coordinator = Coordinator::start(ground, run.plan.clone(), run.run, &events, rebooted)?;
         if rebooted {
             run.boot_id = boot_id;

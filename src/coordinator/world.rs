@@ -27,6 +27,8 @@ pub struct Enclosing {
     pub readiness: Option<Readiness>,
     /// The values of the references that it listed, in their order.
     pub values: Vec<String>,
+    /// Those of them, by place, that are the attempt's trace context where traces are sent.
+    pub contexts: Vec<usize>,
 }
 
 impl Enclosing {

@@ -18,6 +18,12 @@ impl State {
         self.track(step).references.iter().map(|reference| self.value(reference)).collect()
     }
 
+    /// The references of the step's present instance, as its shim has listed them.
+    #[must_use]
+    pub fn references(&self, step: StepId) -> &[String] {
+        &self.track(step).references
+    }
+
     fn value(&self, reference: &str) -> Result<String, String> {
         let (name, default) = match reference.split_once(":-") {
             Some((name, default)) => (name, Some(default)),

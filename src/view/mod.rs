@@ -11,6 +11,7 @@ mod rehearsal;
 mod report;
 pub mod signs;
 mod table;
+mod traces;
 mod why;
 
 #[cfg(test)]
@@ -21,4 +22,5 @@ pub use markdown::markdown;
 pub use rehearsal::{failures, timeline};
 pub use report::{Live, live, report};
 pub use table::{sentences, table};
+pub use traces::{Source, traces};
 pub use why::{now, standing, why};

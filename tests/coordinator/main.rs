@@ -15,3 +15,4 @@ mod probes;
 mod public;
 mod stories;
 mod told;
+mod traces;

@@ -132,7 +132,8 @@ impl Pod {
     fn podturn(&self, verb: &str) -> Command {
         let mut command = Command::new(PODTURN);
         command.arg(verb).arg("--volume").arg(self.volume("")).stdin(Stdio::null());
-        for name in ["PODTURN_PLAN", "PODTURN_POD", "PODTURN_POD_UID"] {
+        let traced = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER", "TRACEPARENT"];
+        for name in ["PODTURN_PLAN", "PODTURN_POD", "PODTURN_POD_UID"].into_iter().chain(traced) {
             command.env_remove(name);
         }
         command

@@ -16,4 +16,5 @@ mod recipes;
 mod refused;
 mod restarts;
 mod terminal;
+mod traced;
 mod values;

@@ -179,7 +179,9 @@ impl Place {
         for name in ["CLICOLOR_FORCE", "CI"] {
             command.env_remove(name); // either would allow colours where the terminal does not
         }
-        command.env_remove("GITHUB_STEP_SUMMARY"); // that of whoever runs the tests
+        for name in ["GITHUB_STEP_SUMMARY", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER", "TRACEPARENT"] {
+            command.env_remove(name); // that of whoever runs the tests
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
