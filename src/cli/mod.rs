@@ -20,6 +20,8 @@ mod input;
 #[cfg(feature = "tools")]
 mod lint;
 mod place;
+#[cfg(feature = "tools")]
+mod policy;
 mod record;
 #[cfg(feature = "tools")]
 mod rehearse;
@@ -75,6 +77,9 @@ enum Command {
     /// Take out again what `inject` has added
     #[cfg(feature = "tools")]
     Uninject(inject::Undo),
+    /// Write what wires pods with a plan at their creation: a policy of the API server, without a webhook
+    #[cfg(feature = "tools")]
+    Policy(Box<policy::Arguments>),
     /// The init container: check the plan, lay the shared volume out
     Init(init::Arguments),
     /// The coordinator: hand out the turns until the plan has ended
@@ -136,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::Inject(arguments) => inject::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Uninject(arguments) => inject::undo(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Alive(arguments) => alive::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Coordinate(arguments) => coordinate::run(&arguments),

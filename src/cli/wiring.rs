@@ -124,6 +124,11 @@ fn deadline(text: &str) -> Result<DeadlineName, String> {
 }
 
 impl Settings {
+    /// The oldest Kubernetes that was asked for, if one was.
+    pub(super) const fn kubernetes(&self) -> Option<Version> {
+        self.kubernetes
+    }
+
     /// These, and what they leave open from `others`.
     fn or(self, others: Self) -> Self {
         let both = |mine: Vec<_>, others: Vec<_>| [others, mine].concat();

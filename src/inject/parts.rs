@@ -37,7 +37,17 @@ pub(super) fn volume(options: &Options) -> Tree {
 /// The init container. Both texts are the values of its variables.
 pub(super) fn init(plan: &str, pod: &str, is_guaranteed: bool, options: &Options) -> Tree {
     // The kubelet halves each `$$` in the value of a variable, and would replace `$(NAME)`.
-    let variable = |name: &str, value: &str| json!({ "name": name, "value": value.replace('$', "$$") });
+    let value = |text: &str| json!({ "value": text.replace('$', "$$") });
+    init_that_reads(value(plan), value(pod), is_guaranteed, options).into()
+}
+
+/// The init container, with what follows the names of its variables with the plan and the pod.
+pub(super) fn init_that_reads(plan: Value, pod: Value, is_guaranteed: bool, options: &Options) -> Value {
+    let variable = |name: &str, from: Value| {
+        let mut variable = Map::from_iter([("name".to_owned(), name.into())]);
+        variable.extend(from.as_object().cloned().unwrap_or_default());
+        Value::Object(variable)
+    };
     let uid = json!({ "name": "PODTURN_POD_UID", "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } });
     let mut container = podturn(PODTURN_INIT, "init", is_guaranteed, options);
     if options.durable
@@ -47,7 +57,7 @@ pub(super) fn init(plan: &str, pod: &str, is_guaranteed: bool, options: &Options
     }
     let env = json!([variable(VARIABLES[0], plan), variable(VARIABLES[1], pod), uid]);
     after(&mut container, "args", "env", env);
-    Value::Object(container).into()
+    Value::Object(container)
 }
 
 /// The coordinator.

@@ -17,7 +17,7 @@ use crate::plan::yaml::{Node, Typed};
 use crate::plan::{Checked, Manifest, Placement, PodFacts, RestartPolicy, canonical};
 
 /// A day: long enough for a pod that does something, and an end for one that never will.
-const DEADLINE_SECONDS: u64 = 24 * 60 * 60;
+pub(super) const DEADLINE_SECONDS: u64 = 24 * 60 * 60;
 
 /// The changes of one pod.
 pub(super) struct Wiring<'w> {

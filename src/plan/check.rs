@@ -158,8 +158,18 @@ fn read(documents: &[Node], source: &Source, reading: &mut Reading<'_>, reporter
             return None;
         }
     };
-    resolve(drafts, &mut plan, reading, reporter)?;
+    resolve(with_all_wired(drafts, root, facts), &mut plan, reading, reporter)?;
     Some(plan)
+}
+
+/// The steps, and one for each container that is wired though the plan does not name it.
+fn with_all_wired(mut drafts: Vec<Draft>, root: &Node, facts: &PodFacts) -> Vec<Draft> {
+    for container in facts.containers.iter().filter(|_| facts.all_wired) {
+        if drafts.iter().all(|draft| draft.container != container.name) {
+            drafts.push(Draft::new(&container.name, root.span));
+        }
+    }
+    drafts
 }
 
 fn empty(span: Span, reporter: &mut Reporter) {

@@ -30,6 +30,11 @@ pub struct PodFacts {
     /// The names of the pod's init containers, which are over before the first turn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub init_containers: Vec<String>,
+    /// Whether the shim stands in each of `containers`, named by the plan or not. One that the plan does not name is then a step
+    /// that depends on nothing: it gets its turn at once. Whoever wires a pod without reading its plan says so, as the
+    /// policies of `podturn policy` do. Default: false.
+    #[serde(skip_serializing_if = "is_false")]
+    pub all_wired: bool,
     /// Values of the plan's parameters, by name. What is not here comes from the init container's environment variable of
     /// that name, or else has the plan's default.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -71,6 +76,11 @@ pub(super) const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 
 fn default_termination_message_path() -> String {
     TERMINATION_MESSAGE_PATH.to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn is_default_path(path: &str) -> bool {
@@ -123,6 +133,7 @@ impl Default for PodFacts {
             termination_grace_period_seconds: 30,
             containers: Vec::new(),
             init_containers: Vec::new(),
+            all_wired: false,
             parameters: BTreeMap::new(),
         }
     }

@@ -255,6 +255,7 @@ fn facts(spec: &Node, reporter: &mut Reporter) -> PodFacts {
         termination_grace_period_seconds: grace,
         containers: containers.iter().map(|(name, node)| container(name, node, restart_policy)).collect(),
         init_containers: named(spec, "initContainers", reporter).into_iter().map(|(name, _)| name).collect(),
+        all_wired: false,
         parameters: std::collections::BTreeMap::new(),
     }
 }

@@ -1,0 +1,48 @@
+//! `podturn policy`: the wiring of pods as admission policies of a cluster.
+
+use std::process::ExitCode;
+
+use super::input;
+use super::wiring::{self, Settings};
+use crate::inject;
+use crate::plan::{Diagnostic, Diagnostics};
+
+/// Arguments of `podturn policy`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  podturn policy --image my-registry/podturn:0.1.0 | kubectl apply -f -
+  podturn policy --user none                          OpenShift, which chooses users itself
+
+It prints a MutatingAdmissionPolicy that wires pods with a plan when they are created, a ValidatingAdmissionPolicy that \
+refuses what the first one cannot wire, and their bindings: Kubernetes 1.36 and above. docs/auto-inject.md says what it \
+does, and what only `podturn inject` can do.
+
+Exit codes: 0 printed, 2 an option that a policy cannot keep.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Prints both policies on stdout.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    match text(arguments) {
+        Ok(text) => {
+            anstream::print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(diagnostics) => input::refuse(&diagnostics),
+    }
+}
+
+fn text(arguments: &Arguments) -> Result<String, Diagnostics> {
+    let settings = wiring::settings(&arguments.settings, None)?;
+    let asked = settings.kubernetes();
+    if let Some(version) = asked.filter(|version| *version < inject::POLICY_SINCE) {
+        let mut diagnostic = Diagnostic::error(format!("Kubernetes {version} does not serve these policies"));
+        diagnostic.help(format!("--kubernetes {} and above, or `podturn inject`", inject::POLICY_SINCE));
+        return Err(diagnostic.into());
+    }
+    let options = wiring::options(settings)?;
+    inject::policy(&options).map_err(|why| Diagnostic::error(why).into())
+}
