@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use podturn::plan::site::Templates;
 use podturn::plan::{
-    Manifest, PodFacts, Source, canonical, check, check_wired, plan_reference, plan_schema, pod_schema,
+    Manifest, PodFacts, Reporter, Source, canonical, check, check_wired, plan_reference, plan_schema, pod_schema, yaml,
 };
 use serde_json::{Value, json};
 
@@ -128,17 +129,24 @@ fn the_plans_of_our_manifests_fit_the_schema() {
     for entry in fs::read_dir(directory).expect("there are manifests") {
         let path = entry.expect("they can be listed").path();
         let text = fs::read_to_string(&path).expect("a manifest can be read");
-        let manifest = Manifest::read("m", text).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
-        let checked = manifest.check(&manifest.facts).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
-        let facts = manifest.expanded(&checked).facts;
-        let handed_on: Value = serde_json::from_str(&canonical(&checked.plan)).expect("it is JSON");
-        assert!(validator.is_valid(&handed_on), "{}: {handed_on}", path.display());
-        let again = check_wired(&Source::file("again", handed_on.to_string()), &facts);
-        let again = again.unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
-        assert_eq!(again.plan, checked.plan, "{}", path.display());
-        seen += 1;
+        let source = Source::file("m", if path.extension().is_some_and(|end| end == "yaml") { text } else { continue });
+        let mut reporter = Reporter::new(source.outer());
+        let documents = yaml::parse(&source).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
+        let pods = documents.iter().flat_map(|document| Manifest::all(document, &Templates::default(), &mut reporter));
+        let pods: Vec<Manifest> = pods.collect();
+        assert!(!reporter.has_errors(), "{}\n{}", path.display(), reporter.finish());
+        for manifest in pods {
+            let checked = manifest.check(&manifest.facts).unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
+            let facts = manifest.expanded(&checked).facts;
+            let handed_on: Value = serde_json::from_str(&canonical(&checked.plan)).expect("it is JSON");
+            assert!(validator.is_valid(&handed_on), "{}: {handed_on}", path.display());
+            let again = check_wired(&Source::file("again", handed_on.to_string()), &facts);
+            let again = again.unwrap_or_else(|error| panic!("{}\n{error}", path.display()));
+            assert_eq!(again.plan, checked.plan, "{}", path.display());
+            seen += 1;
+        }
     }
-    assert!(seen >= 2, "the manifests are there");
+    assert!(seen >= 10, "the manifests are there");
 }
 
 #[test]
