@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::run::{self, MESSAGES};
 use super::screen::Screen;
 use super::{input, podturn_failed, wiring};
+use crate::engine::kubectl::{Cluster, Kubectl};
 use crate::engine::podman::{self, Podman};
 use crate::engine::{self, EngineError};
 use crate::inject::{self, Options, PODTURN, PODTURN_INIT};
@@ -18,8 +19,10 @@ use crate::plan::{Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
 enum Engine {
     /// On this machine, as processes of it, without images
     Local,
-    /// On this machine, in containers of its images
+    /// On this machine, in containers of their images
     Podman,
+    /// In a cluster
+    Kubectl,
 }
 
 /// Where the pod runs, and what that needs.
@@ -28,17 +31,59 @@ pub(super) struct Elsewhere {
     /// Where the pod runs
     #[arg(long, value_enum, default_value = "local")]
     engine: Engine,
-    /// podturn's own image. Default with podman: made of this very program
+    /// podturn's own image. Default with podman: made of this very program; with kubectl: that of `podturn inject`
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// With kubectl: delete the pod, or the Job, when it has ended
+    #[arg(long)]
+    rm: bool,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+/// Which cluster, and where in it, as kubectl has it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct ClusterArguments {
+    /// With kubectl: the namespace
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// With kubectl: the context of its configuration
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// With kubectl: its configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<std::ffi::OsString>,
+}
+
+impl ClusterArguments {
+    pub(super) fn cluster(&self) -> Cluster {
+        let Self { namespace, context, kubeconfig } = self.clone();
+        Cluster { namespace, context, kubeconfig }
+    }
+
+    /// The first of these options that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let Self { namespace, context, kubeconfig } = self;
+        let options = [
+            ("--namespace", namespace.is_some()),
+            ("--context", context.is_some()),
+            ("--kubeconfig", kubeconfig.is_some()),
+        ];
+        options.iter().find(|(_, is_given)| *is_given).map(|(name, _)| *name)
+    }
 }
 
 /// Runs the pod elsewhere and shows its end; `None`: it is to run here.
 pub(super) fn run(arguments: &run::Arguments) -> Option<ExitCode> {
     let engine = arguments.elsewhere.engine;
     let done = match engine {
+        Engine::Local | Engine::Podman if arguments.elsewhere.rm || arguments.elsewhere.cluster.given().is_some() => {
+            let option = arguments.elsewhere.cluster.given().unwrap_or("--rm");
+            Err(not_with(option, "local or podman", "it is for --engine kubectl").into())
+        }
         Engine::Local => refuse_options(arguments).map(|()| None),
         Engine::Podman => on_podman(arguments).map(Some),
+        Engine::Kubectl => in_a_cluster(arguments).map(Some),
     };
     match done {
         Ok(None) => None,
@@ -117,6 +162,38 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     let name = engine::name_of_a_run(&original.name);
     let play = engine::play(&manifest, &name, &arguments.volumes);
     shown(arguments, &manifest, async move |tell, interrupts| Podman::new(play, tell).run(interrupts).await)
+}
+
+// --- a cluster ---
+
+fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
+    let given = [
+        (arguments.keep, "--keep", "the pod stays in the cluster at its end, unless --rm is given"),
+        (
+            arguments.listen.is_some(),
+            "--listen",
+            "`podturn inject` with PODTURN_LISTEN and `kubectl port-forward` show the page",
+        ),
+        (!arguments.volumes.is_empty(), "--volume", "the cluster has the volumes of the manifest"),
+    ];
+    if let Some((_, option, help)) = given.iter().find(|(is_given, ..)| *is_given) {
+        return Err(not_with(option, "kubectl", help).into());
+    }
+    let settings = wiring::defaults()?;
+    let mut options = wiring::options(settings.clone())?;
+    options.job_defaults = true; // the plan retries, and the Job must not run it again behind this command's back
+    if let Some(image) = &arguments.elsewhere.image {
+        options.image.clone_from(image);
+    }
+    let (original, file) = read(arguments, options.placement)?;
+    engine::create(&original)?;
+    resolve(settings, &file, &mut options)?;
+    let manifest = wire(arguments, &file, options)?;
+    let create = engine::create(&manifest)?;
+    let (cluster, rm) = (arguments.elsewhere.cluster.cluster(), arguments.elsewhere.rm);
+    shown(arguments, &manifest, async move |tell, interrupts| {
+        Kubectl::new(create, &cluster, rm, tell).run(interrupts).await
+    })
 }
 
 // --- for every engine ---

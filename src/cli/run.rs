@@ -50,6 +50,7 @@ Examples:
   podturn run --json pod.yaml > state.json          the final state alone on stdout, logs on stderr
   kubectl kustomize overlays/ci | podturn run -
   podturn run --engine podman pod.yaml              in containers of their images, on this machine
+  podturn run --engine kubectl -n ci pod.yaml       in a cluster
 
 Exit codes: 0 Succeeded, 1 Failed, 2 the manifest or its plan cannot be used (nothing ran), 143 Cancelled, 125 podturn itself \
 failed.")]

@@ -100,8 +100,8 @@ impl Screen {
     async fn show_lines(&mut self, container: &str, stream: Stream, text: &[u8]) -> io::Result<()> {
         self.clear_live().await?;
         let output = match stream {
-            Stream::Out if !self.quiet_out => &self.out,
-            Stream::Out | Stream::Err => &self.err,
+            Stream::Out | Stream::Both if !self.quiet_out => &self.out,
+            Stream::Out | Stream::Both | Stream::Err => &self.err,
         };
         let prefix = self.names.get(container);
         let prefix = prefix.map_or("", |prefix| if output.has_colours { &prefix.coloured } else { &prefix.plain });

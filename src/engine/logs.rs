@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
 use super::note;
@@ -16,7 +17,7 @@ const SAID_MAX: usize = 64 * 1024;
 
 /// What is known of a run.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Heard>>);
+pub(super) struct Log(Arc<Mutex<Heard>>, Arc<Notify>);
 
 #[derive(Default)]
 struct Heard {
@@ -50,12 +51,20 @@ impl Log {
         match serde_json::from_str(line) {
             Ok(Line::Message { level, message, .. }) if matches!(level.as_str(), "warn" | "error") => Some(message),
             Ok(Line::Message { .. }) => None,
-            _ => {
+            what => {
+                if matches!(what, Ok(Line::Outcome { .. })) {
+                    self.1.notify_one();
+                }
                 heard.lines.push_str(line);
                 heard.lines.push('\n');
                 None
             }
         }
+    }
+
+    /// Comes back when the log has told the outcome.
+    pub(super) async fn outcome(&self) {
+        self.1.notified().await;
     }
 
     /// How the run stands after all that was told, and all of that.

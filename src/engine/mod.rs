@@ -1,9 +1,9 @@
 //! A pod elsewhere: the same manifest on podman or in a cluster, as `podturn run` shows it here.
 //!
 //! ```text
-//! podman::play(wired) ─> Podman::run  ─┐
+//! play(wired)   ─> Podman::run  ───────┐
 //!                                      ├─> Message ... Message, End      (those of `local`)
-//! kubectl::create(wired) ─> Kubectl::run ─┘
+//! create(wired) ─> Kubectl::run ───────┘
 //! ```
 //! The coordinator's log tells the whole run, so it says at the end how every step went. An engine is a program of this machine
 //! (`podman`, `kubectl`), called as a person would call it.
@@ -11,12 +11,17 @@
 //! Belongs here: what each engine has to be told, and reading what it says. Does not belong here: printing, wiring (`inject`), and
 //! what a plan means.
 
+mod cluster;
 mod image;
+pub mod kubectl;
 mod logs;
 mod played;
 pub mod podman;
 mod program;
+mod standing;
+mod watch;
 
+pub use cluster::{Create, create};
 pub use played::{Play, check, name_of_a_run, play};
 pub use program::EngineError;
 

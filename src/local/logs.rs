@@ -35,13 +35,15 @@ pub enum Message {
     Note(String),
 }
 
-/// One of a container's two outputs.
+/// Which of a container's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
     Out,
     /// Standard error.
     Err,
+    /// Both, where they are kept as one log.
+    Both,
 }
 
 /// Passes on what `source` says until nobody can say anything more. A full channel makes the container wait. The last line
@@ -53,7 +55,7 @@ pub async fn follow(container: String, stream: Stream, mut source: impl AsyncRea
     loop {
         let end = source.read_buf(&mut buffer).await.unwrap_or(0) == 0;
         while let Some(mut text) = take_lines(&mut buffer, end) {
-            if stream == Stream::Err {
+            if stream != Stream::Out {
                 held = hold_last_word(&mut text, held);
             }
             if text.is_empty() {

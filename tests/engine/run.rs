@@ -1,0 +1,113 @@
+//! The same files in a "cluster", and they end as they do here.
+
+use super::cluster::{Cluster, Running};
+
+const QUICKSTART: &str = include_str!("../../manifests/quickstart.yaml");
+const DATABASE: &str = include_str!("../../manifests/database-test.yaml");
+const PROXY: &str = include_str!("../../manifests/proxy-job.yaml");
+
+const KUBECTL: [&str; 2] = ["--engine", "kubectl"];
+
+/// The test hangs, and takes a moment to stop.
+pub(crate) fn hangs(trap: &str) -> String {
+    let hangs = format!("trap '{trap}' TERM; echo testing; while :; do sleep 1000 & wait; done");
+    with(DATABASE, "echo \"insert somebody\" > /run/database/requests", &hangs)
+}
+
+pub(crate) fn with(manifest: &str, from: &str, to: &str) -> String {
+    assert_eq!(manifest.matches(from).count(), 1, "the manifest should have exactly one {from:?}");
+    manifest.replace(from, to)
+}
+
+#[test]
+fn a_manifest_runs_in_a_cluster_as_it_runs_here() {
+    let Some(cluster) = Cluster::new() else { return };
+    for (manifest, name) in [(QUICKSTART, "quickstart"), (PROXY, "proxy-job")] {
+        let [here, there] = ["local", "kubectl"].map(|engine| cluster.run(manifest, &["--engine", engine, "--json"]));
+        assert_eq!((here.code, there.code), (Some(0), Some(0)), "{there:#?}");
+        assert_eq!(here.steps(), there.steps(), "{there:#?}");
+        assert!(
+            cluster.pods().iter().any(|pod| pod == name),
+            "it stays, for whoever wants to look: {:?}",
+            cluster.pods()
+        );
+    }
+    assert!(cluster.was_called(&["--selector", "job-name=proxy-job"]), "{:?}", cluster.calls());
+}
+
+#[test]
+fn what_a_step_says_and_how_a_failure_ends_are_the_same() {
+    let Some(cluster) = Cluster::new() else { return };
+    let failing = with(QUICKSTART, "echo \"compiling", "echo broken; exit 3; echo \"compiling");
+    let failing = with(&failing, "name: quickstart", "generateName: quickstart-");
+    let there = cluster.run(&failing, &[&KUBECTL[..], &["--rm", "-n", "ci", "--context", "test"]].concat());
+    assert_eq!(there.code, Some(1), "{there:#?}");
+    let lines = there.lines();
+    for line in
+        ["build   | broken", "build   | Failed (ExitCode): its command ended with code 3", "notify  | the plan is over"]
+    {
+        assert!(lines.contains(&line), "{line}: {there:#?}");
+    }
+    assert!(there.err.contains("pod quickstart-x7k2p in namespace ci\n"), "{there:#?}");
+    assert!(there.err.contains("build: Failed (ExitCode): its command ended with code 3\n"), "{there:#?}");
+    assert!(there.err.contains("\noutcome: Failed after "), "{there:#?}");
+    assert_eq!(cluster.pods(), [""; 0], "--rm");
+    let calls = cluster.calls();
+    assert!(calls.iter().all(|call| call[..4] == ["--context", "test", "--namespace", "ci"]), "{calls:#?}");
+}
+
+#[test]
+fn ctrl_c_deletes_the_pod_and_waits_for_its_way_down() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut run = Running::start(cluster.run_command(&hangs("echo stopping; exit 1"), &KUBECTL));
+    run.wait_said("itest    | testing");
+    run.interrupt();
+    let ended = run.end();
+    assert_eq!(ended.code, Some(143), "{ended:#?}");
+    for line in ["itest    | stopping", "database | shutting down"] {
+        assert!(ended.lines().contains(&line), "{line}: {ended:#?}");
+    }
+    assert!(ended.err.contains("itest: Cancelled (PodDeleted)"), "{ended:#?}");
+    assert!(ended.err.contains("\noutcome: Cancelled after "), "{ended:#?}");
+    assert_eq!(cluster.pods(), [""; 0]);
+}
+
+#[test]
+fn a_second_ctrl_c_waits_for_nothing() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut run = Running::start(cluster.run_command(&hangs("echo not yet"), &KUBECTL));
+    run.wait_said("itest    | testing");
+    run.interrupt();
+    run.wait_said("itest    | not yet");
+    run.interrupt();
+    let ended = run.end();
+    assert_eq!(ended.code, Some(143), "{ended:#?}");
+    assert!(ended.err.ends_with("everything was killed\n"), "{ended:#?}");
+    assert!(cluster.was_called(&["delete", "pod", "database-test", "--now"]), "{:?}", cluster.calls());
+}
+
+#[test]
+fn what_cannot_be_run_in_a_cluster_is_refused_before_anything_is_created() {
+    let Some(cluster) = Cluster::new() else { return };
+    let deployment = include_str!("../../manifests/services-in-order.yaml");
+    let refused = cluster.run(deployment, &KUBECTL);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.err.contains("a Deployment has no end to wait for"), "{refused:#?}");
+    let several = with(PROXY, "  template:", "  completions: 3\n  template:");
+    let refused = cluster.run(&several, &KUBECTL);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.err.contains("a Job of more than one pod"), "{refused:#?}");
+    assert_eq!(cluster.run(QUICKSTART, &["--rm"]).code, Some(2), "an option that would do nothing");
+    assert_eq!(cluster.calls(), Vec::<Vec<String>>::new());
+
+    // What kubectl refuses is told in its words, and a missing kubectl with the fix.
+    assert_eq!(cluster.run(QUICKSTART, &KUBECTL).code, Some(0));
+    let again = cluster.run(QUICKSTART, &KUBECTL);
+    assert_eq!(again.code, Some(125), "{again:#?}");
+    assert!(again.err.contains("already exists"), "{again:#?}");
+    let mut missing = cluster.run_command(QUICKSTART, &KUBECTL);
+    let missing = missing.env("PATH", cluster.path("tmp")).output().expect("podturn starts");
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert_eq!(missing.status.code(), Some(125), "{said}");
+    assert!(said.contains("error: kubectl is not installed: there is none on PATH\n  help: "), "{said}");
+}
