@@ -127,7 +127,7 @@ fn nix_size() -> Option<u16> {
 
 /// locale(7): the first of these that is set decides; with none of them set, as in most containers, a terminal that shows `kubectl
 /// exec` shows Unicode too.
-fn has_unicode() -> bool {
+pub(super) fn has_unicode() -> bool {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
     let set = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     set.is_none_or(|value| {

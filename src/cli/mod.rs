@@ -35,8 +35,10 @@ mod schema;
 #[cfg(feature = "tools")]
 mod screen;
 mod status;
+mod tail;
 mod trace;
 mod verbs;
+mod watch;
 #[cfg(feature = "tools")]
 mod wiring;
 mod written;
@@ -54,6 +56,8 @@ use crate::volume::VolumeError;
 #[derive(Parser)]
 #[command(name = "podturn", version, max_term_width = 100)]
 struct Arguments {
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -88,6 +92,8 @@ enum Command {
     Alive(alive::Arguments),
     /// Show how a run stands
     Status(status::Arguments),
+    /// Show a run on the whole terminal, as it goes on, with keys for its verbs
+    Watch(watch::Arguments),
     /// Show why a step is where it is, down to the cause
     Why(status::WhyArguments),
     /// Play a plan in virtual time, without running anything: what would run when, how would it end
@@ -127,7 +133,9 @@ enum Command {
 /// Reads the arguments, runs the command and returns its exit code. A misuse of the command line is 2, as bad input is.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    arguments.color.write_global();
+    match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
         #[cfg(feature = "resolve")]
         Command::Resolve(arguments) => resolve::run(&arguments),
@@ -147,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Coordinate(arguments) => coordinate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
         Command::Why(arguments) => status::why(&arguments),
         #[cfg(feature = "tools")]
         Command::Rehearse(arguments) => rehearse::run(&arguments),

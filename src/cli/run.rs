@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::screen::{self, Screen};
+use super::tail::Tails;
 use super::written::{self, Format};
 use super::{input, podturn_failed, trace};
 use crate::history::Record;
@@ -252,6 +253,7 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
     let runtime = runtime.map_err(|error| system("starting the runtime", error))?;
     runtime.block_on(async {
         let screen = Screen::new(&names, arguments.json).map_err(|error| system("opening the output", error))?;
+        let screen = screen.with_tails(Tails::in_run(&directory.path));
         if screen.has_live_line() {
             kubelet.tell_state();
         }

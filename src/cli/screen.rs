@@ -17,6 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Receiver;
 
+use super::tail::Tails;
 use crate::local::{Message, Stream};
 use crate::volume::published::State;
 
@@ -46,6 +47,7 @@ pub(super) struct Screen {
     has_live_line: bool,
     live: Option<String>,
     plain_note: String,
+    tails: Option<Tails>,
 }
 
 /// What is in front of a container's lines.
@@ -74,7 +76,13 @@ impl Screen {
             has_live_line: io::stderr().is_terminal() && !is_dumb,
             live: None,
             plain_note: format!("{:width$} | ", "podturn"),
+            tails: None,
         })
+    }
+
+    /// Keeps the last lines there as well.
+    pub(super) fn with_tails(self, tails: Option<Tails>) -> Self {
+        Self { tails, ..self }
     }
 
     /// Whether it wants to be told of the state.
@@ -98,6 +106,9 @@ impl Screen {
     }
 
     async fn show_lines(&mut self, container: &str, stream: Stream, text: &[u8]) -> io::Result<()> {
+        if let Some(tails) = &mut self.tails {
+            tails.add(container, text);
+        }
         self.clear_live().await?;
         let output = match stream {
             Stream::Out | Stream::Both if !self.quiet_out => &self.out,

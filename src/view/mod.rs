@@ -12,6 +12,7 @@ mod report;
 pub mod signs;
 mod table;
 mod traces;
+pub mod watch;
 mod why;
 
 #[cfg(test)]

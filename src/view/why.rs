@@ -51,7 +51,7 @@ pub fn standing(state: &State, now: &str) -> String {
 const PAUSED: &str = "a person has paused the plan: `podturn resume`";
 
 /// Why a service that runs is not ready; `None`: it is, or needs no probe.
-fn unready(step: &Step) -> Option<String> {
+pub(super) fn unready(step: &Step) -> Option<String> {
     let probe = step.readiness.as_ref().filter(|_| step.phase == "Running")?;
     Some(match &step.probe_failures {
         Some(failures) if failures.in_a_row == 1 => format!("its probe ({probe}) has failed: {}", failures.last),

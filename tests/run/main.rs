@@ -18,3 +18,4 @@ mod restarts;
 mod terminal;
 mod traced;
 mod values;
+mod watch;

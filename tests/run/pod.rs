@@ -173,7 +173,7 @@ impl Place {
     }
 
     /// A command of podturn, not started.
-    fn podturn(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn podturn(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program());
         command.args(arguments).env("TMPDIR", self.path("tmp")).env_remove("PODTURN_VOLUME");
         for name in ["CLICOLOR_FORCE", "CI"] {

@@ -19,14 +19,16 @@ use super::pod::{Place, Watched};
 const CLEAR: &str = "\r\x1b[2K";
 
 /// A program that leads the session of a terminal, and all that it has written there.
-struct Terminal {
-    keyboard: File,
-    child: Child,
+pub(crate) struct Terminal {
+    pub(crate) keyboard: File,
+    pub(crate) child: Child,
     written: String,
+    /// The same, byte by byte: a character may come in two pieces.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Terminal {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         // Not for children of other tests, which would keep it open (pty(7)).
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("pty(7)");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("pty(7)");
@@ -41,17 +43,20 @@ impl Terminal {
             });
         }
         let child = command.spawn().expect("podturn is executable");
-        Self { keyboard: OwnedFd::from(master).into(), child, written: String::new() }
+        Self { keyboard: OwnedFd::from(master).into(), child, written: String::new(), bytes: Vec::new() }
     }
 
     /// Takes what is written next; `false`: nobody has the terminal any more.
-    fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         let limit = PollTimeout::from(30_000_u16);
         let ready = poll(&mut [PollFd::new(self.keyboard.as_fd(), PollFlags::POLLIN)], limit).expect("poll(2)");
         assert!(ready > 0, "it writes nothing more: {}", self.written);
         let mut piece = [0; 4096];
         match self.keyboard.read(&mut piece) {
-            Ok(length) if length > 0 => self.written.push_str(&String::from_utf8_lossy(&piece[..length])),
+            Ok(length) if length > 0 => {
+                self.written.push_str(&String::from_utf8_lossy(&piece[..length]));
+                self.bytes.extend_from_slice(&piece[..length]);
+            }
             _ => return false, // EIO: the other side is closed (pty(7))
         }
         true
@@ -63,7 +68,7 @@ impl Terminal {
         }
     }
 
-    fn press(&mut self, key: u8) {
+    pub(crate) fn press(&mut self, key: u8) {
         self.keyboard.write_all(&[key]).expect("a terminal takes a key");
     }
 

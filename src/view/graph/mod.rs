@@ -15,6 +15,7 @@ mod text;
 use podturn_turn::{Condition, Plan};
 
 pub use text::Width;
+pub(super) use text::{Line, style};
 
 use super::table::duration;
 use crate::volume::published::State;
@@ -89,12 +90,17 @@ impl Graph {
     #[must_use]
     pub fn of_run(plan: &Plan, state: &State) -> Self {
         let mut graph = Self::of_plan(plan);
-        for (node, step) in graph.nodes.iter_mut().zip(&state.steps) {
+        graph.tell(state);
+        graph
+    }
+
+    /// Takes over how its run stands.
+    pub(super) fn tell(&mut self, state: &State) {
+        for (node, step) in self.nodes.iter_mut().zip(&state.steps) {
             node.phase = Some(step.phase.clone());
             node.note = step.duration_ms.map(duration).unwrap_or_default();
             node.message.clone_from(&step.message);
         }
-        graph
     }
 
     /// For each step, its block.

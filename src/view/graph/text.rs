@@ -23,6 +23,19 @@ const NAMED_MOST: usize = 4;
 /// More lanes than this say nothing to anybody.
 const LANES_MOST: usize = 12;
 
+/// One line of the picture, for a view that puts more beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::view) struct Line {
+    /// The lanes, with the step's sign among them.
+    pub(in crate::view) lanes: String,
+    /// Which of the characters of `lanes` is the sign.
+    pub(in crate::view) sign: usize,
+    /// The step, by its place in the plan; `None`: the head of a block.
+    pub(in crate::view) step: Option<usize>,
+    /// What is said of a block: how many it has, and who it waits for.
+    pub(in crate::view) block: String,
+}
+
 /// One line before it has its text.
 struct Row {
     /// The lanes of its own line, and of further lines below it.
@@ -53,6 +66,26 @@ impl Graph {
         }
         text.push_str(&self.legend(width.unicode));
         text
+    }
+
+    /// The picture as lines, in an order in which the steps could run: one for each step, and one above each block.
+    pub(in crate::view) fn lines(&self, unicode: bool) -> Vec<Line> {
+        let mut lines = Vec::with_capacity(self.nodes.len());
+        for row in self.rows(unicode) {
+            let nodes = &self.blocks[row.block];
+            if let [node] = nodes.as_slice() {
+                lines.push(Line { lanes: row.lanes, sign: row.own, step: Some(*node), block: String::new() });
+                continue;
+            }
+            let block = format!("{} steps  {}", nodes.len(), self.after(nodes[0], unicode)).trim_end().to_owned();
+            lines.push(Line { lanes: row.lanes, sign: row.own, step: None, block });
+            let sign = row.below.chars().count() + usize::from(!row.below.is_empty());
+            for node in nodes {
+                let lanes = format!("{:sign$}{}", row.below, self.sign(*node, unicode));
+                lines.push(Line { lanes, sign, step: Some(*node), block: String::new() });
+            }
+        }
+        lines
     }
 
     fn write_row(&self, row: &Row, widest: usize, names: usize, width: Width, text: &mut String) {
@@ -260,7 +293,7 @@ impl Lanes {
 }
 
 /// The colour of a phase, bold where a person should look.
-fn style(phase: &str) -> Style {
+pub(in crate::view) fn style(phase: &str) -> Style {
     let colour = match phase {
         "Granted" | "Running" | "Ready" => AnsiColor::Blue,
         "Awaiting" | "Paused" | "Backoff" | "Stopping" => AnsiColor::Yellow,

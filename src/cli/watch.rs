@@ -1,0 +1,443 @@
+//! `podturn watch`: a run on the whole terminal, as it goes on, and its verbs on keys.
+//!
+//! Belongs here: the terminal, and what comes from where: keys, news of the volume, the coordinator's answers, the time. Does not
+//! belong here: what is on the screen and what a key does (`view::watch`).
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Stdout, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use podturn_turn::Plan;
+use podturn_wire::names;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::{cursor, execute, style, terminal};
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, Sender};
+use tokio::time::MissedTickBehavior;
+
+use super::graph::has_unicode;
+use super::place::{self, Place, Seen};
+use super::{input, podturn_failed, record, tail};
+use crate::control::{self, AskError};
+use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
+use crate::history::History;
+use crate::view;
+use crate::view::watch::{Act, Asking, Key, Log, Look, Teller, Watch, Wish};
+use crate::volume::news::Changes;
+use crate::volume::published::State;
+
+/// How often times are drawn anew, and how long the published state may be old before the coordinator is asked.
+const TICK: Duration = Duration::from_secs(1);
+
+/// As many last lines of a step are kept in view.
+const LINES: usize = 200;
+
+/// What a terminal is taken for that does not say how large it is: `kubectl exec` tells of that a moment later.
+const SIZE: (u16, u16) = (80, 24);
+
+/// Arguments of `podturn watch`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+All steps in the order of the DAG, with its edges, phases, times, attempts, CPU and memory, and everything that is to be said of the \
+selected one. Keys approve, retry, skip and stop it, and pause or cancel the plan; each is asked back. `?` has the keys, \
+`q` leaves, and the run goes on.
+
+When the plan ends, the table that `podturn status` prints is left on the terminal. A run that has ended already, a copy of its \
+volume and its coordinator's log can be looked at too, read-only.
+
+Examples:
+  kubectl exec -it POD -c podturn -- podturn watch
+  podturn watch                                      beside a `podturn run` in another terminal
+  podturn watch --volume ./copy
+  kubectl logs POD -c podturn | podturn watch --from-logs -
+
+Exit codes: 0 shown, 2 there is no run or no terminal, 125 podturn itself failed.")]
+pub(super) struct Arguments {
+    /// The run that the coordinator's log tells of; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "volume")]
+    from_logs: Option<PathBuf>,
+    /// ASCII only. Default: as the locale says
+    #[arg(long)]
+    ascii: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Shows the run until somebody leaves, or it ends.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if is_dumb || !io::stdout().is_terminal() {
+        anstream::eprintln!("error: this is no terminal that has a screen");
+        anstream::eprintln!("  help: with `kubectl exec`, -it gives one; `podturn status --follow` needs none");
+        return ExitCode::from(input::BAD_INPUT);
+    }
+    let colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
+    let look = Look { colours, unicode: !arguments.ascii && has_unicode() };
+    let opened = match &arguments.from_logs {
+        Some(log) => of_log(log, look),
+        None => arguments.place.find().and_then(|volume| of_volume(volume, look)),
+    };
+    let (watch, source) = match opened {
+        Ok(opened) => opened,
+        Err(code) => return code,
+    };
+    match show(watch, source) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(end)) => {
+            let sentences =
+                if end.outcome.is_some() { view::sentences(&end) } else { view::standing(&end, &view::now()) };
+            anstream::print!("{}{sentences}", view::table(&end));
+            ExitCode::SUCCESS
+        }
+        Err(error) => podturn_failed(&error),
+    }
+}
+
+/// Where news comes from.
+struct Source {
+    /// The volume of a run that had not ended when it was opened.
+    live: Option<Live>,
+    /// What is published there.
+    changes: Option<Changes>,
+    logs: Logs,
+}
+
+struct Live {
+    volume: PathBuf,
+    /// Keeps the volume there: that of a `podturn run` is seen through one of its processes, and goes with the last one that has it.
+    _held: File,
+    plan: Plan,
+}
+
+fn of_log(log: &Path, look: Look) -> Result<(Watch, Source), ExitCode> {
+    let history = History::of(&record::of_log(log)?).map_err(|impossible| {
+        anstream::eprintln!("error: this is not one run, whole: {impossible}");
+        ExitCode::from(input::BAD_INPUT)
+    })?;
+    let teller = if history.state.outcome.is_some() { Teller::Silence } else { Teller::Record };
+    Ok((
+        Watch::new(&history.plan, history.state, teller, look),
+        Source { live: None, changes: None, logs: Logs::Elsewhere },
+    ))
+}
+
+fn of_volume(volume: PathBuf, look: Look) -> Result<(Watch, Source), ExitCode> {
+    let failed = |error: io::Error| podturn_failed(&error);
+    // Before the first look, so that nothing is missed between the two.
+    let changes = Changes::of(&volume);
+    let Seen { state, stale } = place::read(&volume)?;
+    let plan = record::read_run(&volume)?.plan;
+    let logs = Logs::of_volume(&volume);
+    let teller = if stale || state.outcome.is_some() { Teller::Silence } else { Teller::Coordinator };
+    if state.outcome.is_some() {
+        return Ok((Watch::new(&plan, state, teller, look), Source { live: None, changes: None, logs }));
+    }
+    let changes = Some(changes.map_err(failed)?);
+    let held = File::open(&volume).map_err(failed)?;
+    let through = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    let volume = if through.join(names::STATE).exists() { through } else { volume };
+    let live = Some(Live { volume, _held: held, plan: plan.clone() });
+    Ok((Watch::new(&plan, state, teller, look), Source { live, changes, logs }))
+}
+
+/// Where the last lines of steps are.
+enum Logs {
+    /// In the directory of a `podturn run`.
+    Run(PathBuf),
+    /// A container's log is its runtime's, and no file that other containers see.
+    Elsewhere,
+}
+
+impl Logs {
+    /// A run's volumes are in `volumes` of its directory.
+    fn of_volume(volume: &Path) -> Self {
+        match volume.ancestors().nth(2) {
+            Some(run) if tail::last(run, "", 0).is_some() => Self::Run(run.to_owned()),
+            _ => Self::Elsewhere,
+        }
+    }
+
+    fn of_step(&self, step: &str) -> Log {
+        let last = match self {
+            Self::Run(run) => tail::last(run, step, LINES),
+            Self::Elsewhere => None,
+        };
+        last.map_or_else(|| Log::Elsewhere(format!("its log is not here: kubectl logs POD -c {step}")), Log::Lines)
+    }
+}
+
+/// Something has happened.
+enum News {
+    Key(Key),
+    Resized,
+    /// The terminal is gone, or the process is asked to end.
+    Leave,
+    /// A new state has been published.
+    Published,
+    /// The coordinator's word; or why there is none.
+    Answer(Result<State, AskError>),
+    /// What came of a request.
+    Told(String),
+    Tick,
+}
+
+/// Takes the terminal, and gives it back. The state that is to be printed then, if the run has ended meanwhile.
+fn show(watch: Watch, source: Source) -> io::Result<Option<State>> {
+    style::force_color_output(true); // what is shown in colour is decided by the view
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let screen = Screen::take()?;
+    let shown = runtime.block_on(go(watch, source, &screen));
+    drop(screen);
+    runtime.shutdown_background();
+    shown
+}
+
+async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Option<State>> {
+    // A viewport that is told its size: one that finds it out takes a terminal that does not say it for an error.
+    let mut known = whole(screen.size());
+    let viewport = Viewport::Fixed(known);
+    let backend = CrosstermBackend::new(io::stdout());
+    let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+    let (tell, mut news) = mpsc::channel(16);
+    listen_to_keys(tell.clone());
+    let mut leave = [signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+    let changes = source.changes.map(watched).transpose()?;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut run = Following { live: source.live.as_ref(), tell, is_fresh: true, is_asking: false };
+    loop {
+        if let Some(name) = watch.selected().map(|step| step.name.clone()) {
+            watch.tell_log(source.logs.of_step(&name));
+        }
+        // Whenever it is drawn, since a change that comes together with a key is not always told (crossterm drops one of the two).
+        let area = whole(screen.size());
+        if area != known {
+            terminal.resize(area)?;
+            known = area;
+        }
+        draw(&mut terminal, &mut watch)?;
+        let [term, hup] = &mut leave;
+        let came = tokio::select! {
+            Some(came) = news.recv() => came,
+            published = published(changes.as_ref()) => published.map(|()| News::Published)?,
+            _ = ticks.tick(), if run.live.is_some() => News::Tick,
+            _ = term.recv() => News::Leave,
+            _ = hup.recv() => News::Leave,
+        };
+        match came {
+            News::Leave => return Ok(None),
+            News::Resized => {}
+            News::Key(key) => match watch.press(key) {
+                Some(Wish::Quit) => return Ok(None),
+                Some(Wish::Ask(asking)) => run.ask(asking),
+                None => {}
+            },
+            News::Told(what) => watch.note(what),
+            News::Published | News::Answer(_) | News::Tick => {
+                if run.take(came, &mut watch) {
+                    return Ok(Some(watch.state().clone()));
+                }
+            }
+        }
+    }
+}
+
+fn draw(terminal: &mut Terminal<CrosstermBackend<Stdout>>, watch: &mut Watch) -> io::Result<()> {
+    let now = view::now();
+    terminal.draw(|frame| watch.draw(&now, frame.area(), frame.buffer_mut())).map(drop)
+}
+
+const fn whole((width, height): (u16, u16)) -> Rect {
+    Rect { x: 0, y: 0, width, height }
+}
+
+/// The changes of a volume, for tokio.
+fn watched(changes: Changes) -> io::Result<AsyncFd<Changes>> {
+    // SAFETY: the descriptor is that of the changes, which live as long as this does.
+    Ok(unsafe { AsyncFd::register(changes) }?)
+}
+
+/// Waits until a new state has been published; for ever, where none will be.
+async fn published(changes: Option<&AsyncFd<Changes>>) -> io::Result<()> {
+    let Some(changes) = changes else { return std::future::pending().await };
+    loop {
+        let mut ready = changes.readable().await?;
+        let has_come = ready.get_inner().take()?;
+        ready.clear_ready();
+        if has_come {
+            return Ok(());
+        }
+    }
+}
+
+/// A run that goes on.
+struct Following<'a> {
+    live: Option<&'a Live>,
+    tell: Sender<News>,
+    /// Something was heard of it since the last tick.
+    is_fresh: bool,
+    is_asking: bool,
+}
+
+impl Following<'_> {
+    /// Takes news of the run; whether it has ended.
+    fn take(&mut self, came: News, watch: &mut Watch) -> bool {
+        let Some(live) = self.live else { return false };
+        match came {
+            News::Published => {
+                let read = fs::read(live.volume.join(names::STATE)).map_err(drop);
+                let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(drop));
+                if let Ok(state) = read {
+                    return self.take_state(state, &live.plan, watch);
+                }
+            }
+            News::Answer(answer) => {
+                self.is_asking = false;
+                match answer {
+                    Ok(state) => return self.take_state(state, &live.plan, watch),
+                    Err(_) => watch.tell_silence(),
+                }
+            }
+            _ => {
+                let is_fresh = std::mem::replace(&mut self.is_fresh, false);
+                if !is_fresh && !self.is_asking {
+                    self.is_asking = true;
+                    let (tell, volume) = (self.tell.clone(), live.volume.clone());
+                    tokio::spawn(async move { tell.send(News::Answer(control::state(&volume).await)).await });
+                }
+            }
+        }
+        false
+    }
+
+    /// Whoever lays the volume out anew begins another run: that is another thing to look at.
+    fn take_state(&mut self, state: State, plan: &Plan, watch: &mut Watch) -> bool {
+        self.is_fresh = true;
+        let is_same = state.run == watch.state().run && state.steps.len() == plan.steps.len();
+        let has_ended = is_same && state.outcome.is_some();
+        if is_same && state.seq >= watch.state().seq {
+            watch.tell(state, Teller::Coordinator);
+        }
+        has_ended || !is_same
+    }
+
+    fn ask(&self, asking: Asking) {
+        let Some(live) = self.live else { return };
+        let (tell, volume) = (self.tell.clone(), live.volume.clone());
+        let ask = Ask { verb: verb(asking.act), step: asking.step, attempt: asking.attempt };
+        tokio::spawn(async move {
+            let told = control::ask(&volume, &ask).await;
+            tell.send(News::Told(said(told))).await
+        });
+    }
+}
+
+const fn verb(act: Act) -> Verb {
+    match act {
+        Act::Approve => Verb::Approve,
+        Act::Retry => Verb::Retry,
+        Act::Skip => Verb::Skip,
+        Act::Stop => Verb::Stop,
+        Act::Pause => Verb::Pause,
+        Act::Resume => Verb::Resume,
+        Act::Cancel => Verb::Cancel,
+    }
+}
+
+/// The words of the verbs on the command line.
+fn said(told: Result<Told, AskError>) -> String {
+    match told {
+        Ok(told) => match told.result {
+            Verdict::Done => told.message,
+            Verdict::Already => format!("nothing to do: {}", told.message),
+            Verdict::Refused => format!("no: {}", told.message),
+            Verdict::NoSuchStep | Verdict::Bad | Verdict::Forbidden => format!("error: {}", told.message),
+        },
+        Err(error @ AskError::Late(_)) => format!("{error}; it may still be done"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A thread, since a terminal is read by waiting for it. It ends with the process.
+fn listen_to_keys(tell: Sender<News>) {
+    std::thread::spawn(move || {
+        loop {
+            let news = match event::read() {
+                Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => match known(key.code, key.modifiers) {
+                    Some(key) => News::Key(key),
+                    None => continue,
+                },
+                Ok(Event::Resize(..)) => News::Resized,
+                Ok(_) => continue,
+                Err(_) => News::Leave,
+            };
+            let is_last = matches!(news, News::Leave);
+            if tell.blocking_send(news).is_err() || is_last {
+                return;
+            }
+        }
+    });
+}
+
+fn known(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
+    Some(match code {
+        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Key::Interrupt,
+        _ if modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => return None,
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Home => Key::Home,
+        KeyCode::End => Key::End,
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Esc => Key::Escape,
+        KeyCode::Char(character) => Key::Char(character),
+        _ => return None,
+    })
+}
+
+/// The terminal while it shows one thing. What was there before comes back with the end of this, also after a panic.
+struct Screen(());
+
+impl Screen {
+    fn take() -> io::Result<Self> {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            before(panic);
+        }));
+        terminal::enable_raw_mode()?;
+        let screen = Self(());
+        execute!(
+            io::stdout(),
+            terminal::EnterAlternateScreen,
+            terminal::Clear(terminal::ClearType::All),
+            cursor::Hide
+        )?;
+        Ok(screen)
+    }
+
+    fn size(&self) -> (u16, u16) {
+        terminal::size().ok().filter(|(width, height)| *width > 0 && *height > 0).unwrap_or(SIZE)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Nobody reads what could not be said here.
+fn give_back() {
+    let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
+    let _ = terminal::disable_raw_mode();
+    let _ = io::stdout().flush();
+}
