@@ -4,6 +4,8 @@
 //! (`plan`), and when an expression is asked (the core).
 
 mod decide;
+#[cfg(feature = "tools")]
+mod dialect;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
