@@ -7,6 +7,8 @@ pub mod control;
 pub mod coordinator;
 #[cfg(feature = "tools")]
 pub mod engine;
+#[cfg(feature = "tools")]
+pub mod export;
 pub mod history;
 pub mod images;
 #[cfg(feature = "tools")]

@@ -12,6 +12,8 @@ mod coordinate;
 mod difference;
 #[cfg(feature = "tools")]
 mod engine;
+#[cfg(feature = "tools")]
+mod export;
 mod graph;
 mod init;
 #[cfg(feature = "tools")]
@@ -84,6 +86,9 @@ enum Command {
     /// Write what wires pods with a plan at their creation: a policy of the API server, without a webhook
     #[cfg(feature = "tools")]
     Policy(Box<policy::Arguments>),
+    /// Write a plan down for an engine whose steps are pods of their own: Argo Workflows, JobSet
+    #[cfg(feature = "tools")]
+    Export(export::Arguments),
     /// The init container: check the plan, lay the shared volume out
     Init(init::Arguments),
     /// The coordinator: hand out the turns until the plan has ended
@@ -151,6 +156,8 @@ pub fn main() -> ExitCode {
         Command::Uninject(arguments) => inject::undo(&arguments),
         #[cfg(feature = "tools")]
         Command::Policy(arguments) => policy::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Export(arguments) => export::run(&arguments),
         Command::Alive(arguments) => alive::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Coordinate(arguments) => coordinate::run(&arguments),

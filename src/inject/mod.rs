@@ -39,7 +39,7 @@ mod write;
 pub use function::{resource_list, with_results};
 pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
 pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version};
-pub use output::{Format, convert};
+pub use output::{Format, convert, flow};
 pub use policy::{POLICY_SINCE, policy};
 pub use quantity::bytes;
 pub use report::{Change, PodReport};

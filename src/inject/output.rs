@@ -47,8 +47,16 @@ fn json(objects: &[Tree]) -> String {
     format!("{value:#}\n")
 }
 
+const YAML: Look = Look { is_json: false, line_end: "\n", list_indent: 2, unit: 2, has_literals: true };
+
+/// A value on one line of YAML, quoted where any reader could take it for something else.
+#[must_use]
+pub fn flow(value: &serde_json::Value) -> String {
+    YAML.flow(&Tree::from(value.clone()))
+}
+
 fn yaml(object: &Tree) -> String {
-    let look = Look { is_json: false, line_end: "\n", list_indent: 2, unit: 2, has_literals: true };
+    let look = YAML;
     let mut lines = Vec::new();
     match object {
         Tree::Map(entries) => entries.iter().for_each(|(key, value)| look.entry(key, value, 0, &mut lines)),

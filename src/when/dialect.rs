@@ -150,7 +150,7 @@ mod tests {
             ("['a'].exists(x, x == params.A)", "a macro over a list (`exists`, `all`, `map`, `filter`)"),
             ("bool(params.A)", "the function `bool`"),
         ] {
-            assert_eq!(written(text).as_deref(), Err(what), "{text}");
+            assert_eq!(written(text), Err(what.to_owned()), "{text}");
         }
     }
 }
