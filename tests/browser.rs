@@ -158,6 +158,51 @@ fn the_report_is_right_in_a_real_browser() {
     }
 }
 
+/// A `podturn run` with a page: the process, where the page is, and what it says until its end.
+fn with_page(
+    file: &Path,
+    variables: &[(&str, &str)],
+) -> (std::process::Child, String, std::thread::JoinHandle<String>) {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_podturn"));
+    run.args(["run", "--listen", "127.0.0.1:0"]).arg(file).stdin(Stdio::null()).stdout(Stdio::null());
+    run.envs(variables.iter().copied());
+    let mut run = run.stderr(Stdio::piped()).spawn().expect("podturn runs");
+    let mut said = BufReader::new(run.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let url = said.find_map(|line| line.split("at http://").nth(1).map(|place| format!("http://{place}")));
+    let url = url.expect("it says where the page is");
+    let rest = std::thread::spawn(move || said.collect::<Vec<String>>().join("\n"));
+    (run, url, rest)
+}
+
+#[test]
+fn a_person_with_the_token_acts_on_a_live_page() {
+    let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    if !has_browser(&browser) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let file = directory.path().join("pod.yaml");
+    let plan = "steps: { first: { approval: true }, second: { dependsOn: [first] }, third: { dependsOn: [second] } }";
+    let container = |name| format!("{{ name: {name}, image: busybox, command: [sleep, '600'] }}");
+    let containers = ["first", "second", "third"].map(container).join(", ");
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{ name: acts, annotations: {{ podturn.dev/plan: '{plan}' }} }}\n\
+         spec: {{ restartPolicy: Never, containers: [{containers}] }}\n"
+    );
+    fs::write(&file, manifest).expect("the manifest can be written");
+    let token = "correct-horse-battery";
+    let (mut run, url, rest) = with_page(&file, &[("PODTURN_LISTEN_TOKEN", token)]);
+    let looked = Command::new("node").arg("act.mjs").arg(url).arg(token).current_dir(&browser).output().expect("node");
+    if !looked.status.success() {
+        run.kill().expect("it is our child");
+    }
+    let ended = run.wait().expect("it ends");
+    let shown = String::from_utf8_lossy(&looked.stderr);
+    let rest = rest.join().expect("no panic");
+    assert!(looked.status.success(), "{shown}\n{rest}");
+    assert_eq!(ended.code(), Some(143), "{rest}");
+}
+
 #[test]
 fn a_live_page_follows_its_run() {
     let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
@@ -186,13 +231,7 @@ spec:
     );
     let file = directory.path().join("pod.yaml");
     fs::write(&file, manifest).expect("the manifest can be written");
-    let mut run = Command::new(env!("CARGO_BIN_EXE_podturn"));
-    run.args(["run", "--listen", "127.0.0.1:0"]).arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut run = run.stderr(Stdio::piped()).spawn().expect("podturn runs");
-    let mut said = BufReader::new(run.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
-    let url = said.find_map(|line| line.split("at http://").nth(1).map(|place| format!("http://{place}")));
-    let url = url.expect("it says where the page is");
-    let rest = std::thread::spawn(move || said.collect::<Vec<String>>().join("\n"));
+    let (mut run, url, rest) = with_page(&file, &[]);
     let looked = Command::new("node").arg("live.mjs").arg(url).arg(&gate).current_dir(&browser).output().expect("node");
     fs::write(&gate, "").expect("the gate can be opened, whatever came of it");
     let ended = run.wait().expect("it ends");

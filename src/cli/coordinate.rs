@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::listen::Listen;
 use super::{archive, podturn_failed, trace, volume_error};
 use crate::control;
 use crate::coordinator::asked::Asked;
@@ -51,9 +51,8 @@ pub(super) struct Arguments {
     /// How the log is written
     #[arg(long, value_enum, value_name = "FORMAT", env = "PODTURN_LOG_FORMAT", default_value = "auto")]
     log: LogFormat,
-    /// Show the run as a page that is kept up to date, over HTTP and read-only, here (such as 127.0.0.1:8080)
-    #[arg(long, value_name = "ADDR:PORT", env = "PODTURN_LISTEN")]
-    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    listen: Listen,
     /// Keep state, journal and report in DIR/RUN at the end: on a volume that outlives the pod
     #[arg(long, value_name = "DIR", env = "PODTURN_ARCHIVE")]
     archive: Option<PathBuf>,
@@ -80,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(volume) => volume,
         Err(error) => return volume_error(&error),
     };
-    let page = arguments.listen.and_then(|address| show(address, &volume));
+    let page = show(&arguments.listen, &volume);
     let traced = trace::asked(&volume);
     let served = serve(&volume, open_control, log, traced.as_ref().map(|traced| traced.context));
     let sending = traced.filter(|_| served.is_ok()).and_then(|traced| traced.send(&volume));
@@ -103,9 +102,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     code
 }
 
-/// A page that cannot be shown is no reason not to run.
-fn show(address: SocketAddr, volume: &Volume) -> Option<page::Served> {
-    match page::listen(address, volume) {
+/// A page that cannot be shown is no reason not to run, and neither is a token that is none: then the page only shows.
+fn show(listen: &Listen, volume: &Volume) -> Option<page::Served> {
+    let address = listen.address?;
+    let guard = listen.guard().unwrap_or_else(|why| {
+        tracing::error!("nobody can act on the page: {why}");
+        page::Guard::default()
+    });
+    match page::listen(address, guard, volume) {
         Ok(served) => {
             tracing::info!("the page is at http://{}/", served.address);
             Some(served)

@@ -137,7 +137,7 @@ fn refuse_options(arguments: &run::Arguments) -> Result<(), Failed> {
 // --- podman ---
 
 fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
-    if arguments.listen.is_some() || arguments.keep {
+    if arguments.listen.address.is_some() || arguments.keep {
         let option = if arguments.keep { "--keep" } else { "--listen" };
         return Err(
             not_with(option, "podman", "nothing of the pod is left at the end, and its network is its own").into()
@@ -170,7 +170,7 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
     let given = [
         (arguments.keep, "--keep", "the pod stays in the cluster at its end, unless --rm is given"),
         (
-            arguments.listen.is_some(),
+            arguments.listen.address.is_some(),
             "--listen",
             "`podturn inject` with PODTURN_LISTEN and `kubectl port-forward` show the page",
         ),

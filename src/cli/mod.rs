@@ -21,6 +21,7 @@ mod inject;
 mod input;
 #[cfg(feature = "tools")]
 mod lint;
+mod listen;
 mod place;
 #[cfg(feature = "tools")]
 mod policy;

@@ -1,7 +1,7 @@
 //! `podturn run`: a pod with a plan, here and now, without a cluster.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use podturn_wire::exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::listen::Listen;
 use super::screen::{self, Screen};
 use super::tail::Tails;
 use super::written::{self, Format};
@@ -67,9 +68,8 @@ pub(super) struct Arguments {
     /// A directory of this machine that stands in for a volume, as for a claim; may be given several times
     #[arg(long = "volume", value_name = "NAME=DIR", value_parser = stand_in)]
     pub(super) volumes: Vec<(String, PathBuf)>,
-    /// Show the run as a page that is kept up to date, read-only, here (such as 127.0.0.1:8080; port 0: any)
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(super) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) listen: Listen,
     /// Write the run down at its end: as FILE ends, .html for a page, .xml for JUnit XML, .md for Markdown; may be given several times
     #[arg(long = "report", value_name = "FILE", value_parser = report)]
     pub(super) reports: Vec<(Format, PathBuf)>,
@@ -88,10 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let pod = match load(arguments) {
         Ok(Wired { mut pod, warnings }) => {
             input::print(&warnings);
-            if let Some(address) = arguments.listen
-                && let Err(error) = listen(&mut pod, address)
-            {
-                return podturn_failed(&std::io::Error::other(format!("cannot listen on {address}: {error}")));
+            if let Err(code) = listen(&mut pod, &arguments.listen) {
+                return code;
             }
             pod
         }
@@ -137,13 +135,22 @@ pub(super) fn write_down(end: End, reports: &[(Format, PathBuf)]) -> Option<Exit
 }
 
 /// The coordinator serves the page. Its containers share this machine's network.
-fn listen(pod: &mut LocalPod, address: SocketAddr) -> std::io::Result<()> {
-    let address = TcpListener::bind(address)?.local_addr()?; // whether it can be had, and which port it is
+fn listen(pod: &mut LocalPod, listen: &Listen) -> Result<(), ExitCode> {
+    let Some(address) = listen.address else { return Ok(()) };
+    let variables = listen.variables().map_err(|why| {
+        say(&format!("error: {why}\n"));
+        ExitCode::from(input::BAD_INPUT)
+    })?;
+    // Whether it can be had, and which port it is.
+    let address = TcpListener::bind(address)
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| podturn_failed(&std::io::Error::other(format!("cannot listen on {address}: {error}"))))?;
     for container in pod.init_containers.iter_mut().chain(&mut pod.containers) {
         if let Program::Podturn(arguments) = &mut container.program
             && arguments.first().is_some_and(|verb| verb == "coordinate")
         {
             arguments.push(format!("--listen={address}"));
+            container.env.extend(variables.clone());
         }
     }
     say(&format!("podturn: the page of this run is at http://{address}/\n"));

@@ -1,8 +1,12 @@
 //! A run in the forms that go into a file: which form, and where to.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
+#[cfg(feature = "tools")]
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "tools")]
+use std::path::PathBuf;
 
 use podturn_turn::Impossible;
 
@@ -11,6 +15,7 @@ use crate::view::graph::Graph;
 use crate::view::{self};
 
 /// Where GitHub's runner wants a summary of the job's step, as Markdown; others do as it does (Forgejo, Gitea).
+#[cfg(feature = "tools")]
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// As what a run is written down.

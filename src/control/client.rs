@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{REQUESTS, STATE};
-use crate::coordinator::asked::{Ask, Told};
+use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
 use crate::volume::published::State;
 
 /// How long an answer may take. A coordinator that lives takes milliseconds; one that is frozen would be waited for for ever.
@@ -68,6 +68,19 @@ pub async fn state(volume: &Path) -> Result<State, AskError> {
         return Err(AskError::Broken(told.map_or_else(|error| error.to_string(), |told| told.message)));
     }
     serde_json::from_slice(&bytes).map_err(|error| AskError::Broken(error.to_string()))
+}
+
+/// Hands a request of somebody else on: the status and the body of the answer. That the pod is being deleted is nobody's to say but the
+/// kubelet's.
+///
+/// # Errors
+/// [`AskError`], as for [`ask`].
+pub async fn relay(volume: &Path, body: Bytes) -> Result<(StatusCode, Bytes), AskError> {
+    if serde_json::from_slice(&body).is_ok_and(|ask: Ask| ask.verb == Verb::Terminate) {
+        let told = Told::new(Verdict::Forbidden, "`podturn terminating` says this");
+        return Ok((StatusCode::FORBIDDEN, serde_json::to_vec(&told).unwrap_or_default().into()));
+    }
+    exchange(volume, Request::post(REQUESTS), body.into()).await
 }
 
 async fn exchange(volume: &Path, request: Builder, body: Vec<u8>) -> Result<(StatusCode, Bytes), AskError> {

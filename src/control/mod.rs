@@ -10,7 +10,7 @@
 mod client;
 mod server;
 
-pub use client::{AskError, ask, state};
+pub use client::{AskError, ask, relay, state};
 pub use server::{Control, listen};
 
 use schemars::{Schema, schema_for};

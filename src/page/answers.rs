@@ -1,20 +1,21 @@
 //! What is answered to whom.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::accept;
 use super::versions::Versions;
+use super::{Door, accept};
 use crate::control;
 use crate::view::metrics;
 
@@ -24,18 +25,52 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long the coordinator may take to say that it is there.
 const ALIVE: Duration = Duration::from_secs(2);
 
+/// How long the body of a request may take to be sent, and how many bytes it may have.
+const BODY: Duration = Duration::from_secs(2);
+const BODY_MOST: usize = 4 * 1024;
+
 type Answer = Response<Content>;
 
 /// Answers one request.
 pub(super) async fn answer(
     request: Request<Incoming>,
+    door: Rc<Door>,
     versions: Rc<Versions>,
     is_over: watch::Receiver<bool>,
 ) -> Result<Answer, Infallible> {
-    if !matches!(request.method(), &Method::GET | &Method::HEAD) {
-        return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "this page only shows: GET and HEAD\n"));
+    let looks = matches!(request.method(), &Method::GET | &Method::HEAD);
+    let refused = match looks {
+        true => door.guard.may_look(request.headers(), door.address),
+        false => door.guard.may_act(request.headers()),
+    };
+    if let Err((status, words)) = refused {
+        return Ok(text(status, words));
     }
-    Ok(match request.uri().path() {
+    if looks { Ok(show(&request, versions, is_over).await) } else { Ok(act(request, versions.volume().path()).await) }
+}
+
+/// What a person with the token asks for, handed on to the coordinator as `control.sock` takes it.
+async fn act(request: Request<Incoming>, volume: &Path) -> Answer {
+    if request.method() != Method::POST || request.uri().path() != control::REQUESTS {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "there is POST /v1/requests\n");
+    }
+    let body = timeout(BODY, Limited::new(request.into_body(), BODY_MOST).collect()).await;
+    let Ok(Ok(body)) = body else { return text(StatusCode::BAD_REQUEST, "a request is short, and comes at once\n") };
+    match control::relay(volume, body.to_bytes()).await {
+        Ok((status, answer)) => {
+            let mut answer = with("application/json", answer);
+            *answer.status_mut() = status;
+            answer
+        }
+        Err(error) => {
+            tracing::warn!("a request from the page was not answered: {error}");
+            text(StatusCode::SERVICE_UNAVAILABLE, "the coordinator does not answer\n")
+        }
+    }
+}
+
+async fn show(request: &Request<Incoming>, versions: Rc<Versions>, is_over: watch::Receiver<bool>) -> Answer {
+    match request.uri().path() {
         "/" => versions
             .newest(false)
             .map_or_else(nothing_yet, |version| with("text/html; charset=utf-8", version.page.clone())),
@@ -65,7 +100,7 @@ pub(super) async fn answer(
             Some(_) => text(StatusCode::OK, "ok\n"),
         },
         _ => text(StatusCode::NOT_FOUND, "there are /, /events, /state.json, /metrics, /healthz and /readyz\n"),
-    })
+    }
 }
 
 fn nothing_yet() -> Answer {
@@ -75,6 +110,9 @@ fn nothing_yet() -> Answer {
 fn text(status: StatusCode, words: &'static str) -> Answer {
     let mut answer = with("text/plain; charset=utf-8", words.into());
     *answer.status_mut() = status;
+    if status == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     answer
 }
 

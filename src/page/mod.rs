@@ -1,13 +1,14 @@
 //! The live page: the report of a run that goes on, over HTTP, brought up to date once a second.
 //!
-//! Belongs here: connections, and who gets which part when. Does not belong here: what is on the page (`view`), anything that changes
-//! the run: it is read-only.
+//! Belongs here: connections, who gets which part when, and who may act. Does not belong here: what is on the page (`view`), what a
+//! request does (`control` hands it to the coordinator). Without a token it is read-only.
 //!
 //! It has a thread of its own and reads the volume as any other onlooker does, so whoever is connected, however slowly or wrongly, costs
 //! the coordinator nothing but a share of the processor.
 
 mod accept;
 mod answers;
+mod guard;
 mod versions;
 
 use std::io;
@@ -23,6 +24,7 @@ use tokio::task::LocalSet;
 
 use crate::process;
 use crate::volume::Volume;
+pub use guard::{Guard, TOKEN_LEAST};
 use versions::Versions;
 
 /// As many may be connected at once. Who comes then is sent away at once, so that descriptors never run out.
@@ -54,11 +56,17 @@ impl Served {
     }
 }
 
+/// Where people come in.
+struct Door {
+    address: SocketAddr,
+    guard: Guard,
+}
+
 /// Serves the page of this volume's run from now on, on a thread of its own.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub fn listen(address: SocketAddr, volume: &Volume) -> io::Result<Served> {
+pub fn listen(address: SocketAddr, guard: Guard, volume: &Volume) -> io::Result<Served> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -67,7 +75,7 @@ pub fn listen(address: SocketAddr, volume: &Volume) -> io::Result<Served> {
     let (over, is_over) = watch::channel(false);
     let (ended, done) = std::sync::mpsc::channel();
     process::spawn("page", move || {
-        let served = LocalSet::new().block_on(&runtime, accept(listener, volume, is_over));
+        let served = LocalSet::new().block_on(&runtime, accept(listener, Door { address, guard }, volume, is_over));
         if let Err(error) = served {
             tracing::warn!("the page is served no more: {error}");
         }
@@ -76,9 +84,15 @@ pub fn listen(address: SocketAddr, volume: &Volume) -> io::Result<Served> {
     Ok(Served { address, over, done })
 }
 
-async fn accept(listener: TcpListener, volume: Volume, mut is_over: watch::Receiver<bool>) -> io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    door: Door,
+    volume: Volume,
+    mut is_over: watch::Receiver<bool>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let versions = Rc::new(Versions::of(volume));
+    let versions = Rc::new(Versions::of(volume, door.guard.acts()));
+    let door = Rc::new(door);
     let open = Rc::new(());
     loop {
         let accepted = tokio::select! {
@@ -92,10 +106,11 @@ async fn accept(listener: TcpListener, volume: Volume, mut is_over: watch::Recei
         if Rc::strong_count(&open) > CONNECTIONS {
             continue; // closed at once
         }
-        let (versions, open, is_over) = (versions.clone(), open.clone(), is_over.clone());
+        let (door, versions, open, is_over) = (door.clone(), versions.clone(), open.clone(), is_over.clone());
         tokio::task::spawn_local(async move {
             let _open = open;
-            let service = service_fn(|request| answers::answer(request, versions.clone(), is_over.clone()));
+            let service =
+                service_fn(|request| answers::answer(request, door.clone(), versions.clone(), is_over.clone()));
             let mut server = hyper::server::conn::http1::Builder::new();
             server.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(REQUEST).max_buf_size(16 * 1024);
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {

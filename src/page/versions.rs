@@ -50,13 +50,15 @@ fn message<'a>(total: &str, number: u64, parts: impl Iterator<Item = (&'a String
 /// Makes versions.
 pub(super) struct Versions {
     volume: Volume,
+    /// Whether whoever looks may act, with the token.
+    acts: bool,
     newest: RefCell<Option<(u64, Rc<Version>)>>,
     metrics: RefCell<Option<(u64, Rc<Metrics>)>>,
 }
 
 impl Versions {
-    pub(super) const fn of(volume: Volume) -> Self {
-        Self { volume, newest: RefCell::new(None), metrics: RefCell::new(None) }
+    pub(super) const fn of(volume: Volume, acts: bool) -> Self {
+        Self { volume, acts, newest: RefCell::new(None), metrics: RefCell::new(None) }
     }
 
     pub(super) const fn volume(&self) -> &Volume {
@@ -82,7 +84,7 @@ impl Versions {
     fn make(&self, now: u64, before: Option<&Version>) -> Option<Version> {
         let record = self.record(now)?;
         let number = before.map_or(1, |before| before.number + 1);
-        let Live { page, total, parts, has_ended } = view::live(&record, number).ok()?;
+        let Live { page, total, parts, has_ended } = view::live(&record, number, self.acts).ok()?;
         let is_new = |(id, html): &(&String, &String)| before.is_none_or(|before| before.parts.get(*id) != Some(*html));
         let change = message(&total, number, parts.iter().filter(is_new));
         let change = (number - 1, change);

@@ -6,6 +6,7 @@
 //! read where scripts are forbidden (the artifact viewers of CI systems), and a live page needs no second renderer: each part has an
 //! id and can be replaced by a newer one.
 
+mod actions;
 mod path;
 mod steps;
 mod summary;
@@ -27,9 +28,13 @@ const GRAPH: &str = include_str!("../graph/graph.css");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// What only a live page has on which a person may act.
+const ACT: &str = include_str!("act.js");
+
 /// What the page's content security policy lets run: this script, and nothing that a run could have brought. A test holds it to
 /// `page.js`.
 const SCRIPT_HASH: &str = include_str!("page.js.sha256");
+const ACT_HASH: &str = include_str!("act.js.sha256");
 
 /// What every part of the page is made from.
 struct Page<'a> {
@@ -38,6 +43,8 @@ struct Page<'a> {
     without: Option<Vec<Without>>,
     /// For each step, whether the end of the run had to wait for it.
     is_critical: Vec<bool>,
+    /// A person may act on it, with the token.
+    acts: bool,
 }
 
 /// The whole page.
@@ -46,7 +53,7 @@ struct Page<'a> {
 /// When the record is damaged.
 pub fn report(record: &Record) -> Result<String, Impossible> {
     let history = History::of(record)?;
-    Ok(Page::of(record, &history).html(None))
+    Ok(Page::of(record, &history, false).html(None))
 }
 
 /// A page that is kept up to date, and the parts of it that may be replaced.
@@ -62,13 +69,14 @@ pub struct Live {
     pub has_ended: bool,
 }
 
-/// The page of a run that goes on. `version`: what it calls itself when it asks for changes, at `/events`.
+/// The page of a run that goes on. `version`: what it calls itself when it asks for changes, at `/events`. `acts`: whoever has the token
+/// may act on it, at `/v1/requests`.
 ///
 /// # Errors
 /// When the record is damaged.
-pub fn live(record: &Record, version: u64) -> Result<Live, Impossible> {
+pub fn live(record: &Record, version: u64, acts: bool) -> Result<Live, Impossible> {
     let history = History::of(record)?;
-    let page = Page::of(record, &history);
+    let page = Page::of(record, &history, acts);
     let mut parts = BTreeMap::new();
     let mut part = |id: String, write: &dyn Fn(&mut String)| {
         let mut html = String::new();
@@ -89,10 +97,10 @@ pub fn live(record: &Record, version: u64) -> Result<Live, Impossible> {
 }
 
 impl<'a> Page<'a> {
-    fn of(record: &'a Record, history: &'a History) -> Self {
+    fn of(record: &'a Record, history: &'a History, acts: bool) -> Self {
         let mut is_critical = vec![false; history.steps.len()];
         history.critical.iter().for_each(|leg| is_critical[leg.step.index()] = true);
-        Self { record, history, without: history.without(record), is_critical }
+        Self { record, history, without: history.without(record), is_critical, acts }
     }
 }
 
@@ -107,6 +115,7 @@ impl Page<'_> {
         let state = &self.history.state;
         let outcome = state.outcome.as_deref().unwrap_or("Running");
         let connect = if version.is_some() { "connect-src 'self'; " } else { "" };
+        let act_hash = if self.acts { format!(" 'sha256-{}'", ACT_HASH.trim()) } else { String::new() };
         let feed = version.map(|version| format!(" data-events=\"/events?version={version}\"")).unwrap_or_default();
         let mut html = String::with_capacity(64 * 1024 + self.history.steps.len() * 2_048);
         let _ = write!(
@@ -115,7 +124,7 @@ impl Page<'_> {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-             img-src data:; {connect}script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+             img-src data:; {connect}script-src 'sha256-{}'{act_hash}; base-uri 'none'; form-action 'none'\">\n\
              <link rel=\"icon\" href=\"data:,\">\n<style>{COLOURS}{GRAPH}{STYLE}</style>\n</head>\n<body{feed}>\n\
              <a class=\"skip\" href=\"#steps\">Skip to the table of steps</a>\n",
             Escaped(outcome),
@@ -126,6 +135,9 @@ impl Page<'_> {
         self.write_header(&mut html);
         if version.is_some() {
             html.push_str("<p id=\"live\" role=\"status\">without its script this page shows how the run stood when it was loaded</p>\n");
+        }
+        if self.acts {
+            html.push_str(actions::ACTIONS);
         }
         html.push_str("<main>\n");
         self.write_troubles(&mut html);
@@ -139,9 +151,10 @@ impl Page<'_> {
         self.write_path(&mut html);
         self.write_steps(&mut html);
         self.write_plan(&mut html);
+        let act = if self.acts { format!("<script>{ACT}</script>\n") } else { String::new() };
         let _ = write!(
             html,
-            "</main>\n<footer>Made by podturn {} from {} events.</footer>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+            "</main>\n<footer>Made by podturn {} from {} events.</footer>\n<script>{SCRIPT}</script>\n{act}</body>\n</html>\n",
             env!("CARGO_PKG_VERSION"),
             self.record.events.len()
         );

@@ -81,10 +81,12 @@
   const put = (id, html) => {
     const old = $(id);
     if (!old) return;
+    if (old.querySelector("button:active")) return setTimeout(() => put(id, html), 200); // somebody is pressing it
     const box = document.createElement({ TR: "tbody", LI: "ol" }[old.tagName] ?? "div");
     box.innerHTML = html;
     const fresh = box.firstElementChild;
     const focused = old.contains(document.activeElement);
+    const verb = focused && document.activeElement.dataset.verb;
     if (/^[ts]\d/.test(id)) {
       fresh.hidden = old.hidden;
       fresh.tabIndex = old.tabIndex;
@@ -93,7 +95,8 @@
     const opened = [...old.querySelectorAll("details")].map((details) => details.open);
     fresh.querySelectorAll("details").forEach((details, index) => (details.open = opened[index] ?? false));
     old.replaceWith(fresh);
-    if (focused) fresh.focus({ preventScroll: true });
+    const button = verb && fresh.querySelector(`[data-verb="${verb}"]`);
+    if (focused) (button || fresh).focus({ preventScroll: true });
   };
   const feed = document.body.dataset.events;
   if (feed) {

@@ -72,6 +72,7 @@ impl Page<'_> {
             Escaped(because(shown))
         );
         self.write_details(index, html);
+        self.write_actions(shown, html);
         html.push_str("</td></tr>\n");
     }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use podturn_turn::{Condition, Dependency, Event, Kind, Outputs, Plan, StepId};
 use podturn_wire::{Ended, Exit, InstanceId, RunId, Usage};
 
-use super::{SCRIPT, SCRIPT_HASH, report};
+use super::{ACT, ACT_HASH, Live, SCRIPT, SCRIPT_HASH, live, report};
 use crate::history::Record;
 use crate::plan::{PodFacts, Source, check};
 
@@ -103,16 +103,36 @@ fn a_run_that_has_just_begun_has_a_page_too() {
     assert!(page.contains("is not known: the run has not ended"), "{page}");
 }
 
-/// The policy names the script by its hash: `sha256sum` of coreutils, and base64 of `openssl`'s kind.
+/// The policy names each script by its hash: `sha256sum` of coreutils, and base64 of `openssl`'s kind.
 #[test]
-fn the_policy_lets_this_script_run() {
+fn the_policy_lets_these_scripts_run() {
+    for (script, hash) in [(SCRIPT, SCRIPT_HASH), (ACT, ACT_HASH)] {
+        assert_eq!(sha256(script), hash.trim(), "*.js.sha256 is the base64 of the sha256 of *.js");
+    }
+}
+
+fn sha256(text: &str) -> String {
     let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("coreutils");
-    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), SCRIPT.as_bytes()).expect("it reads");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), text.as_bytes()).expect("it reads");
     let output = child.wait_with_output().expect("it ends").stdout;
     let digits = String::from_utf8(output).expect("hex digits").split(' ').next().unwrap_or_default().to_owned();
     let bytes: Vec<u8> =
         (0..64).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex")).collect();
-    assert_eq!(base64(&bytes), SCRIPT_HASH.trim(), "page.js.sha256 is the base64 of the sha256 of page.js");
+    base64(&bytes)
+}
+
+/// Whoever may not act finds nothing on the page by which they could.
+#[test]
+fn only_a_page_with_a_token_has_buttons() {
+    let kinds = || vec![Kind::CoordinatorStarted { rebooted: false }];
+    let run = record(plan("steps: { a: { approval: true }, b: { dependsOn: [a] } }"), kinds());
+    for page in [report(&run).expect("it is sound"), live(&run, 1, false).expect("it is sound").page] {
+        assert!(!page.contains("<button") && !page.contains("/v1/requests") && !page.contains("id=\"token\""));
+    }
+    let Live { page, parts, .. } = live(&run, 1, true).expect("it is sound");
+    assert!(page.contains(&format!("'sha256-{}' 'sha256-{}'", SCRIPT_HASH.trim(), ACT_HASH.trim())));
+    assert!(parts["s0"].contains("data-verb=\"approve\" data-step=\"a\""), "{}", parts["s0"]);
+    assert!(parts["s1"].contains("data-verb=\"skip\" data-step=\"b\""), "{}", parts["s1"]);
 }
 
 fn base64(bytes: &[u8]) -> String {
