@@ -67,7 +67,15 @@ fn record(plan: &str, scripts: BTreeMap<&str, Script>) -> Record {
         |name: &str| scripts.get(name).cloned().unwrap_or_else(|| script(0, &[(1_000 + name.len() as u64 * 37, 0)]));
     let scripts = Scripts { steps: plan.steps.iter().map(|step| of(&step.name)).collect(), ..Scripts::default() };
     let events = play(&plan, RunId(0x5eed), &scripts).expect("it ends");
-    Record { run: RunId(0x5eed), plan, events, started: Some(1_795_687_034_000), until: None, is_rehearsal: false }
+    Record {
+        run: RunId(0x5eed),
+        plan,
+        events,
+        started: Some(1_795_687_034_000),
+        usage: Vec::new(),
+        until: None,
+        is_rehearsal: false,
+    }
 }
 
 fn story() -> Record {

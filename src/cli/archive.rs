@@ -8,7 +8,7 @@ use podturn_wire::names;
 
 use super::record;
 use crate::view;
-use crate::volume::Volume;
+use crate::volume::{Volume, usage};
 
 /// The page's name in an archive.
 const REPORT: &str = "report.html";
@@ -29,6 +29,8 @@ fn try_to_keep(volume: &Volume, archive: &Path) -> io::Result<()> {
     for name in [names::RUN, names::JOURNAL, names::STATE] {
         fs::copy(volume.path().join(name), aside.join(name))?;
     }
+    // What steps used is there where it could be kept.
+    let _ = fs::copy(volume.path().join(usage::USAGE), aside.join(usage::USAGE));
     let page = view::report(&record).map_err(io::Error::other)?;
     fs::write(aside.join(REPORT), page)?;
     let _ = fs::remove_dir_all(&place);

@@ -11,6 +11,7 @@ use super::input::BAD_INPUT;
 use super::{place, volume_error};
 use crate::history::Record;
 use crate::volume::published::State;
+use crate::volume::usage;
 use crate::volume::{Journal, Run, Volume};
 
 /// What the init container laid down; or says why there is none.
@@ -34,7 +35,7 @@ pub(super) fn of_files(volume: &Volume) -> io::Result<Record> {
     let run = volume.read_run().map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
     let state: State = serde_json::from_slice(&fs::read(volume.path().join(names::STATE))?)?;
     let events = Journal::read(volume).map_err(io::Error::other)?;
-    Ok(Record::new(run, events, state.started_at.as_deref()))
+    Ok(Record::new(run, events, state.started_at.as_deref(), usage::read(volume)))
 }
 
 /// Everything that a coordinator's log tells of the run; `-` for stdin.
@@ -59,7 +60,7 @@ pub(super) fn of_log(log: &Path) -> Result<Record, ExitCode> {
 pub(super) fn of_volume(volume: &Path) -> Result<Record, ExitCode> {
     let run = read_run(volume)?;
     let state = place::read(volume)?.state;
-    let events =
-        Volume::open(volume).and_then(|volume| Journal::read(&volume)).map_err(|error| volume_error(&error))?;
-    Ok(Record::new(run, events, state.started_at.as_deref()))
+    let volume = Volume::open(volume).map_err(|error| volume_error(&error))?;
+    let events = Journal::read(&volume).map_err(|error| volume_error(&error))?;
+    Ok(Record::new(run, events, state.started_at.as_deref(), usage::read(&volume)))
 }

@@ -10,6 +10,7 @@ use crate::plan::{plan_reference, plan_schema, pod_schema};
 use crate::volume::phases::phases_schema;
 use crate::volume::published::state_schema;
 use crate::volume::schema::{journal_schema, log_schema, report_schema, turn_schema};
+use crate::volume::usage::usage_schema;
 
 /// Arguments of `podturn schema`.
 #[derive(clap::Args)]
@@ -41,6 +42,8 @@ enum Document {
     State,
     /// One line of journal.jsonl: an event the coordinator acted on
     Journal,
+    /// One line of usage.jsonl: what an attempt used so far
+    Usage,
     /// public/phases.json: what containers see that are no steps
     Phases,
     /// One line of the coordinator's log, where that is JSON
@@ -68,6 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::Report => report_schema(),
         Document::State => state_schema(),
         Document::Journal => journal_schema(),
+        Document::Usage => usage_schema(),
         Document::Phases => phases_schema(),
         Document::Log => log_schema(),
         Document::Control => control_schema(),

@@ -33,12 +33,15 @@ pub(super) enum News {
     Asked(Asked),
     /// A network probe has come to something.
     Found(Found),
+    /// What steps use was measured.
+    Measured,
 }
 
 /// The thread, as long as this is kept.
 pub(super) struct Beside {
     handle: Handle,
     verdicts: mpsc::Sender<Found>,
+    measured: mpsc::Sender<()>,
     news: Receiver<News>,
     bell: Arc<EventFd>,
     stop: Option<oneshot::Sender<()>>,
@@ -55,6 +58,7 @@ impl Beside {
         let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (told, news) = channel();
         let (verdicts, found) = mpsc::channel(VERDICTS);
+        let (measured, looks) = mpsc::channel(1);
         let (opening, opened) = channel::<()>();
         let (stop, stopped) = oneshot::channel();
         let (handle, volume, told) = (
@@ -67,7 +71,7 @@ impl Beside {
                 let (_control, questions) = open(&volume);
                 drop(opening);
                 tokio::select! {
-                    () = hand_on(questions, found, &told) => {}
+                    () = hand_on(questions, found, looks, &told) => {}
                     _ = stopped => {}
                 }
                 if told.was_asked.get() {
@@ -76,12 +80,17 @@ impl Beside {
             });
         })?;
         let _ = opened.recv(); // it ends once the socket is there: whoever sees a step run can ask
-        Ok(Self { handle, verdicts, news, bell, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { handle, verdicts, measured, news, bell, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where tasks run, and where network probes put their verdicts.
     pub(super) fn for_probes(&self) -> (Handle, mpsc::Sender<Found>) {
         (self.handle.clone(), self.verdicts.clone())
+    }
+
+    /// Where tasks run, and where they say that something was measured.
+    pub(super) fn for_usage(&self) -> (Handle, mpsc::Sender<()>) {
+        (self.handle.clone(), self.measured.clone())
     }
 
     /// Readable when there is news.
@@ -121,11 +130,17 @@ impl Told {
     }
 }
 
-async fn hand_on(mut questions: Option<mpsc::Receiver<Asked>>, mut found: mpsc::Receiver<Found>, told: &Told) {
+async fn hand_on(
+    mut questions: Option<mpsc::Receiver<Asked>>,
+    mut found: mpsc::Receiver<Found>,
+    mut looks: mpsc::Receiver<()>,
+    told: &Told,
+) {
     loop {
         tokio::select! {
             Some(asked) = next(&mut questions) => told.tell(News::Asked(asked)),
             Some(found) = found.recv() => told.tell(News::Found(found)),
+            Some(()) = looks.recv() => told.tell(News::Measured),
             else => std::future::pending().await,
         }
     }

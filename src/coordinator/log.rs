@@ -11,6 +11,7 @@ use podturn_turn::{Event, Plan};
 
 use crate::process;
 use crate::volume::log::Line;
+use crate::volume::usage::Sample;
 use crate::volume::{Run, published};
 
 /// So many pieces may wait for the reader. Each is what happened between two publications of the state.
@@ -60,11 +61,29 @@ impl Log {
         Ok((Self { pieces: pieces.clone(), now }, Writer(pieces)))
     }
 
+    /// Where samples go. They are not worth waiting for either.
+    pub(super) fn for_samples(&self) -> SampleLog {
+        SampleLog(self.clone())
+    }
+
     /// A message for people.
     pub fn message(&self, level: &str, message: String) {
         let mut line = Vec::new();
         Line::Message { time: (self.now)(), level: level.to_owned(), message }.write(&mut line);
         let _ = self.pieces.try_send(Piece::Lines(line)); // it is not worth waiting for
+    }
+}
+
+/// The way of samples into the log.
+pub(super) struct SampleLog(Log);
+
+impl SampleLog {
+    /// `false`: the reader does not read, and they are dropped.
+    pub(super) fn write(&self, samples: Vec<Sample>) -> bool {
+        let time = (self.0.now)();
+        let mut lines = Vec::new();
+        samples.into_iter().for_each(|sample| Line::Usage { time: time.clone(), sample }.write(&mut lines));
+        self.0.pieces.try_send(Piece::Lines(lines)).is_ok()
     }
 }
 
@@ -106,6 +125,13 @@ impl Teller {
         for event in events {
             let name = event.kind.step().and_then(|step| plan.steps.get(step.index())).map(|step| step.name.clone());
             self.add(&Line::Event { time: time.clone(), name, event });
+        }
+    }
+
+    /// Tells what an earlier coordinator saw.
+    pub(super) fn samples(&mut self, samples: &[Sample]) {
+        for sample in samples {
+            self.add(&Line::Usage { time: (self.log.now)(), sample: sample.clone() });
         }
     }
 

@@ -21,16 +21,20 @@ use super::ground::Ground;
 use super::log::{Log, Teller};
 use super::probe::Probers;
 use super::public::Public;
+use super::usage::Measuring;
 use super::world::{Link, World};
 use crate::process;
 use crate::trace::Context;
 use crate::volume::bell::{self, Received};
+use crate::volume::usage::{Sample, UsageFile};
 use crate::volume::{Journal, Locked, Placement, Run, Volume, VolumeError, published};
 
 /// How long a change of the state may wait for more of them before it is published, in ns.
 const PUBLISH_PAUSE: Time = 50_000_000;
 /// How long it may wait at most.
 const PUBLISH_LATEST: Time = 1_000_000_000;
+/// So many times what it took lies between two publications of nothing but what steps use, and `PUBLISH_LATEST` at least.
+const PUBLISH_SELDOM: Time = 500;
 /// How much of a deleted pod's time is kept for its containers to end, in ms.
 const LAST_MOMENT: u64 = 1_000;
 /// How many ready descriptors are taken at once.
@@ -186,6 +190,7 @@ struct Server<'a> {
     told_to_end: bool,
     /// `None`: no step is ready by the network.
     probers: Option<Probers>,
+    measuring: Measuring,
     beside: Beside,
     /// Requests that are told as events, and are answered once those are in the journal.
     answers: Vec<(oneshot::Sender<Told>, Told)>,
@@ -199,6 +204,9 @@ struct Publisher {
     /// The first and the last change since then.
     changes: Option<(Time, Time)>,
     decided: bool,
+    /// When what steps use is shown, if nothing else happens; and when that may be at the soonest.
+    measured: Option<Time>,
+    soonest: Time,
 }
 
 impl<'a> Server<'a> {
@@ -231,13 +239,18 @@ impl<'a> Server<'a> {
             run.boot_id = boot_id;
             volume.write_run(run)?; // after the journal says so: a crash in between only says it twice
         }
-        let teller = log.map(|log| {
+        let sample_log = log.as_ref().map(Log::for_samples);
+        let mut teller = log.map(|log| {
             let mut teller = Teller::new(log);
             let started_at = coordinator.state().first_start().map(|at| wall_clock().show(at));
             teller.run(run, started_at);
             teller.events(events, &run.plan);
             teller
         });
+        let (file, before) = open_usage(volume);
+        if let Some(teller) = &mut teller {
+            teller.samples(&before);
+        }
         let signals = take_signals()?;
         watch(&epoll, &signals, Token::Signals)?;
         // Not before the lock is held: the socket of a coordinator that lives must not be taken away.
@@ -245,6 +258,7 @@ impl<'a> Server<'a> {
         watch(&epoll, &beside.bell(), Token::News)?;
         let (runtime, verdicts) = beside.for_probes();
         let probers = Probers::of(coordinator.state(), runtime, verdicts);
+        let measuring = Measuring::start(coordinator.state(), (file, &before), sample_log, beside.for_usage());
         Ok(Self {
             volume,
             coordinator,
@@ -260,6 +274,7 @@ impl<'a> Server<'a> {
             teller,
             told_to_end: false,
             probers,
+            measuring,
             beside,
             answers: Vec::new(),
         })
@@ -276,6 +291,7 @@ impl<'a> Server<'a> {
             self.publish_if_due();
             if let Some(outcome) = self.finished() {
                 self.coordinator.world().mailboxes.remove_spares();
+                self.measuring.finish();
                 let state = self.publish();
                 return Ok(Finished { outcome, state, placement: self.placement });
             }
@@ -321,6 +337,7 @@ impl<'a> Server<'a> {
             match news {
                 News::Asked(asked) => self.handle_question(asked),
                 News::Found(found) => self.coordinator.probed(found),
+                News::Measured => self.publisher.note_measured(self.coordinator.world().now()),
             }
         }
     }
@@ -489,10 +506,13 @@ impl<'a> Server<'a> {
         if let Some(probers) = &self.probers {
             probers.add_to(&mut view);
         }
+        self.measuring.add_to(&mut view);
         view
     }
 
     fn publish(&mut self) -> published::State {
+        let begun = self.coordinator.world().now();
+        self.measuring.follow(&self.coordinator);
         let state = self.view();
         if let Err(error) = self.volume.publish(&state) {
             tracing::warn!("the state is not published: {error}");
@@ -502,6 +522,7 @@ impl<'a> Server<'a> {
         }
         self.publisher.seen = Some(state.seq);
         self.publisher.changes = None;
+        self.publisher.note_published(begun, self.coordinator.world().now());
         self.tell_log(Some(&state));
         state
     }
@@ -542,8 +563,29 @@ impl Publisher {
         }
     }
 
+    fn note_measured(&mut self, now: Time) {
+        self.measured.get_or_insert(now.max(self.soonest));
+    }
+
+    fn note_published(&mut self, begun: Time, now: Time) {
+        self.measured = None;
+        self.soonest = now + PUBLISH_LATEST.max(now.saturating_sub(begun).saturating_mul(PUBLISH_SELDOM));
+    }
+
     fn due(&self) -> Option<Time> {
-        self.changes.map(|(first, last)| (first + PUBLISH_LATEST).min(last + PUBLISH_PAUSE))
+        let changes = self.changes.map(|(first, last)| (first + PUBLISH_LATEST).min(last + PUBLISH_PAUSE));
+        [changes, self.measured].into_iter().flatten().min()
+    }
+}
+
+/// Without the file the samples are shown, and not kept.
+fn open_usage(volume: &Volume) -> (Option<UsageFile>, Vec<Sample>) {
+    match UsageFile::open(volume) {
+        Ok((file, before)) => (Some(file), before),
+        Err(error) => {
+            tracing::warn!("what steps use is not kept: {error}");
+            (None, Vec::new())
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 //! Other lines may stand between (the table at the end, another program's), and something before each line (`--prefix`,
 //! `--timestamps`, a container engine's own format). A coordinator that was started again tells all events again.
 
+use std::collections::HashSet;
+
 use podturn_turn::Event;
 
 use super::Record;
 use crate::volume::Run;
 use crate::volume::log::Line;
+use crate::volume::usage::Sample;
 
 /// Why a log is not that of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,9 @@ struct Reading {
     events: Vec<Event>,
     started_at: Option<String>,
     lost: u64,
+    usage: Vec<Sample>,
+    /// What of it is there already: step, attempt and when.
+    told: HashSet<(String, u32, u64)>,
 }
 
 /// What a log tells: as much as the volume did.
@@ -41,6 +47,8 @@ pub struct Told {
     pub events: Vec<Event>,
     /// `startedAt` of the published state.
     pub started_at: Option<String>,
+    /// What attempts used while they ran.
+    pub usage: Vec<Sample>,
 }
 
 impl Record {
@@ -54,8 +62,8 @@ impl Record {
 }
 
 impl From<Told> for Record {
-    fn from(Told { run, events, started_at }: Told) -> Self {
-        Self::new(run, events, started_at.as_deref())
+    fn from(Told { run, events, started_at, usage }: Told) -> Self {
+        Self::new(run, events, started_at.as_deref(), usage)
     }
 }
 
@@ -88,11 +96,17 @@ impl Told {
         if reading.lost > 0 {
             return Err(NoRecord { why: format!("{} lines of it were lost when they were written", reading.lost) });
         }
-        Ok(Self { run, events: reading.events, started_at: reading.started_at })
+        Ok(Self { run, events: reading.events, started_at: reading.started_at, usage: reading.usage })
     }
 }
 
 impl Reading {
+    fn take_sample(&mut self, sample: Sample) {
+        if self.told.insert((sample.step.clone(), sample.attempt, sample.after_ms)) {
+            self.usage.push(sample);
+        }
+    }
+
     fn take(&mut self, line: Line) {
         match line {
             Line::Run { started_at, run, .. } => {
@@ -113,6 +127,7 @@ impl Reading {
                 }
             }
             Line::Outcome { started_at, .. } => self.started_at = started_at.or(self.started_at.take()),
+            Line::Usage { sample, .. } => self.take_sample(sample),
             Line::Lost { lines } => self.lost += lines,
             Line::Message { .. } => {}
         }

@@ -13,6 +13,8 @@ mod without;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use podturn_turn::{Event, Impossible, Plan, Reason, StepId, Time};
 use podturn_wire::{Ended, RunId};
 
@@ -23,6 +25,7 @@ pub use without::{Removed, Without};
 
 use crate::volume::Run;
 use crate::volume::published::State;
+use crate::volume::usage::{Peaks, Sample};
 
 /// All that has to be known of a run: it decides everything that a view shows.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct Record {
     pub events: Vec<Event>,
     /// When the first event was, as the published state says it: ms since 1970. `None`: nothing has begun.
     pub started: Option<i64>,
+    /// What attempts used while they ran; nothing is decided by it, and it may have gaps.
+    pub usage: Vec<Sample>,
     /// The present, by the coordinator's clock: as far as a run that goes on is told. `None`: to its last event.
     pub until: Option<Time>,
     /// Nothing of it has happened: stubs were played.
@@ -42,11 +47,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// What a volume or a log holds: the init container's stamp, the journal, and `startedAt` of the published state.
+    /// What a volume or a log holds: the init container's stamp, the journal, `startedAt` of the published state, and
+    /// what attempts used.
     #[must_use]
-    pub fn new(run: Run, events: Vec<Event>, started_at: Option<&str>) -> Self {
+    pub fn new(run: Run, events: Vec<Event>, started_at: Option<&str>, usage: Vec<Sample>) -> Self {
         let started = started_at.and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
-        Self { run: run.run, plan: run.plan, events, started, until: None, is_rehearsal: false }
+        Self { run: run.run, plan: run.plan, events, started, usage, until: None, is_rehearsal: false }
     }
 }
 
@@ -151,6 +157,18 @@ pub struct AttemptHistory {
     pub reason: Option<Reason>,
     /// What its shim said of its end.
     pub end: Option<Ended>,
+    /// What it used while it ran, oldest first.
+    pub samples: Vec<Sample>,
+}
+
+impl AttemptHistory {
+    /// The most of its samples.
+    #[must_use]
+    pub fn peaks(&self) -> Peaks {
+        let mut peaks = Peaks::default();
+        self.samples.iter().for_each(|sample| peaks.add(sample));
+        peaks
+    }
 }
 
 impl History {
@@ -161,7 +179,29 @@ impl History {
     pub fn of(record: &Record) -> Result<Self, Impossible> {
         let mut history = replay::replay(record)?;
         history.critical = critical::path(&history);
+        history.add_usage(&record.usage);
         Ok(history)
+    }
+
+    fn add_usage(&mut self, usage: &[Sample]) {
+        let mut index: HashMap<&str, usize> = HashMap::with_capacity(self.steps.len());
+        index.extend(self.plan.steps.iter().zip(0..).map(|(step, index)| (step.name.as_str(), index)));
+        for sample in usage {
+            let Some(index) = index.get(sample.step.as_str()) else { continue };
+            let attempts = &mut self.steps[*index].attempts;
+            if let Some(attempt) = attempts.iter_mut().rev().find(|attempt| attempt.number == sample.attempt) {
+                attempt.samples.push(sample.clone());
+            }
+        }
+        for (step, shown) in self.steps.iter_mut().zip(&mut self.state.steps) {
+            for attempt in step.attempts.iter_mut().filter(|attempt| !attempt.samples.is_empty()) {
+                attempt.samples.sort_by_key(|sample| sample.after_ms);
+                let peaks = attempt.peaks();
+                if let Some(view) = shown.attempts.iter_mut().find(|view| view.attempt == attempt.number) {
+                    view.add_usage(&peaks);
+                }
+            }
+        }
     }
 
     /// How long steps waited, summed over all of them, by what for; attempts are left out. In ns, longest first.

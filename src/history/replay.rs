@@ -225,6 +225,7 @@ impl Replay {
             ended,
             reason: settled.map(|attempt| attempt.reason),
             end: settled.and_then(|attempt| attempt.ended),
+            samples: Vec::new(),
         });
         self.push(step, open.since, begun, What::Handoff);
         self.push(step, begun, ended.unwrap_or(now), What::Attempt(index));

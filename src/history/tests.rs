@@ -75,7 +75,15 @@ fn script(acts: &[Act]) -> Script {
 
 fn played(plan: &Plan, scripts: &Scripts) -> (Record, History) {
     let events = play(plan, RUN, scripts).expect("it ends");
-    let record = Record { run: RUN, plan: plan.clone(), events, started: Some(0), until: None, is_rehearsal: false };
+    let record = Record {
+        run: RUN,
+        plan: plan.clone(),
+        events,
+        started: Some(0),
+        usage: Vec::new(),
+        until: None,
+        is_rehearsal: false,
+    };
     let history = History::of(&record).expect("a journal of the core fits the core");
     (record, history)
 }

@@ -11,7 +11,7 @@ use crate::process;
 use crate::view::metrics::{Metrics, metrics};
 use crate::view::{self, Live};
 use crate::volume::published::State;
-use crate::volume::{Journal, Volume};
+use crate::volume::{Journal, Volume, usage};
 
 /// How old a version may be, in ns.
 const FRESH: u64 = 900_000_000;
@@ -96,7 +96,7 @@ impl Versions {
         let run = self.volume.read_run().ok()??;
         let state = self.state()?;
         let events = Journal::read(&self.volume).ok()?;
-        let mut record = Record::new(run, events, state.started_at.as_deref());
+        let mut record = Record::new(run, events, state.started_at.as_deref(), usage::read(&self.volume));
         record.until = Some(now);
         Some(record)
     }

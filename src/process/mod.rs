@@ -6,11 +6,13 @@ mod clock;
 mod pidfd;
 mod thread;
 mod tree;
+mod usage;
 
 pub use clock::{boot_id, now, random, realtime};
 pub use pidfd::{Pidfd, peer};
 pub use thread::spawn;
 pub use tree::{examine, is_alive, kill, sweep};
+pub use usage::{Used, measure};
 
 /// Keeps other processes of the same user out of this one's memory and files (`/proc/PID/root`, ptrace(2)).
 ///

@@ -13,6 +13,7 @@ use podturn_wire::names;
 
 use super::phases::Phases;
 use super::removal::remove_tree;
+use super::usage;
 use super::{GATE, Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
 
 /// What every mailbox has a link to.
@@ -63,7 +64,7 @@ fn clear(volume: &Volume) -> Result<(), VolumeError> {
         let path = path.to_owned();
         move |error: io::Error| VolumeError::new("cannot remove", &path, error)
     };
-    for name in [names::RUN, names::STATE] {
+    for name in [names::RUN, names::STATE, usage::USAGE] {
         remove_file(&root.join(name)).map_err(failed(&root.join(name)))?;
     }
     Journal::remove(root).map_err(failed(&root.join(names::JOURNAL)))?;

@@ -1,4 +1,4 @@
-//! The coordinator's log as JSON: a line each for the run, for every event of its journal, and for its outcome.
+//! The coordinator's log as JSON: a line each for the run, for every event of its journal, for what attempts used, and for its outcome.
 //!
 //! A kubelet removes the volumes of a pod that has ended and keeps its logs, so the log says all that the volume knows of a run. Belongs
 //! here: what a line is. Does not belong here: when it is written, and what is made of it.
@@ -7,6 +7,7 @@ use podturn_turn::Event;
 use serde::{Deserialize, Serialize};
 
 use super::Run;
+use super::usage::Sample;
 
 /// One line. Other programs may tell it from whatever else is in a log by its first member, `podturn`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,14 @@ pub enum Line {
         /// The line of the journal.
         #[serde(flatten)]
         event: Event,
+    },
+    /// What an attempt used, up to some moment of it.
+    Usage {
+        /// When the line was written (RFC 3339).
+        time: String,
+        /// The line of `usage.jsonl`.
+        #[serde(flatten)]
+        sample: Sample,
     },
     /// Every step has ended.
     Outcome {

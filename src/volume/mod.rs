@@ -17,6 +17,7 @@ mod removal;
 mod run;
 pub mod schema;
 mod shim;
+pub mod usage;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

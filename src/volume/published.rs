@@ -10,6 +10,8 @@ use podturn_wire::{Ended, Exit, VERSION};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
+use super::usage::Peaks;
+
 /// The two clocks at one moment: what turns a time of the protocol into one for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallClock {
@@ -124,6 +126,9 @@ pub struct Step {
     pub turn: u64,
     /// Its newest attempt, granted or begun; 0: none yet.
     pub attempt: u32,
+    /// What its newest attempt uses, while it runs; absent: nobody has looked yet, or its processes cannot be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// When its conditions were met (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<String>,
@@ -157,6 +162,28 @@ pub struct Step {
     /// Every attempt that is over, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
+}
+
+/// What an attempt uses: all processes that its command started, as `/proc` shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Processor time so far, user and system, in ms.
+    pub cpu_ms: u64,
+    /// The sum of their resident sets now, in KiB. What they share is counted for each.
+    pub rss_kib: u64,
+    /// The largest such sum so far.
+    pub peak_rss_kib: u64,
+    /// The largest resident set that one of them ever had, in KiB.
+    pub max_rss_kib: u64,
+    /// How many processes there are now.
+    pub processes: u32,
+    /// Bytes fetched from storage; absent: the coordinator may not look (another user's processes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
+    /// Bytes sent to storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_bytes: Option<u64>,
 }
 
 /// Failures of a probe.
@@ -207,6 +234,18 @@ pub struct AttemptView {
     /// The largest resident set of one of its processes, in KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rss_kib: Option<u64>,
+    /// The largest sum of the resident sets of its processes that was seen, in KiB; absent: nobody looked in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_kib: Option<u64>,
+    /// The most processes at once that were seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// Bytes fetched from storage, when that was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
+    /// Bytes sent to storage, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_bytes: Option<u64>,
 }
 
 /// A pool as it stands.
@@ -282,6 +321,7 @@ impl Step {
             instance: view.instance.map(|instance| instance.to_string()),
             turn: core.turn_for(id).turn,
             attempt: view.attempts,
+            usage: None,
             due_at: show(view.due_at),
             started_at: show(view.started_at),
             ready_at: show(view.ready_at),
@@ -313,7 +353,19 @@ impl AttemptView {
             signal,
             cpu_ms: attempt.ended.map(|ended| ended.usage.cpu),
             max_rss_kib: attempt.ended.map(|ended| ended.usage.max_rss),
+            peak_rss_kib: None,
+            processes: None,
+            read_bytes: None,
+            write_bytes: None,
         }
+    }
+
+    /// What was seen while it ran, beside what its shim said at its end.
+    pub fn add_usage(&mut self, peaks: &Peaks) {
+        self.peak_rss_kib = Some(peaks.rss_kib);
+        self.processes = Some(peaks.processes);
+        self.read_bytes = peaks.read_bytes;
+        self.write_bytes = peaks.write_bytes;
     }
 }
 

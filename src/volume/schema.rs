@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, schema_for};
 
+use super::usage::Sample;
+
 /// The JSON Schema of `turn.json`.
 #[must_use]
 pub fn turn_schema() -> Schema {
@@ -296,6 +298,13 @@ enum LogLine {
         name: Option<String>,
         #[schemars(flatten)]
         event: JournalLine,
+    },
+    /// What an attempt used, up to some moment of it: a line of usage.jsonl. May come again after a restart of the coordinator.
+    Usage {
+        /// When the line was written (RFC 3339).
+        time: String,
+        #[schemars(flatten)]
+        sample: Sample,
     },
     /// Every step has ended. May come twice; the last one counts.
     Outcome {
@@ -732,6 +741,7 @@ mod tests {
     #[test]
     fn every_line_of_the_log_fits_its_schema() {
         use crate::volume::log::Line;
+        use crate::volume::usage::Sample;
         let validator = jsonschema::validator_for(&super::log_schema().to_value()).expect("the schema is one");
         let time = || "2026-11-24T10:00:00.000Z".to_owned();
         let run = serde_json::from_value(json!({
@@ -744,6 +754,20 @@ mod tests {
             Line::Outcome { time: time(), outcome: "Failed".to_owned(), started_at: Some(time()), ended_at: None },
             Line::Message { time: time(), level: "warn".to_owned(), message: "full".to_owned() },
             Line::Lost { lines: 3 },
+            Line::Usage {
+                time: time(),
+                sample: Sample {
+                    step: "build".to_owned(),
+                    attempt: 1,
+                    after_ms: 1_000,
+                    cpu_ms: 900,
+                    rss_kib: 4_096,
+                    max_rss_kib: 4_096,
+                    processes: 2,
+                    read_bytes: Some(0),
+                    write_bytes: Some(512),
+                },
+            },
         ];
         let kinds = std::iter::successors(after(None), |kind| after(Some(kind)));
         lines.extend(kinds.map(|kind| {

@@ -1,5 +1,6 @@
 //! A command that tells what it sees of its world, one fact a line, so that a run under the shim can be compared with a
-//! run without. `witness signals` tells each signal that it gets instead, until SIGTERM.
+//! run without. `witness signals` tells each signal that it gets instead, until SIGTERM. `witness load MS MIB GATE` uses that much
+//! processor time and memory, then waits until the gate can be read, and gives the memory back.
 
 #![expect(clippy::print_stdout, reason = "telling is all it does")]
 
@@ -13,6 +14,7 @@ use nix::unistd;
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("signals") => tell_signals(),
+        Some("load") => use_up(),
         _ => tell_all(),
     }
 }
@@ -92,4 +94,29 @@ fn tell_signals() {
             return;
         }
     }
+}
+
+/// What a step may use: a known amount of everything.
+fn use_up() {
+    let argument = |index| std::env::args().nth(index).unwrap_or_default();
+    let (milliseconds, mebibytes): (i64, usize) =
+        (argument(2).parse().expect("a number"), argument(3).parse().expect("a number"));
+    let mut memory = vec![0_u8; mebibytes << 20];
+    for (number, page) in memory.chunks_mut(4096).enumerate() {
+        page[0] = number as u8; // a page that is only read is not there
+    }
+    let used = || {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).expect("always there");
+        let (user, system) = (usage.user_time(), usage.system_time());
+        (user.tv_sec() + system.tv_sec()) * 1_000 + (user.tv_usec() + system.tv_usec()) / 1_000
+    };
+    let mut number = 1_u64;
+    while used() < milliseconds {
+        (0..100_000).for_each(|_| number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005) + 1));
+    }
+    if let Some(gate) = std::env::args().nth(4) {
+        let mut byte = [0];
+        let _ = std::fs::File::open(gate).and_then(|mut gate| gate.read(&mut byte));
+    }
+    fact("sum", memory.iter().step_by(4096).map(|byte| u64::from(*byte)).sum::<u64>().wrapping_add(number));
 }

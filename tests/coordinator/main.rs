@@ -16,3 +16,4 @@ mod public;
 mod stories;
 mod told;
 mod traces;
+mod usage;

@@ -45,7 +45,8 @@ fn check_replay(pod: &Pod) {
     let run = volume.read_run().expect("run.json is sound").expect("it is laid out");
     let events = Journal::read(&volume).expect("the journal is sound");
     let state = pod.state();
-    let history = History::of(&Record::new(run, events, state["startedAt"].as_str())).expect("it fits");
+    let usage = podturn::volume::usage::read(&volume);
+    let history = History::of(&Record::new(run, events, state["startedAt"].as_str(), usage)).expect("it fits");
     let mut played = serde_json::to_value(&history.state).expect("a state is JSON");
     let mut published = state;
     for view in [&mut played, &mut published] {

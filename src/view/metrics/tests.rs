@@ -40,6 +40,7 @@ fn record(plan: &str) -> Record {
         plan,
         events: events.collect(),
         started: Some(1_000_000),
+        usage: Vec::new(),
         until: Some(9 * SECOND),
         is_rehearsal: false,
     }

@@ -23,6 +23,7 @@ fn record(plan: Plan, kinds: Vec<Kind>) -> Record {
         plan,
         events: events.collect(),
         started: Some(1_764_000_000_000),
+        usage: Vec::new(),
         until: None,
         is_rehearsal: false,
     }

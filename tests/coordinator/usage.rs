@@ -1,0 +1,154 @@
+//! What steps use: that what is shown while they run and what is told at their end agree with what the kernel says elsewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::pod::{PODTURN, Pod};
+
+const CPU: u64 = 600;
+/// `/proc` counts in ticks of 10 ms, each of four numbers a process rounded down.
+const SEEN: u64 = CPU - 40;
+const MEMORY: u64 = 96;
+
+/// The program that uses a known amount of everything, `tests/bin/witness.rs`.
+fn witness() -> PathBuf {
+    if let Some(built) = std::env::var_os("PODTURN_TEST_WITNESS") {
+        return built.into();
+    }
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        // `cargo test --test coordinator` alone does not build examples.
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--example", "witness", "--manifest-path"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+            .status()
+            .expect("cargo is there, since it runs this test");
+        assert!(status.success(), "the witness could not be compiled");
+        Path::new(PODTURN).with_file_name("examples").join("witness")
+    });
+    built.clone()
+}
+
+/// `known` to within five percent, and what a shell and a clock tick are.
+fn is_about(shown: u64, known: u64, slack: u64) -> bool {
+    shown.abs_diff(known) <= known / 20 + slack
+}
+
+fn samples(pod: &Pod) -> Vec<Value> {
+    let text = fs::read_to_string(pod.volume("usage.jsonl")).expect("there are samples");
+    text.lines().map(|line| serde_json::from_str(line).expect("a sample is JSON")).collect()
+}
+
+#[test]
+fn a_known_load_is_shown_while_it_runs_and_told_at_its_end() {
+    let load = format!("{} load {CPU} {MEMORY} $NOTES/gate & wait", witness().display());
+    let mut pod = Pod::laid_out("steps: { work: {} }", &[("work", &load)]);
+    pod.gate("gate");
+    pod.coordinate();
+    pod.start_all();
+    let has_all = |usage: &Value| usage["cpuMs"].as_u64() >= Some(SEEN);
+    pod.wait_until("the whole load is shown", || {
+        pod.published().is_some_and(|state| has_all(&state["steps"][0]["usage"]))
+    });
+    let shown = pod.state()["steps"][0]["usage"].clone();
+    assert_eq!(shown["processes"], 2, "a shell and the load: {shown}");
+    assert!(is_about(shown["cpuMs"].as_u64().expect("a number"), CPU, 40), "{shown}");
+    for memory in ["rssKib", "peakRssKib", "maxRssKib"] {
+        assert!(is_about(shown[memory].as_u64().expect("a number"), MEMORY * 1024, 8 * 1024), "{memory}: {shown}");
+    }
+    pod.open_gate("gate");
+    pod.end();
+
+    let state = pod.state();
+    assert!(state["steps"][0].get("usage").is_none(), "nothing runs: {state}");
+    let attempt = &state["steps"][0]["attempts"][0];
+    for (name, known, slack) in
+        [("cpuMs", CPU, 40), ("maxRssKib", MEMORY * 1024, 8 * 1024), ("peakRssKib", MEMORY * 1024, 8 * 1024)]
+    {
+        assert!(is_about(attempt[name].as_u64().unwrap_or(0), known, slack), "{name}: {attempt}");
+    }
+    let samples = samples(&pod);
+    let last = samples.last().expect("at least one");
+    assert!(is_about(last["cpuMs"].as_u64().unwrap_or(0), CPU, 40), "{last}");
+    let schema = Command::new(PODTURN).args(["schema", "usage"]).output().expect("it runs").stdout;
+    let schema = serde_json::from_slice(&schema).expect("a schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("it is one");
+    assert!(samples.iter().all(|sample| validator.is_valid(sample)), "{samples:?}");
+}
+
+/// GNU time 1.9 (Debian's package `time`) asks wait4(2) as the shim does, but for its own child.
+#[test]
+fn the_shims_account_agrees_with_that_of_gnu_time() {
+    if !Path::new("/usr/bin/time").exists() {
+        println!("skipped: no /usr/bin/time");
+        return;
+    }
+    let load = format!("/usr/bin/time -v -o $NOTES/time {} load {CPU} {MEMORY}", witness().display());
+    let mut pod = Pod::running("steps: { work: {} }", &[("work", &load)]);
+    pod.end();
+    let told = fs::read_to_string(pod.notes("time")).expect("it was told");
+    let value = |name: &str| -> f64 {
+        let line = told.lines().find_map(|line| line.trim().strip_prefix(name)).expect("GNU time says so");
+        line.trim_start_matches([':', ' ']).parse().expect("a number")
+    };
+    let cpu = (value("User time (seconds)") + value("System time (seconds)")) * 1000.0;
+    let memory = value("Maximum resident set size (kbytes)");
+    let attempt = pod.state()["steps"][0]["attempts"][0].clone();
+    assert!(is_about(attempt["cpuMs"].as_u64().expect("a number"), cpu as u64, 30), "{attempt} {told}");
+    assert!(is_about(attempt["maxRssKib"].as_u64().expect("a number"), memory as u64, 1024), "{attempt} {told}");
+}
+
+/// What a daemon uses that left its parent, its session and its process group is the step's all the same.
+#[test]
+fn what_left_its_parents_is_counted_and_each_attempt_begins_at_nothing() {
+    let load = format!("setsid {} load {CPU} 8 $NOTES/gate$PODTURN_ATTEMPT & ", witness().display());
+    let script = format!("({load}); read _ < $NOTES/end$PODTURN_ATTEMPT; [ $PODTURN_ATTEMPT = 2 ]");
+    let mut pod = Pod::laid_out("steps: { work: { retry: { limit: 1 } } }", &[("work", &script)]);
+    ["gate1", "gate2", "end1", "end2"].into_iter().for_each(|gate| pod.gate(gate));
+    pod.coordinate();
+    pod.start_all();
+    for attempt in [1, 2] {
+        pod.wait_until("the daemon's time is shown", || {
+            pod.published().is_some_and(|state| {
+                let step = &state["steps"][0];
+                step["attempt"] == attempt && step["usage"]["cpuMs"].as_u64() >= Some(SEEN)
+            })
+        });
+        let shown = pod.state()["steps"][0]["usage"].clone();
+        assert!(is_about(shown["cpuMs"].as_u64().expect("a number"), CPU, 60), "attempt {attempt}: {shown}");
+        pod.open_gate(&format!("gate{attempt}"));
+        pod.open_gate(&format!("end{attempt}"));
+    }
+    let (ends, _) = pod.end();
+    assert_eq!(ends["work"], 0, "{}", pod.everything());
+}
+
+/// Whoever takes over knows what was seen before, and goes on with it.
+#[test]
+fn a_coordinator_that_takes_over_goes_on_with_the_account() {
+    let load = format!("{} load {CPU} {MEMORY} $NOTES/gate", witness().display());
+    let mut pod = Pod::laid_out(
+        "steps: { first: {}, work: { dependsOn: [first] } }",
+        &[("first", &load), ("work", "read _ < $NOTES/end")],
+    );
+    ["gate", "end"].into_iter().for_each(|gate| pod.gate(gate));
+    pod.coordinate();
+    pod.start_all();
+    pod.wait_until("the load is shown", || {
+        pod.published().is_some_and(|state| state["steps"][0]["usage"]["cpuMs"].as_u64() >= Some(SEEN))
+    });
+    pod.open_gate("gate");
+    pod.wait_until("the next one runs", || {
+        pod.published().is_some_and(|state| state["steps"][1]["usage"]["processes"].as_u64() >= Some(1))
+    });
+    pod.kill_coordinator();
+    pod.coordinate();
+    pod.open_gate("end");
+    pod.end();
+    let attempt = pod.state()["steps"][0]["attempts"][0].clone();
+    assert!(is_about(attempt["peakRssKib"].as_u64().unwrap_or(0), MEMORY * 1024, 8 * 1024), "{attempt}");
+}
