@@ -17,7 +17,7 @@ use super::{archive, podturn_failed, trace, volume_error};
 use crate::control;
 use crate::coordinator::asked::Asked;
 use crate::coordinator::log::{Log, Writer};
-use crate::coordinator::{Finished, serve};
+use crate::coordinator::{Finished, hold_signals, serve};
 use crate::page;
 use crate::process;
 use crate::view;
@@ -70,6 +70,9 @@ enum LogFormat {
 
 /// Coordinates until the end, and prints the table.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    if let Err(error) = hold_signals() {
+        return podturn_failed(&error);
+    }
     process::set_umask();
     let (log, writer) = start_log(arguments.log);
     if let Err(error) = process::make_non_dumpable() {

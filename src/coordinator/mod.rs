@@ -25,5 +25,5 @@ mod usage;
 mod world;
 
 pub use desk::{Coordinator, Failure};
-pub use serve::{Finished, OpenControl, ServeError, serve};
+pub use serve::{Finished, OpenControl, ServeError, hold_signals, serve};
 pub use world::{Enclosing, Link, World, WriteError};

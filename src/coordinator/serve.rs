@@ -589,12 +589,23 @@ fn open_usage(volume: &Volume) -> (Option<UsageFile>, Vec<Sample>) {
     }
 }
 
-/// SIGTERM and SIGINT come as something to read, for this thread and all that it starts. One that came before is read too, if
-/// whoever started this had blocked it until somebody listens.
+/// Keeps SIGTERM and SIGINT, for this thread and all that it starts, until [`serve`] reads them: the first thing that a
+/// coordinator does. A pod may be deleted before it listens, and nobody starts it again then.
+///
+/// # Errors
+/// Those of sigprocmask(2): none that can happen.
+pub fn hold_signals() -> std::io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&told_by_signals()), None)?)
+}
+
+fn told_by_signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT])
+}
+
+/// What was held is something to read.
 fn take_signals() -> Result<SignalFd, ServeError> {
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), None)?;
-    Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+    hold_signals()?;
+    Ok(SignalFd::with_flags(&told_by_signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
 fn watch(epoll: &Epoll, fd: &impl AsFd, token: Token) -> Result<(), ServeError> {

@@ -264,6 +264,12 @@ impl Pod {
         self.wait_until(what, || self.journal().iter().any(&wanted));
     }
 
+    /// Waits until as many coordinators as this have begun to work: before that, a signal that stops one finds nobody to hear it.
+    pub(crate) fn wait_started(&self, times: usize) {
+        let is_start = |event: &Event| matches!(event.kind, podturn_turn::Kind::CoordinatorStarted { .. });
+        self.wait_until("a start", || self.journal().iter().filter(|event| is_start(event)).count() >= times);
+    }
+
     /// Waits for the end of a process: its exit code, or 128 + n as a shell says it.
     fn wait_child(&self, who: &str, mut child: Child) -> i32 {
         let has_ended = child.try_wait().expect("it is our child").is_some();
