@@ -157,7 +157,7 @@ pub(super) fn into_options(
         };
         options.images.insert(reference.to_owned(), config);
     }
-    let unread = failed.into_iter().map(|(reference, error)| (reference, (error.message, error.help)));
+    let unread = failed.into_iter().map(|(reference, error)| (reference, (error.message, error.help.map(Into::into))));
     options.unread.extend(unread);
     Ok(())
 }

@@ -136,7 +136,7 @@ impl Sources {
                     let why =
                         format!("cannot read what {} runs: {}", plan::diagnostic::shorten(&reference), failure.why);
                     let mut diagnostic = Diagnostic::error(why);
-                    diagnostic.help = failure.help;
+                    diagnostic.help = failure.help.map(Into::into);
                     failed.insert(reference, diagnostic);
                 }
             }

@@ -97,7 +97,8 @@ impl Found {
             let rule = diagnostic.code.and_then(by_code).unwrap_or(rule);
             let span = diagnostic.place.as_ref().map(|place| place.span);
             let pod = span.and_then(|span| self.pod_at(span));
-            let steps = pod.zip(span).and_then(|(pod, span)| self.container_at(pod, span)).into_iter().collect();
+            let by_place = || pod.zip(span).and_then(|(pod, span)| self.container_at(pod, span));
+            let steps = diagnostic.container.as_deref().map(str::to_owned).or_else(by_place).into_iter().collect();
             self.push(rule, diagnostic.clone(), pod, steps);
         }
     }

@@ -46,8 +46,8 @@ fn descriptor(rule: &Rule) -> Value {
 
 fn result(finding: &Finding, is_silenced: bool) -> Value {
     let told = &finding.diagnostic;
-    let parts = [Some(&told.message), told.label.as_ref(), told.help.as_ref()];
-    let text: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    let parts = [Some(told.message.as_str()), told.label.as_deref(), told.help.as_deref()];
+    let text: Vec<&str> = parts.into_iter().flatten().collect();
     let mut result = json!({
         "ruleId": finding.rule.code,
         "ruleIndex": RULES.iter().position(|rule| *rule == finding.rule),

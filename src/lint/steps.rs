@@ -1,4 +1,4 @@
-//! Single steps of the plan, and its pools: what never runs, and what is waited for without an end.
+//! Single steps of the plan, and its pools: what never runs, and what has no end.
 
 use super::codes;
 use super::findings::Found;
@@ -8,7 +8,6 @@ use crate::when::{Expression, View};
 
 pub(super) fn ask(pod: &Pod<'_>, found: &mut Found) {
     never(pod, found);
-    approvals(pod, found);
     finally(pod, found);
     pools(pod, found);
 }
@@ -25,22 +24,6 @@ fn never(pod: &Pod<'_>, found: &mut Found) {
                 "a name in it makes a choice of it, such as `params.DEPLOY == 'yes'`; or take the step out of the plan",
             );
         }
-    }
-}
-
-/// The plan's timeout is the one limit that counts while a step waits for a person: its own begins with the attempt.
-fn approvals(pod: &Pod<'_>, found: &mut Found) {
-    for step in pod.plan().steps.iter().filter(|step| step.approval.is_some()) {
-        if pod.plan().timeout.is_some() && !step.finally {
-            continue;
-        }
-        let message = format!("step {} may wait for its approval for ever", quote(&step.name));
-        let help = match step.finally {
-            true => "the plan's `timeout` does not cover finally steps: ask before the end, in a step of its own",
-            false => "add `timeout: 24h` to the plan; a step's own `timeout` begins with its turn",
-        };
-        let container = pod.container_of(&step.name);
-        found.add(codes::APPROVAL, pod.field_of(&step.name, "approval"), message, &[container]).help(help);
     }
 }
 

@@ -409,6 +409,7 @@ fn resolve(drafts: Vec<Draft>, plan: &mut Plan, reading: &Reading<'_>, reporter:
     }
     let pools: HashMap<&str, u32> = plan.pools.iter().map(|pool| pool.name.as_str()).zip(0..).collect();
     let uses: Vec<Vec<Use>> = drafts.iter().map(|draft| links::uses(draft, &plan.pools, &pools, reporter)).collect();
+    warn_of_approvals(&drafts, plan, reporter);
     let is_acyclic = is_unambiguous && graph::check(&drafts, &edges, reporter);
     if is_unambiguous {
         if is_acyclic {
@@ -431,6 +432,25 @@ fn resolve(drafts: Vec<Draft>, plan: &mut Plan, reading: &Reading<'_>, reporter:
         names::check(&names::Known::in_expressions(plan, &reading.matrices), &whens, reporter);
     }
     Some(())
+}
+
+/// The one wait without an end that podturn itself has. Only the plan's timeout counts while a step waits for a person: its own
+/// begins with the attempt.
+fn warn_of_approvals(drafts: &[Draft], plan: &Plan, reporter: &mut Reporter) {
+    for draft in drafts {
+        let Some((_, span)) = draft.approval.as_ref().filter(|_| plan.timeout.is_none() || draft.finally) else {
+            continue;
+        };
+        let help = match draft.finally {
+            true => "the plan's `timeout` does not cover finally steps: ask before the end, in a step of its own",
+            false => "add `timeout: 24h` to the plan; a step's own `timeout` begins with its turn",
+        };
+        reporter
+            .warning(*span, format!("step {} may wait for its approval for ever", quote(&draft.name)))
+            .code("PT102")
+            .about(&draft.container)
+            .help(help);
+    }
 }
 
 /// The step as the core takes it, with what the pod says of its container.
@@ -460,6 +480,6 @@ fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&Conta
         service: draft.service,
         readiness: draft.readiness,
         when: draft.when.map(|(expression, _)| expression),
-        approval: draft.approval,
+        approval: draft.approval.map(|(message, _)| message),
     }
 }

@@ -62,19 +62,29 @@ pub struct Diagnostic {
     /// What is wrong, in one line that can stand alone.
     pub message: String,
     /// What is said right at the carets.
-    pub label: Option<String>,
+    pub label: Option<Box<str>>,
     /// Where. `None` for what is wrong with no text, such as a file that cannot be read.
     pub place: Option<Place>,
     /// What to do.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
     /// Under which code `podturn lint` knows it, where it has one of its own (`PT203`).
     pub code: Option<&'static str>,
+    /// The container that it is about, where the place alone does not tell.
+    pub container: Option<Box<str>>,
 }
 
 impl Diagnostic {
     /// An error without a place.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), label: None, place: None, help: None, code: None }
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            label: None,
+            place: None,
+            help: None,
+            code: None,
+            container: None,
+        }
     }
 
     /// A warning without a place.
@@ -90,13 +100,13 @@ impl Diagnostic {
 
     /// Sets what is said at the carets.
     pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
-        self.label = Some(label.into());
+        self.label = Some(label.into().into());
         self
     }
 
     /// Sets what to do.
     pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
-        self.help = Some(help.into());
+        self.help = Some(help.into().into());
         self
     }
 
@@ -106,10 +116,16 @@ impl Diagnostic {
         self
     }
 
+    /// Sets the container that it is about: what a manifest silences by the name of a step is found by it.
+    pub fn about(&mut self, container: &str) -> &mut Self {
+        self.container = Some(container.into());
+        self
+    }
+
     /// Says `did you mean "..."?` at the carets where there is a name to suggest.
     pub fn did_you_mean(&mut self, name: Option<&str>) -> &mut Self {
         if let Some(name) = name {
-            self.label = Some(format!("did you mean {}?", quote(name)));
+            self.label = Some(format!("did you mean {}?", quote(name)).into());
         }
         self
     }
@@ -143,7 +159,7 @@ impl Diagnostic {
         };
         let Some(place) = &self.place else {
             let mut group = Group::with_title(level.with_name(name).primary_title(&self.message));
-            if let Some(help) = &self.help {
+            if let Some(help) = self.help.as_deref() {
                 group = group.element(Level::HELP.message(help));
             }
             return renderer.render(&[group]);
@@ -152,12 +168,12 @@ impl Diagnostic {
         let name = format!("{}:{line}:{column}: {name}", place.file.name());
         let shown = Shown::around(&place.file, line, place.span);
         let mut annotation = AnnotationKind::Primary.span(shown.span.start..shown.span.end);
-        if let Some(label) = &self.label {
+        if let Some(label) = self.label.as_deref() {
             annotation = annotation.label(label);
         }
         let snippet = Snippet::source(shown.text.as_str()).line_start(line).annotation(annotation);
         let mut group = Group::with_title(level.with_name(name.as_str()).primary_title(&self.message)).element(snippet);
-        if let Some(help) = &self.help {
+        if let Some(help) = self.help.as_deref() {
             group = group.element(Level::HELP.message(help));
         }
         renderer.render(&[group])

@@ -69,7 +69,8 @@ pub(super) struct Draft {
     pub readiness: Option<Readiness>,
     /// The expression and its place.
     pub when: Option<(String, Span)>,
-    pub approval: Option<String>,
+    /// What the person is asked, and the place of that.
+    pub approval: Option<(String, Span)>,
     /// Whether `retry` is there.
     pub has_retry: bool,
 }
@@ -160,7 +161,7 @@ pub(super) fn step(entry: &Entry, container: Option<&ContainerFacts>, reporter: 
         draft.when = string(node, "when", reporter).map(|text| (text, node.span));
     }
     if let Some(node) = record.get("approval", reporter) {
-        draft.approval = approval(node, reporter);
+        draft.approval = approval(node, reporter).map(|message| (message, node.span));
     }
     service(&draft, &record, reporter);
     draft
