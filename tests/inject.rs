@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 const VERSIONS: [&str; 5] = ["1.29", "1.33", "1.34", "1.35", "1.37"];
 
 /// The first of them whose pods have resources of their own.
+const RESTART_RULES_SINCE: &str = "1.35";
 const POD_RESOURCES_SINCE: &str = "1.34";
 
 /// One case, and what came of it.
@@ -89,7 +90,7 @@ fn the_api_takes_every_output() {
         return not_validated(&format!("{} is not there (.ci/run installs it)", validate.display()));
     }
     let scratch = tempfile::tempdir().expect("a directory for the test");
-    let (mut files, mut newer) = (Vec::new(), Vec::new());
+    let (mut files, mut newer, mut newest) = (Vec::new(), Vec::new(), Vec::new());
     for case in cases().iter().filter(|case| case.is_manifest()) {
         let path = scratch.path().join(format!("{}.yaml", case.name));
         // Of what the validator does not know (other kinds, lists, generateName), the pods in it.
@@ -99,15 +100,22 @@ fn the_api_takes_every_output() {
                 .any(|word| case.stdout.contains(word));
         let text = if is_known { case.stdout.clone() } else { pods(&case.stdout) };
         fs::write(&path, text).expect("the output can be written");
-        let is_newer = case.command.contains(&"--pod-resources".to_owned());
-        if is_newer { newer.push(path) } else { files.push(path) }
+        let has_pod_resources = case.command.contains(&"--pod-resources".to_owned());
+        match case.stdout.contains("restartPolicyRules") {
+            true => newest.push(path),
+            false if has_pod_resources => newer.push(path),
+            false => files.push(path),
+        }
     }
-    assert!(!files.is_empty() && !newer.is_empty(), "there is something to validate");
+    assert!(!files.is_empty() && !newer.is_empty() && !newest.is_empty(), "there is something to validate");
     for version in VERSIONS {
         let mut command = std::process::Command::new(&validate);
         command.args(["--strict", "-k", version]).args(&files);
         if version >= POD_RESOURCES_SINCE {
             command.args(&newer);
+        }
+        if version >= RESTART_RULES_SINCE {
+            command.args(&newest);
         }
         let output = match command.output() {
             // Its Python may be root's own, where this runs as another user after root has.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use podturn::plan::{Manifest, PodFacts, Source, canonical, check, check_wired};
-use podturn_turn::{Condition, Plan};
+use podturn_turn::{Condition, Plan, Restarts};
 use proptest::prelude::*;
 
 fn checked(text: &str) -> Plan {
@@ -65,7 +65,7 @@ fn a_step_may_be_called_step() {
 fn what_is_not_said_has_the_documented_default() {
     let step = &checked("steps: [a]").steps[0];
     assert_eq!((step.retry.limit, step.success_exit_codes.as_slice(), step.stop_signal), (0, &[0][..], 15));
-    assert_eq!((step.restarts, step.termination_log.as_str()), (false, "/dev/termination-log"));
+    assert_eq!((step.restarts, step.termination_log.as_str()), (Restarts::Never, "/dev/termination-log"));
     let plan = checked("steps: [a]");
     assert_eq!((plan.grace_period, plan.arrival_timeout, plan.coordinator_grace), (10_000, 600_000, 30_000));
     let sidecar = with_facts("steps: [a]", &pod(r#"{"placement": "sidecar"}"#));
@@ -76,11 +76,14 @@ fn what_is_not_said_has_the_documented_default() {
 fn what_the_pod_says_of_a_container_reaches_its_step() {
     let facts = pod(r#"{"restartPolicy": "Always", "containers": [
             {"name": "a"},
-            {"name": "b", "restarts": false, "terminationMessagePath": "/tmp/log"},
-            {"name": "c", "terminationMessagePolicy": "FallbackToLogsOnError"}]}"#);
+            {"name": "b", "restarts": "Never", "terminationMessagePath": "/tmp/log"},
+            {"name": "c", "restarts": "WhenKilled", "terminationMessagePolicy": "FallbackToLogsOnError"}]}"#);
     let plan = with_facts("sequential", &facts);
     let told: Vec<_> = plan.steps.iter().map(|step| (step.restarts, step.termination_log.as_str())).collect();
-    assert_eq!(told, [(true, "/dev/termination-log"), (false, "/tmp/log"), (true, "")]);
+    assert_eq!(
+        told,
+        [(Restarts::Always, "/dev/termination-log"), (Restarts::Never, "/tmp/log"), (Restarts::WhenKilled, "")]
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, Event, Kind, OnFailure, Outcome, Plan, Retry, State, Step, StepId,
+    Backoff, Cause, Condition, Dependency, Event, Kind, OnFailure, Outcome, Plan, Restarts, Retry, State, Step, StepId,
 };
 use podturn_wire::{Ended, Exit, InstanceId, RunId, Usage};
 
@@ -85,7 +85,7 @@ fn plan(size: usize, dependencies: fn(usize) -> Vec<usize>) -> Plan {
         finally: false,
         uses: vec![],
         stop_signal: 15,
-        restarts: false,
+        restarts: Restarts::Never,
         termination_log: String::new(),
         service: false,
         readiness: None,

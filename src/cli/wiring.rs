@@ -53,6 +53,10 @@ pub(super) struct Settings {
     /// Write what keeps a Job from running a plan again: backoffLimit 0, podReplacementPolicy, podFailurePolicy
     #[arg(long)]
     job_defaults: bool,
+    /// Write no restart rule for 137: a step that is retried, or may fail, does not come back when its container was killed as a whole
+    /// (such as out of memory). The rules need Kubernetes 1.35
+    #[arg(long)]
+    no_restart_rules: bool,
     /// Let the pod ask for the CPU and memory that its steps need at the same moment, instead of the sum of all (Kubernetes 1.34
     /// and above)
     #[arg(long)]
@@ -145,6 +149,7 @@ impl Settings {
             user: self.user.or(others.user),
             active_deadline: self.active_deadline.or(others.active_deadline),
             job_defaults: self.job_defaults || others.job_defaults,
+            no_restart_rules: self.no_restart_rules || others.no_restart_rules,
             pod_resources: self.pod_resources || others.pod_resources,
             parameters: [others.parameters, self.parameters].concat(),
             template_path: both(self.template_path, others.template_path),
@@ -212,6 +217,7 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     options.user = settings.user.map_or(options.user, |User(uid)| uid);
     options.deadline = settings.active_deadline.map_or(options.deadline, |DeadlineName(deadline)| deadline);
     options.job_defaults = settings.job_defaults;
+    options.restart_rules = !settings.no_restart_rules;
     options.pod_resources = settings.pod_resources;
     options.parameters = settings.parameters.into_iter().collect();
     for path in &settings.template_path {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, OnFailure, Outputs, Plan, Pool, Retry, Step, StepId, Time, Use,
+    Backoff, Cause, Condition, Dependency, OnFailure, Outputs, Plan, Pool, Restarts, Retry, Step, StepId, Time, Use,
 };
 use podturn_wire::{Exit, RunId};
 
@@ -46,7 +46,7 @@ fn step(name: &str, depends_on: &[(u32, Condition)]) -> Step {
         finally: false,
         uses: Vec::new(),
         stop_signal: 15,
-        restarts: false,
+        restarts: Restarts::Never,
         termination_log: String::new(),
         service: false,
         readiness: None,

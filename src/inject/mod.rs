@@ -28,6 +28,7 @@ mod probes;
 mod quantity;
 mod refuse;
 mod report;
+mod restart;
 mod sizing;
 mod step;
 mod text;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 
 use edit::{Edit, Stuck, aliases_of, edited, expected, look};
 use refuse::Questions;
+use restart::RestartRules;
 use text::Text;
 use tree::Tree;
 use undo::{Record, Undone, undone};
@@ -59,8 +61,8 @@ use crate::plan::diagnostic::quote;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{self, Node};
 use crate::plan::{
-    ANNOTATION, Diagnostic, Diagnostics, INJECTED, LINT_IGNORE, Manifest, PODTURN_PLAN, PodFacts, Reporter,
-    RestartPolicy, Source, SourceFile, Span,
+    ANNOTATION, Diagnostic, Diagnostics, INJECTED, LINT_IGNORE, Manifest, PODTURN_PLAN, PodFacts, Reporter, Source,
+    SourceFile, Span,
 };
 
 /// What every text has that podturn could have something to do with.
@@ -302,7 +304,9 @@ impl<'d> Document<'d> {
         if reporter.has_errors() {
             return None;
         }
-        let facts = PodFacts { containers: self::facts(&manifest.expanded(&checked), options).containers, ..facts };
+        let containers = self::facts(&manifest.expanded(&checked), options).containers;
+        let mut facts = PodFacts { containers, ..facts };
+        RestartRules::of(manifest, &checked, options).tell(&mut facts);
         let mut wiring = Wiring::new(document, options);
         match wiring.pod(manifest, &checked, &facts) {
             Ok(()) => Some(wiring),
@@ -397,7 +401,7 @@ fn report(manifest: &Manifest, summary: String, changes: Vec<Change>) -> PodRepo
 fn facts(manifest: &Manifest, options: &Options) -> PodFacts {
     let mut facts = PodFacts { placement: options.placement, ..manifest.facts.clone() };
     facts.parameters.extend(options.parameters.clone());
-    let by_policy = facts.restart_policy == RestartPolicy::Always;
+    let by_policy = facts.restart_policy.of_containers();
     for container in &mut facts.containers {
         container.restarts = container.restarts.filter(|restarts| *restarts != by_policy);
     }

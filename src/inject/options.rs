@@ -8,6 +8,9 @@ use crate::plan::site::Templates;
 /// The oldest Kubernetes with native sidecars switched on (KEP-753).
 pub(super) const SIDECARS_SINCE: Version = Version { major: 1, minor: 29 };
 
+/// The oldest Kubernetes with restart rules of containers switched on (KEP-5307).
+pub(super) const RESTART_RULES_SINCE: Version = Version { major: 1, minor: 35 };
+
 /// The user of podturn's own containers: the image's.
 pub const USER: u32 = 65532;
 
@@ -113,6 +116,8 @@ pub struct Options {
     pub deadline: Deadline,
     /// Whether Jobs get what keeps them from running a plan again.
     pub job_defaults: bool,
+    /// Whether steps that may fail or are retried come back when their containers were killed as a whole.
+    pub restart_rules: bool,
     /// Whether the pod asks for what its steps need at the same moment (`--pod-resources`).
     pub pod_resources: bool,
     /// Values of the plan's parameters.
@@ -140,6 +145,7 @@ impl Default for Options {
             kubernetes: Version { major: 1, minor: 35 },
             deadline: Deadline::OfPlan,
             job_defaults: false,
+            restart_rules: true,
             pod_resources: false,
             parameters: BTreeMap::new(),
             templates: Templates::default(),

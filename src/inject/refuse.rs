@@ -14,7 +14,7 @@ use super::wire::{job_of, key};
 use crate::plan::diagnostic::quote;
 use crate::plan::site::at;
 use crate::plan::yaml::{Entry, Node, Typed};
-use crate::plan::{Checked, Manifest, Placement, Reporter, RestartPolicy, Span};
+use crate::plan::{Checked, ContainerRestarts, Manifest, Placement, Reporter, RestartPolicy, Span};
 
 /// Service meshes whose proxies were ordinary containers before there were native sidecars.
 const PROXIES: [&str; 5] = ["istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane", "cloud-sql-proxy"];
@@ -165,6 +165,11 @@ impl Questions<'_> {
     /// A step whose container the kubelet would start again waits for that after its end, so the pod would never complete.
     fn restarts(&self, name: &str, container: &Node, reporter: &mut Reporter) {
         if self.manifest.facts.restart_policy == RestartPolicy::Always {
+            return;
+        }
+        // Only a sidecar is still there when it comes back.
+        let restarts = self.manifest.facts.container(name).and_then(|container| container.restarts);
+        if restarts == Some(ContainerRestarts::WhenKilled) && self.options.placement == Placement::Sidecar {
             return;
         }
         let is_own = |entry: &&Entry| match entry.key.as_str() {

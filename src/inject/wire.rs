@@ -8,6 +8,7 @@ use super::names::{PODTURN, PODTURN_INIT};
 use super::options::{Deadline, Medium, Options};
 use super::parts;
 use super::report::Change;
+use super::restart::{RestartRules, restart_rules};
 use super::sizing::Sizing;
 use super::step::{Field, StepChange};
 use super::text::own;
@@ -55,13 +56,14 @@ impl<'w> Wiring<'w> {
             },
         );
         self.podturn(manifest, checked, facts, &spec)?;
+        let rules = RestartRules::of(manifest, checked, self.options);
         let containers = at(self.document, &key(&spec, "containers")).and_then(Node::items).unwrap_or_default();
         for (index, name) in
             containers.iter().enumerate().filter_map(|(index, node)| Some((index, node.get("name")?.as_str()?)))
         {
             let is_step = checked.plan.steps.iter().any(|step| step.name == name);
             if is_step || checked.matrices.iter().any(|matrix| matrix.step == name) {
-                self.step(index, name, checked, &spec)?;
+                self.step(index, name, checked, &rules, &spec)?;
             }
         }
         self.steps = checked.plan.steps.len();
@@ -76,6 +78,12 @@ impl<'w> Wiring<'w> {
         let change = Change { what: what.to_owned(), why: why.to_owned() };
         if !self.changes.contains(&change) {
             self.changes.push(change); // steps of one image say the same of it
+        }
+    }
+
+    fn told_of(&mut self, container: &str, changes: Vec<(&'static str, &'static str)>) {
+        for (what, why) in changes {
+            self.told(&format!("{what} of {container}"), why);
         }
     }
 
@@ -153,7 +161,14 @@ impl<'w> Wiring<'w> {
     }
 
     /// The container of a step, or of all instances of its matrix.
-    fn step(&mut self, index: usize, name: &str, checked: &Checked, spec: &Path) -> Result<(), Stuck> {
+    fn step(
+        &mut self,
+        index: usize,
+        name: &str,
+        checked: &Checked,
+        rules: &RestartRules,
+        spec: &Path,
+    ) -> Result<(), Stuck> {
         let containers = key(spec, "containers");
         let Some(node) = at(self.document, &containers).and_then(|list| list.items()?.get(index)) else {
             return Ok(());
@@ -162,7 +177,9 @@ impl<'w> Wiring<'w> {
             let mut values = Vec::with_capacity(matrix.instances.len());
             for instance in &matrix.instances {
                 let copy = instance.container(node);
-                values.push(self.change(&instance.name, &copy).applied(&copy));
+                let change = self.change(&instance.name, &copy, rules);
+                values.push(change.applied(&copy));
+                self.told_of(name, change.told);
             }
             let names: Vec<&str> = matrix.instances.iter().map(|instance| instance.name.as_str()).collect();
             self.told(
@@ -172,7 +189,7 @@ impl<'w> Wiring<'w> {
             self.edits.push(Edit::Become { list: containers, index, values });
             return Ok(());
         }
-        let change = self.change(name, node);
+        let change = self.change(name, node, rules);
         let container = [containers.as_slice(), &[Seg::Index(index)]].concat();
         for field in change.fields {
             match field {
@@ -181,9 +198,7 @@ impl<'w> Wiring<'w> {
                 Field::After(name, mounts) => self.add(&container, name, Vec::new(), mounts, None)?,
             }
         }
-        for (what, why) in change.told {
-            self.told(&format!("{what} of {name}"), why);
-        }
+        self.told_of(name, change.told);
         if let Some(image) = change.image {
             let why = "what the image runs by itself, since the shim has to know it";
             self.told(&format!("command of {image}"), why);
@@ -194,8 +209,13 @@ impl<'w> Wiring<'w> {
         Ok(())
     }
 
-    fn change(&self, step: &str, container: &Node) -> StepChange {
+    fn change(&self, step: &str, container: &Node, rules: &RestartRules) -> StepChange {
         let mut change = StepChange::of(step, container, self.options);
+        if rules.has(step) {
+            change.fields.extend(restart_rules());
+            let why = "killed as a whole (137, as when out of memory) it comes back: `retry` and `allowFailure` hold then too";
+            change.told.push(("restartPolicyRules", why));
+        }
         change.fields.extend(self.sizing.as_ref().and_then(|sizing| sizing.field(step, container)));
         change
     }

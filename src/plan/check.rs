@@ -474,7 +474,7 @@ fn finish(draft: Draft, edges: &[Edge], uses: Vec<Use>, container: Option<&Conta
         finally: draft.finally,
         uses,
         stop_signal: draft.stop_signal,
-        restarts: restarts.unwrap_or(facts.restart_policy == RestartPolicy::Always),
+        restarts: restarts.unwrap_or(facts.restart_policy.of_containers()).as_step(),
         // Longer than the wire allows: no line at all rather than a file at a cut path.
         termination_log: if log.len() <= podturn_wire::TERMINATION_LOG_MAX { log } else { "" }.to_owned(),
         service: draft.service,

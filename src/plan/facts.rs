@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use podturn_turn::Restarts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +48,9 @@ pub struct PodFacts {
 pub struct ContainerFacts {
     /// Its name.
     pub name: String,
-    /// Whether the kubelet starts it again when it has ended. Default: as the pod's restart policy says.
+    /// When the kubelet starts it again. Default: as the pod's restart policy says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarts: Option<bool>,
+    pub restarts: Option<ContainerRestarts>,
     /// The file for its last message. Default: `/dev/termination-log`.
     #[serde(default = "default_termination_message_path", skip_serializing_if = "is_default_path")]
     pub termination_message_path: String,
@@ -59,6 +60,39 @@ pub struct ContainerFacts {
     /// Its named `ports`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortFacts>,
+}
+
+/// When the kubelet starts a container again that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ContainerRestarts {
+    /// Never.
+    Never,
+    /// When its exit code is 137: it was killed (`restartPolicyRules`, KEP-5307).
+    WhenKilled,
+    /// Always, or by other rules.
+    Always,
+}
+
+impl ContainerRestarts {
+    /// As the core has it.
+    pub(super) const fn as_step(self) -> Restarts {
+        match self {
+            Self::Never => Restarts::Never,
+            Self::WhenKilled => Restarts::WhenKilled,
+            Self::Always => Restarts::Always,
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// What holds for containers without a policy of their own.
+    #[must_use]
+    pub const fn of_containers(self) -> ContainerRestarts {
+        match self {
+            Self::Never => ContainerRestarts::Never,
+            Self::OnFailure | Self::Always => ContainerRestarts::Always,
+        }
+    }
 }
 
 /// A port of a container that has a name.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::PODTURN_PLAN;
 use super::diagnostic::{Diagnostic, Diagnostics, Reporter, quote};
 use super::facts::{
-    ContainerFacts, Placement, PodFacts, PortFacts, RestartPolicy, TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
+    ContainerFacts, ContainerRestarts, Placement, PodFacts, PortFacts, RestartPolicy, TERMINATION_MESSAGE_PATH,
+    TerminationMessagePolicy,
 };
 use super::fields::unique;
 use super::site::{Path, Site, Templates, annotation, at, holders, objects};
@@ -313,15 +314,20 @@ fn named<'n>(spec: &'n Node, field: &str, reporter: &mut Reporter) -> Vec<(Strin
 pub(super) fn container(name: &str, node: &Node, pod: RestartPolicy) -> ContainerFacts {
     // A container's own policy and rules (KEP-5307) override the pod's.
     let own = match node.get("restartPolicy").and_then(Node::as_str) {
-        Some("Never") => Some(false),
-        Some(_) => Some(true),
-        None => None,
+        Some("Never") => ContainerRestarts::Never,
+        Some(_) => ContainerRestarts::Always,
+        None => pod.of_containers(),
     };
-    let has_rules = node.get("restartPolicyRules").and_then(Node::items).is_some_and(|rules| !rules.is_empty());
+    let rules = node.get("restartPolicyRules").and_then(Node::items).unwrap_or_default();
+    let restarts = match own {
+        own if rules.is_empty() => own,
+        ContainerRestarts::Never if rules.iter().all(is_for_killed) => ContainerRestarts::WhenKilled,
+        _ => ContainerRestarts::Always,
+    };
     let text = |key: &str| node.get(key).and_then(Node::as_str);
     ContainerFacts {
         name: name.to_owned(),
-        restarts: Some(has_rules || own.unwrap_or(pod == RestartPolicy::Always)),
+        restarts: Some(restarts),
         termination_message_path: text("terminationMessagePath").unwrap_or(TERMINATION_MESSAGE_PATH).to_owned(),
         termination_message_policy: match text("terminationMessagePolicy") {
             Some("FallbackToLogsOnError") => TerminationMessagePolicy::FallbackToLogsOnError,
@@ -329,6 +335,17 @@ pub(super) fn container(name: &str, node: &Node, pod: RestartPolicy) -> Containe
         },
         ports: node.get("ports").and_then(Node::items).into_iter().flatten().filter_map(port).collect(),
     }
+}
+
+/// Whether a restart rule is about the exit code of killed containers alone.
+fn is_for_killed(rule: &Node) -> bool {
+    let is_restart = rule.get("action").and_then(Node::as_str) == Some("Restart");
+    let codes = rule.get("exitCodes");
+    let is_in = codes.and_then(|codes| codes.get("operator")).and_then(Node::as_str) == Some("In");
+    let values = codes.and_then(|codes| codes.get("values")).and_then(Node::items).unwrap_or_default();
+    let killed = i64::from(podturn_wire::exit::KILLED);
+    let is_killed = |value: &Node| matches!(value.typed(), Some(Typed::Integer(code)) if code == killed);
+    is_restart && is_in && !values.is_empty() && values.iter().all(is_killed)
 }
 
 /// A port with a name. What else is wrong with it is the API server's to say.

@@ -38,7 +38,10 @@ pub use canonical::canonical;
 pub use check::{Checked, check, check_wired};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
 pub use durations::{duration_argument, milliseconds};
-pub use facts::{ContainerFacts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy, TerminationMessagePolicy};
+pub use facts::{
+    ContainerFacts, ContainerRestarts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy,
+    TerminationMessagePolicy,
+};
 pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest};
 pub use matrix::{Instance, Matrix};
 pub use names::named_step;

@@ -4,7 +4,7 @@ use podturn_wire::{Ended, Exit, StartStage};
 
 use crate::timers::{self, Timer};
 use crate::track::{Attempt, Detail, Verdict};
-use crate::{Backoff, Cause, Millis, Phase, Reason, State, StepId, Time};
+use crate::{Backoff, Cause, Millis, Phase, Reason, Restarts, State, StepId, Time};
 
 /// How an attempt counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +89,7 @@ impl State {
         let earliest = self.track(step).begun_at.unwrap_or(self.now);
         let ended = Ended { at: ended.at.clamp(earliest, self.now), ..ended }; // a step may tell any number
         let judged = self.judge(step, &ended);
-        let restarts = self.step(step).restarts;
-        let can_go_on = self.track(step).has_container() || restarts;
+        let can_go_on = self.track(step).has_container() || self.step(step).restarts == Restarts::Always;
         self.settle_attempt(step, judged, Some(ended), None, can_go_on);
     }
 
@@ -241,13 +240,13 @@ impl State {
     /// A service whose container was lost, and which the kubelet starts again, is simply due again.
     fn comes_back(&self, step: StepId, cause: Cause) -> bool {
         let plan = self.step(step);
-        plan.service && plan.restarts && matches!(cause, Cause::ShimLost | Cause::Interrupted)
+        plan.service && plan.restarts != Restarts::Never && matches!(cause, Cause::ShimLost | Cause::Interrupted)
     }
 
     fn back_off(&mut self, step: StepId, reason: Reason, detail: Detail) {
         let attempt = self.track(step).attempt;
         let lost = matches!(reason, Reason::ShimLost | Reason::Interrupted);
-        let wait = match self.step(step).service && self.step(step).restarts && lost {
+        let wait = match self.step(step).service && self.step(step).restarts != Restarts::Never && lost {
             true => {
                 self.track_mut(step).comebacks += 1;
                 0 // the kubelet has waited before it started the container again

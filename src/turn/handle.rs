@@ -7,7 +7,7 @@ use podturn_wire::{Ended, Exit, InstanceId, Last};
 use crate::state::{Budget, Phase};
 use crate::timers::{self, Owner, Timer};
 use crate::track::{Detail, Verdict};
-use crate::{Decision, Event, Impossible, Kind, Millis, Probed, Reason, State, StepId, Time};
+use crate::{Decision, Event, Impossible, Kind, Millis, Probed, Reason, Restarts, State, StepId, Time};
 
 impl State {
     /// Refuses what cannot follow, before anything is changed.
@@ -358,14 +358,14 @@ impl State {
     }
 
     fn handle_loss(&mut self, step: StepId, survivors: bool) {
+        let returns = self.returns_when_killed(step);
         self.take_held(step);
-        let restarts = self.step(step).restarts;
         let detail = if survivors { Detail::Survivors } else { Detail::None };
         let track = self.track_mut(step);
         track.arrived = false;
         track.leaving = false;
         // No attempt starts beside what an earlier one left behind, whether that one had ended or not.
-        let comes_back = restarts && !(survivors && track.started_at.is_some());
+        let comes_back = returns && !(survivors && track.started_at.is_some());
         match track.phase {
             Phase::Pending | Phase::Backoff if comes_back => self.consider(step),
             Phase::Awaiting | Phase::Paused if comes_back => {}
@@ -383,6 +383,15 @@ impl State {
         }
     }
 
+    /// Whether its container comes back when its shim dies. One that follows a stop signal ends with a code of its own.
+    fn returns_when_killed(&self, step: StepId) -> bool {
+        match self.step(step).restarts {
+            Restarts::Never => false,
+            Restarts::WhenKilled => self.track(step).has_container(),
+            Restarts::Always => true,
+        }
+    }
+
     fn handle_deafness(&mut self, step: StepId) {
         match self.track(step).phase {
             Phase::Granted | Phase::Running | Phase::Ready => self.stop(step, Verdict::ShimLost, Detail::Deaf),
@@ -394,12 +403,12 @@ impl State {
 
     /// `NotBegun`: the attempt was called back in time.
     fn handle_call_back(&mut self, step: StepId) {
-        let restarts = self.step(step).restarts;
+        let returns = self.returns_when_killed(step);
         let track = self.track_mut(step);
         if track.verdict == Some(Verdict::ShimLost) {
             track.arrived = false; // deaf: nothing more is given to it
         }
-        self.attempt_not_begun(step, Verdict::ShimLost, Detail::None, restarts);
+        self.attempt_not_begun(step, Verdict::ShimLost, Detail::None, returns);
     }
 
     /// What follows from an older timer is settled before a younger one goes off, so that a coordinator that comes late
@@ -469,7 +478,7 @@ impl State {
     fn shorten_the_way_down(&mut self) {
         for id in (0..self.tracks.len() as u32).map(StepId) {
             self.work += 1;
-            let parks = self.track(id).phase.is_end() && self.step(id).restarts;
+            let parks = self.track(id).phase.is_end() && self.step(id).restarts == Restarts::Always;
             if parks || self.track(id).holds_slot() {
                 self.touched.push(id);
             }

@@ -57,8 +57,8 @@ mod words;
 
 pub use event::{Decision, Event, Kind, Outputs, Probed, Process, Request};
 pub use plan::{
-    Backoff, Cause, Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Retry, Step,
-    StepId, Time, Use,
+    Backoff, Cause, Condition, Dependency, Millis, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Restarts, Retry,
+    Step, StepId, Time, Use,
 };
 pub use request::Answer;
 pub use sizing::{Peak, peak};

@@ -85,9 +85,8 @@ pub struct Step {
     pub uses: Vec<Use>,
     /// What stop sends first: a Linux signal number.
     pub stop_signal: u8,
-    /// Whether the kubelet restarts this container when it ends (`restartPolicy`, `restartPolicyRules`): a lost shim
-    /// may then be followed by a new instance.
-    pub restarts: bool,
+    /// When the kubelet starts this container again: a lost shim may then be followed by a new instance.
+    pub restarts: Restarts,
     /// Where the step's last line goes (`terminationMessagePath`); empty when the container's policy is not `File`.
     pub termination_log: String,
     /// Long-running: it is ready by probe, and stopped once nobody needs it any more.
@@ -297,4 +296,17 @@ impl Cause {
         Self::NotReady,
         Self::Interrupted,
     ];
+}
+
+/// When the kubelet starts a container again that has ended (`restartPolicy`, `restartPolicyRules`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restarts {
+    /// Never: a lost shim is final.
+    #[default]
+    Never,
+    /// When it was killed, by a rule for the exit code 137 (KEP-5307): it shows that code when its shim was killed too, as by an
+    /// out-of-memory kill of its whole control group.
+    WhenKilled,
+    /// Whatever its code: the shim of a step that has ended parks.
+    Always,
 }

@@ -7,7 +7,7 @@ use podturn_wire::{Ended, InstanceId, Text, Then, Turn, exit};
 
 use crate::timers::Timer;
 use crate::track::{Attempt, Rest};
-use crate::{Condition, Dependency, Outputs, Phase, Reason, State, StepId, Time, words};
+use crate::{Condition, Dependency, Outputs, Phase, Reason, Restarts, State, StepId, Time, words};
 
 /// What can be told of a step. Everything a view shows comes from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl State {
         let then = match track.desired.rest {
             Rest::Stay => Then::Stay,
             Rest::Leave => Then::Exit { code: exit::CANCELLED, message: Text::truncated(words::LEAVES) },
-            Rest::Over { leaving: false } if plan.restarts => Then::Park, // exiting would make the kubelet run the step again
+            Rest::Over { leaving: false } if plan.restarts == Restarts::Always => Then::Park, // exiting would make the kubelet run the step again
             Rest::Over { .. } => {
                 let message = Text::truncated(&self.message(step));
                 Then::Exit { code: self.container_exit_code(step).unwrap_or(exit::OK), message }
@@ -203,6 +203,10 @@ impl State {
             (Phase::Failed, _) if self.step(step).allow_failure => Some(exit::OK),
             (Phase::Failed, Some(Reason::TimedOut)) => Some(exit::TIMED_OUT),
             (Phase::Failed, _) if own == exit::OK => Some(exit::FAILED),
+            // With this code it would be started again, for ever.
+            (Phase::Failed, _) if own == exit::KILLED && self.step(step).restarts == Restarts::WhenKilled => {
+                Some(exit::FAILED)
+            }
             (Phase::Failed, _) => Some(own),
             (Phase::Pending | Phase::Awaiting | Phase::Granted | Phase::Running | Phase::Ready, _) => None,
             (Phase::Backoff | Phase::Paused | Phase::Stopping, _) => None,

@@ -14,6 +14,8 @@ pub const SHIM_FAILED: u8 = 125;
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found, as a POSIX shell says it.
 pub const NOT_FOUND: u8 = 127;
+/// What a container shows whose first process was killed: 128 + SIGKILL.
+pub const KILLED: u8 = 137;
 /// The step was cancelled: what a command ended by SIGTERM would show.
 pub const CANCELLED: u8 = 143;
 

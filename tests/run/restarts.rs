@@ -96,3 +96,25 @@ fn a_pod_that_takes_too_long_ends_as_a_deleted_one_and_has_failed() {
         ended.all()
     );
 }
+
+/// An out-of-memory kill of a whole container takes the shim too; here the step does it itself. By the rule that `inject` wrote the
+/// container comes back: the one that is retried succeeds, the failure of the other is allowed, and both show 0.
+#[test]
+fn a_container_that_was_killed_as_a_whole_comes_back_by_the_rule_that_inject_wrote() {
+    let place = Place::new();
+    let once = "test -e /notes/killed || { touch /notes/killed; kill -9 $PPID; }";
+    let steps = [("train", once), ("lint", "kill -9 $PPID"), ("score", "")];
+    let plan = "steps: {train: {retry: {limit: 1}}, lint: {allowFailure: true}, score: {dependsOn: [train, lint]}}";
+    let (code, wired, err) = place.ask(&["inject", &place.write(&place.pod(plan, &steps)).display().to_string()]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("restartPolicyRules of train") && err.contains("restartPolicyRules of lint"), "{err}");
+    let wired = serde_json::from_str(&wired).expect("it is JSON, as what was given");
+    let ended = place.start(&wired, &["--json"]).end();
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(
+        ended.steps(),
+        ["train Succeeded Completed 2", "lint Failed ShimLost 1", "score Succeeded Completed 1"],
+        "{}",
+        ended.all()
+    );
+}

@@ -1,6 +1,6 @@
 //! What is played: a plan, what its commands do, and how its pod is made.
 
-use podturn_turn::{Backoff, Cause, Condition, Dependency, OnFailure, Plan, Retry, Step, StepId};
+use podturn_turn::{Backoff, Cause, Condition, Dependency, OnFailure, Plan, Restarts, Retry, Step, StepId};
 use podturn_wire::Exit;
 
 use crate::chooser::Dice;
@@ -73,7 +73,7 @@ fn step(name: &str, restarts: bool, retries: u32) -> Step {
         finally: false,
         uses: Vec::new(),
         stop_signal: 15,
-        restarts,
+        restarts: if restarts { Restarts::Always } else { Restarts::Never },
         termination_log: String::new(),
         service: false,
         readiness: None,

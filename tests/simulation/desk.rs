@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use corosensei::Yielder;
 use podturn::coordinator::{Coordinator, Enclosing, Failure, Link, World, WriteError};
-use podturn_turn::{Event, Outcome, Outputs, Process, Request, StepId, Time};
+use podturn_turn::{Event, Outcome, Outputs, Process, Request, Restarts, StepId, Time};
 use podturn_wire::{Packet, Report, Turn};
 
 use crate::play::Pause;
@@ -141,7 +141,7 @@ pub(crate) fn coordinate<W: World>(
         pod.say(|| "coordinator: starts".to_owned());
         (pod.case.plan.clone(), pod.journal.clone())
     };
-    let is_sidecar = plan.steps.iter().any(|step| step.restarts);
+    let is_sidecar = plan.steps.iter().any(|step| step.restarts != Restarts::Never);
     let mut told_to_end = false;
     let mut coordinator = Coordinator::start(world, plan, RUN, &journal, false)?;
     loop {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use podturn_shim::Notice;
-use podturn_turn::{Event, Process, StepId, Time};
+use podturn_turn::{Event, Process, Restarts, StepId, Time};
 use podturn_wire::{Ended, Exit, InstanceId, REPORT_MAX, Report, RunId, TURN_MAX, Text, Then, Turn, Usage};
 
 use crate::case::{AtTerm, Case, Leaves};
@@ -240,7 +240,12 @@ impl Pod {
     /// The shim's process has ended, with this code or by SIGKILL. Its connection ends before it is dead, and it is dead
     /// before its command is.
     pub(crate) fn end_container(&mut self, step: usize, code: Option<u8>) {
-        let restarts = self.case.plan.steps[step].restarts && !self.deleted;
+        let by_policy = match self.case.plan.steps[step].restarts {
+            Restarts::Always => true,
+            Restarts::WhenKilled => code.is_none_or(|code| code == 137),
+            Restarts::Never => false,
+        };
+        let restarts = by_policy && !self.deleted;
         let now = self.now;
         let container = &mut self.containers[step];
         let Some(shim) = container.shim.take() else { return };

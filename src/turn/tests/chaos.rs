@@ -4,8 +4,8 @@
 //! oracle; here it only has to hold together.
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, Event, Kind, OnFailure, Phase, Plan, Pool, Request, Retry, State, Step,
-    StepId, Time, Use,
+    Backoff, Cause, Condition, Dependency, Event, Kind, OnFailure, Phase, Plan, Pool, Request, Restarts, Retry, State,
+    Step, StepId, Time, Use,
 };
 use podturn_wire::{Ended, Exit, InstanceId, Last, RunId, StartStage, Usage};
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ fn a_step(place: u32) -> impl Strategy<Value = Step> {
             finally: place >= STEPS - 2,
             uses: units.map(|units| Use { pool: 0, units }).into_iter().collect(),
             stop_signal: 15,
-            restarts,
+            restarts: if restarts { Restarts::Always } else { Restarts::Never },
             termination_log: String::new(),
             service: false,
             readiness: None,

@@ -1,8 +1,8 @@
 //! What the coordinator relies on beside the rules of the plan: numbers, refusals, limits, and the cost of an event.
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, Event, Impossible, Kind, OnFailure, Outcome, Phase, Plan, Retry, State,
-    Step, StepId, Time,
+    Backoff, Cause, Condition, Dependency, Event, Impossible, Kind, OnFailure, Outcome, Phase, Plan, Restarts, Retry,
+    State, Step, StepId, Time,
 };
 use podturn_wire::{Ended, Exit, InstanceId, MESSAGE_MAX, RunId, Then, Usage};
 
@@ -21,7 +21,7 @@ fn step(name: &str, after: &[u32]) -> Step {
         finally: false,
         uses: Vec::new(),
         stop_signal: 15,
-        restarts: false,
+        restarts: Restarts::Never,
         termination_log: "/dev/termination-log".into(),
         service: false,
         readiness: None,

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use podturn_turn::{
     Backoff, Cause, Condition, Dependency, Event, Kind, OnFailure, Peak, Phase, Plan, Pool, Probe, Probed, Readiness,
-    Retry, State, Step, StepId, Use, peak,
+    Restarts, Retry, State, Step, StepId, Use, peak,
 };
 use podturn_wire::{Ended, Exit, InstanceId, RunId, Usage};
 use proptest::collection::vec;
@@ -31,7 +31,7 @@ fn step(name: &str, depends_on: &[(usize, Condition)]) -> Step {
         finally: false,
         uses: Vec::new(),
         stop_signal: 15,
-        restarts: false,
+        restarts: Restarts::Never,
         termination_log: String::new(),
         service: false,
         readiness: None,

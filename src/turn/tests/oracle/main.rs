@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use podturn_turn::{Event, Plan};
+use podturn_turn::{Event, Plan, Restarts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner};
@@ -130,7 +130,7 @@ fn story(plan: &Plan, journal: &[Event]) -> String {
         add(step.approval.is_some(), " approval".into());
         add(step.finally, " finally".into());
         add(step.allow_failure, " allowFailure".into());
-        add(step.restarts, " restarts".into());
+        add(step.restarts != Restarts::Never, format!(" restarts={:?}", step.restarts));
         add(step.timeout.is_some(), format!(" timeout={:?}", step.timeout));
         add(!step.uses.is_empty(), format!(" uses={:?}", step.uses));
         add(step.success_exit_codes != [0], format!(" success={:?}", step.success_exit_codes));

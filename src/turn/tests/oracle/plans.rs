@@ -2,7 +2,8 @@
 //! finally step as a dependency of another kind of step) is never made here.
 
 use podturn_turn::{
-    Backoff, Cause, Condition, Dependency, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Retry, Step, StepId, Use,
+    Backoff, Cause, Condition, Dependency, OnFailure, Parameter, Plan, Pool, Probe, Readiness, Restarts, Retry, Step,
+    StepId, Use,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -22,7 +23,7 @@ struct Draft {
     finally: bool,
     /// For each pool: the units, taken modulo what the pool has.
     uses: Vec<u32>,
-    restarts: bool,
+    restarts: Restarts,
     stop_signal: u8,
     service: bool,
     /// Probed over the network, or not.
@@ -104,7 +105,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         proptest::bool::weighted(0.15),
         proptest::bool::weighted(0.15),
         vec(prop_oneof![2 => Just(0), 1 => 1..=4u32], 2),
-        proptest::bool::weighted(0.4),
+        prop_oneof![5 => Just(Restarts::Never), 3 => Just(Restarts::Always), 2 => Just(Restarts::WhenKilled)],
         prop_oneof![3 => Just(15u8), 1 => Just(2), 1 => Just(10)],
         (
             proptest::bool::weighted(0.4),
@@ -182,7 +183,7 @@ impl Draft {
             when: questions && self.when,
             approval: questions && self.approval,
             success_exit_codes: if service { vec![0] } else { self.success_exit_codes },
-            restarts: self.restarts || long_running,
+            restarts: if long_running { Restarts::Always } else { self.restarts },
             ..self
         }
     }

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use podturn_turn::{Condition, Event, Kind, Millis, OnFailure, Phase, Plan, Request, State, StepId, StepView, Time};
+use podturn_turn::{
+    Condition, Event, Kind, Millis, OnFailure, Phase, Plan, Request, Restarts, State, StepId, StepView, Time,
+};
 use podturn_wire::{InstanceId, Then, Turn};
 
 use crate::judge;
@@ -182,9 +184,10 @@ impl Rules {
         let told = match turn.then {
             Then::Stay => !view.phase.is_end(),
             // Where everybody has to go nobody parks.
-            Then::Park => view.phase.is_end() && step.restarts && !self.is_deleted,
+            Then::Park => view.phase.is_end() && step.restarts == Restarts::Always && !self.is_deleted,
             Then::Exit { code, .. } if view.phase.is_end() => {
-                view.container_exit_code == Some(code) && (!step.restarts || stopped || self.is_deleted)
+                view.container_exit_code == Some(code)
+                    && (step.restarts != Restarts::Always || stopped || self.is_deleted)
             }
             Then::Exit { .. } => stopped || view.phase == Phase::Stopping,
         };
@@ -204,7 +207,7 @@ impl Rules {
         }
         // A person may ask for more, and a service may come back with its container.
         let (step, paused) = (&self.plan.steps[n], self.plan.on_failure == OnFailure::Pause);
-        if attempt > step.retry.limit + 1 && !paused && !(step.service && step.restarts) {
+        if attempt > step.retry.limit + 1 && !paused && !(step.service && step.restarts != Restarts::Never) {
             return Err(format!("attempt {attempt} is more than retry allows"));
         }
         if !views[n].arrived {

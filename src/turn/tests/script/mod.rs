@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 
 use podturn_turn::{
     Answer, Backoff, Cause, Condition, Decision, Dependency, Event, Kind, Millis, OnFailure, Outcome, Outputs, Phase,
-    Plan, Pool, Probe, Probed, Readiness, Request, Retry, State, Step, StepId, Time, Use,
+    Plan, Pool, Probe, Probed, Readiness, Request, Restarts, Retry, State, Step, StepId, Time, Use,
 };
 use podturn_wire::{Ended, Exit, InstanceId, Last, RunId, StartStage, Then, Turn, Usage};
 
@@ -390,7 +390,7 @@ fn parse_step(line: &str, names: &[&str], pools: &[Pool]) -> Step {
         finally: false,
         uses: Vec::new(),
         stop_signal: 15,
-        restarts: false,
+        restarts: Restarts::Never,
         termination_log: String::new(),
         service: false,
         readiness: None,
@@ -416,7 +416,8 @@ fn parse_step(line: &str, names: &[&str], pools: &[Pool]) -> Step {
             ("readiness", _) => step.readiness = Some(readiness()),
             ("when", _) => step.when = Some("steps.a.outputs.branch == 'main'".into()),
             ("approval", message) => step.approval = Some(message.replace('-', " ")),
-            ("restarts", _) => step.restarts = true,
+            ("restarts", "") => step.restarts = Restarts::Always,
+            ("restarts", "killed") => step.restarts = Restarts::WhenKilled,
             ("uses", list) => step.uses = list.split(',').map(|part| parse_use(part, pools)).collect(),
             (word, _) => panic!("no step option `{word}`"),
         }

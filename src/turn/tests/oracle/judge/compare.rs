@@ -1,6 +1,6 @@
 //! The comparison of what must be with what the core shows.
 
-use podturn_turn::{Outcome, Phase, Reason, StepId, Time};
+use podturn_turn::{Outcome, Phase, Reason, Restarts, StepId, Time};
 
 use super::{At, Judge};
 
@@ -61,6 +61,8 @@ impl Judge {
             At::End(Phase::Failed, Reason::TimedOut) => vec![124],
             At::End(Phase::Failed, reason) => {
                 let own = record.codes.last().copied().filter(|code| *code != 0);
+                // "so that the container is not started again": a code for which it would be is not shown.
+                let own = own.map(|code| if code == 137 && step.restarts == Restarts::WhenKilled { 1 } else { code });
                 match (reason, own) {
                     (_, None) => vec![1],
                     // The newest attempt has no code: whether an earlier one's counts is open.

@@ -1,6 +1,6 @@
 //! What an event says by itself: of the step it is about, before anything follows for others.
 
-use podturn_turn::{Decision, Event, Kind, Phase, Probed, Reason, Time};
+use podturn_turn::{Decision, Event, Kind, Phase, Probed, Reason, Restarts, Time};
 use podturn_wire::{Ended, Exit, InstanceId, Last, StartStage};
 
 use super::{At, Judge, Verdict};
@@ -53,8 +53,8 @@ impl Judge {
             }
             Kind::Lost { step, instance, survivors } => {
                 if self.records[step.index()].instance == Some(instance) {
+                    let returns = self.returns(step.index());
                     self.gone(step.index());
-                    let returns = self.plan.steps[step.index()].restarts;
                     self.lost(step.index(), Reason::ShimLost, returns, !survivors)?;
                 }
             }
@@ -292,7 +292,17 @@ impl Judge {
 
     /// Whether another attempt would find a container: this one, or one that comes back.
     fn can_go_on(&self, n: usize) -> bool {
-        self.has_container(n) || self.plan.steps[n].restarts
+        self.has_container(n) || self.plan.steps[n].restarts == Restarts::Always
+    }
+
+    /// "Where the container may restart": always, or by a rule for 137, which is the code of one that was killed. One that was told to
+    /// follow a stop signal ends with another.
+    fn returns(&self, n: usize) -> bool {
+        match self.plan.steps[n].restarts {
+            Restarts::Always => true,
+            Restarts::WhenKilled => self.has_container(n),
+            Restarts::Never => false,
+        }
     }
 
     pub(super) fn has_container(&self, n: usize) -> bool {
@@ -354,8 +364,9 @@ impl Judge {
             }
             At::Stopping(_) | At::End(..) => {}
             At::Waiting | At::Backoff(_) | At::Paused(..) => {
+                let returns = self.returns(n);
                 self.gone(n);
-                self.lost(n, Reason::ShimLost, self.plan.steps[n].restarts, true)?;
+                self.lost(n, Reason::ShimLost, returns, true)?;
             }
         }
         Ok(())
@@ -363,12 +374,13 @@ impl Judge {
 
     /// C10: "Not begun: judge."
     fn not_begun(&mut self, n: usize) -> Result<(), String> {
+        let returns = self.returns(n);
         match self.records[n].at {
             At::Stopping(Verdict::Failed(Reason::ShimLost)) => self.gone(n),
             At::Stopping(_) => {}
             _ => return Err("the world is wrong: not begun, not stopping".into()),
         }
-        self.never_begun(n, Reason::ShimLost, self.plan.steps[n].restarts)
+        self.never_begun(n, Reason::ShimLost, returns)
     }
 
     /// "a step whose shim was stopped from outside is Failed, `Interrupted`, whatever its code"; "a waiting finally step stays for

@@ -1,6 +1,6 @@
 //! Failures and retries, timers, and the plan's end before its time.
 
-use podturn_turn::{Cause, OnFailure, Phase, Reason, Time};
+use podturn_turn::{Cause, OnFailure, Phase, Reason, Restarts, Time};
 
 use super::{At, Judge, Verdict};
 use crate::world::MS;
@@ -84,7 +84,7 @@ impl Judge {
     /// hold".
     fn comes_back(&self, n: usize, reason: Reason) -> bool {
         let step = &self.plan.steps[n];
-        step.service && step.restarts && matches!(reason, Reason::ShimLost | Reason::Interrupted)
+        step.service && step.restarts != Restarts::Never && matches!(reason, Reason::ShimLost | Reason::Interrupted)
     }
 
     /// Whether any further attempt may follow.

@@ -14,7 +14,7 @@ impl World {
             17 => self.fill_the_volume(),
             0..=4 => {
                 let survivors = self.tape.chance(8);
-                self.leave(n, survivors);
+                self.kill(n, survivors);
                 Ok(())
             }
             5 | 6 => {
@@ -62,7 +62,7 @@ impl World {
             return Ok(());
         }
         if matches!(view.phase, Phase::Pending | Phase::Backoff | Phase::Awaiting | Phase::Paused) {
-            self.leave(n, false);
+            self.kill(n, false);
         }
         self.tell(Kind::Deaf { step: id(n), instance })
     }
@@ -163,7 +163,7 @@ impl World {
             self.tell_the_report(n)?;
         }
         for n in 0..self.places.len() {
-            self.leave(n, false);
+            self.kill(n, false);
             let place = &mut self.places[n];
             place.mail.clear();
             if let Container::Absent(comes) = &mut place.container {

@@ -310,7 +310,7 @@ impl World {
         self.tell(Kind::NotBegun { step: id(n), instance, attempt })?;
         if !self.state.view(id(n)).arrived {
             // It was called back because it was deaf: nothing is given to it any more.
-            self.leave(n, false);
+            self.kill(n, false);
         }
         Ok(())
     }

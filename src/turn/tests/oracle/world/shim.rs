@@ -1,6 +1,6 @@
 //! The shim's side of the world: it reads its turn, begins, runs a command, reports, and goes (rules S1 to S8).
 
-use podturn_turn::{Kind, Phase, Probed, Time};
+use podturn_turn::{Kind, Phase, Probed, Restarts, Time};
 use podturn_wire::{Ended, Exit, InstanceId, Last, StartStage, Then, Usage};
 
 use super::{Command, Container, FOR_EVER, MS, Report, Shim, World, id};
@@ -45,8 +45,8 @@ impl World {
                 }
             }
             (None, None) => {
-                if let Then::Exit { .. } = turn.then {
-                    self.leave(n, false);
+                if let Then::Exit { code, .. } = turn.then {
+                    self.leave(n, false, code);
                 }
             }
         }
@@ -216,14 +216,23 @@ impl World {
         });
     }
 
-    /// The shim is gone, and with it its command.
-    pub(super) fn leave(&mut self, n: usize, survivors: bool) {
+    /// The shim was killed, and with it its command.
+    pub(super) fn kill(&mut self, n: usize, survivors: bool) {
+        self.leave(n, survivors, 137);
+    }
+
+    /// The shim is gone with this code, and with it its command.
+    fn leave(&mut self, n: usize, survivors: bool, code: u8) {
         let comes = match self.tape.draw(6) {
             5 => None,
             _ if self.is_deleted => None,
             _ => Some(self.now + self.tape.draw(30_000) as Time * MS),
         };
-        let restarts = self.plan.steps[n].restarts;
+        let restarts = match self.plan.steps[n].restarts {
+            Restarts::Always => true,
+            Restarts::WhenKilled => code == 137,
+            Restarts::Never => false,
+        };
         let place = &mut self.places[n];
         let next = if restarts { Container::Absent(comes) } else { Container::Gone };
         let Container::Up(shim) = std::mem::replace(&mut place.container, next) else { return };
