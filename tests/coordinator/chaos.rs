@@ -87,7 +87,7 @@ impl Round {
         let scripts: Vec<(&str, &str)> = scripts.iter().map(|(name, script)| (*name, script.as_str())).collect();
         let mut pod = Pod::planned(&plan(&steps), &scripts);
         if restarts {
-            let containers = steps.iter().map(|step| format!(r#"{{"name": "{}", "restarts": true}}"#, step.name));
+            let containers = steps.iter().map(|step| format!(r#"{{"name": "{}", "restarts": "Always"}}"#, step.name));
             pod.facts = format!(r#"{{"containers": [{}]}}"#, containers.collect::<Vec<_>>().join(", "));
         }
         pod.init();

@@ -159,7 +159,7 @@ fn a_shim_that_is_killed_and_restarted_while_no_coordinator_lives_begins_no_atte
 fn a_restarted_container_runs_the_next_attempt_and_never_the_lost_one() {
     let plan = "steps: {build: {retry: {limit: 2}}, test: {dependsOn: [build]}}";
     let mut pod = Pod::planned(plan, &[("build", "[ \"$PODTURN_ATTEMPT\" -ge 2 ] || gate never"), ("test", "")]);
-    pod.facts = r#"{"containers": [{"name": "build", "restarts": true}, {"name": "test"}]}"#.to_owned();
+    pod.facts = r#"{"containers": [{"name": "build", "restarts": "Always"}, {"name": "test"}]}"#.to_owned();
     pod.gate("never");
     pod.init();
     pod.coordinate();
