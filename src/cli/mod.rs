@@ -22,6 +22,8 @@ mod input;
 #[cfg(feature = "tools")]
 mod lint;
 mod listen;
+#[cfg(feature = "tools")]
+mod man;
 mod place;
 #[cfg(feature = "tools")]
 mod policy;
@@ -134,6 +136,9 @@ enum Command {
     /// Print the completion script of a shell
     #[cfg(feature = "tools")]
     Completions(completions::Arguments),
+    /// Write the man pages of all commands
+    #[cfg(feature = "tools")]
+    Man(man::Arguments),
 }
 
 /// Reads the arguments, runs the command and returns its exit code. A misuse of the command line is 2, as bad input is.
@@ -181,6 +186,8 @@ pub fn main() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Completions(arguments) => completions::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 
