@@ -1,5 +1,6 @@
 //! `podturn graph`: the DAG of a manifest's plan, or of a run, as text or a picture.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -111,18 +112,18 @@ fn of_run(arguments: &Arguments) -> Result<Graph, ExitCode> {
 fn columns() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let asked = || {
-        let size = nix_size()?;
+        let size = width_of(std::io::stdout().as_fd())?;
         (size > 0).then_some(usize::from(size))
     };
     said.or_else(asked).unwrap_or(80).clamp(40, 240)
 }
 
-/// tty_ioctl(4), TIOCGWINSZ.
-fn nix_size() -> Option<u16> {
+/// The columns of a terminal; tty_ioctl(4), TIOCGWINSZ.
+pub(super) fn width_of(terminal: BorrowedFd<'_>) -> Option<u16> {
     nix::ioctl_read_bad!(window_size, nix::libc::TIOCGWINSZ, nix::libc::winsize);
     let mut size = nix::libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `size` is a winsize, which is what this request writes.
-    unsafe { window_size(nix::libc::STDOUT_FILENO, &raw mut size) }.ok().map(|_| size.ws_col)
+    unsafe { window_size(terminal.as_raw_fd(), &raw mut size) }.ok().map(|_| size.ws_col)
 }
 
 /// locale(7): the first of these that is set decides; with none of them set, as in most containers, a terminal that shows `kubectl

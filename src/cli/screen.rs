@@ -1,5 +1,5 @@
 //! Where a run's messages go: each line with its container's name in front, as Compose shows them, and on a terminal a line
-//! of who runs.
+//! below them of who runs and who waits.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,9 +16,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::MissedTickBehavior;
 
+use super::graph::{has_unicode, width_of};
 use super::tail::Tails;
 use crate::local::{Message, Stream};
+use crate::view;
 use crate::volume::published::State;
 
 /// As much as a pipe takes without waiting once it says that it takes anything (pipe(7), PIPE_BUF).
@@ -30,6 +33,9 @@ const COLOURS: [AnsiColor; 6] =
 
 /// How long a terminal that is full is left alone.
 const FULL: Duration = Duration::from_millis(10);
+
+/// How often times are told anew.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Clears the line that the cursor is in.
 const CLEAR: &[u8] = b"\r\x1b[2K";
@@ -45,6 +51,7 @@ pub(super) struct Screen {
     /// Everything goes to stderr: stdout is for the JSON at the end.
     quiet_out: bool,
     has_live_line: bool,
+    state: Option<Box<State>>,
     live: Option<String>,
     plain_note: String,
     tails: Option<Tails>,
@@ -73,7 +80,8 @@ impl Screen {
             out: Output::new(io::stdout().as_fd(), has_colours(AutoStream::choice(&io::stdout())))?,
             err: Output::new(io::stderr().as_fd(), has_colours(AutoStream::choice(&io::stderr())))?,
             quiet_out: json,
-            has_live_line: io::stderr().is_terminal() && !is_dumb,
+            has_live_line: io::stderr().is_terminal() && !is_dumb && !is_ci(),
+            state: None,
             live: None,
             plain_note: format!("{:width$} | ", "podturn"),
             tails: None,
@@ -92,17 +100,31 @@ impl Screen {
 
     /// Shows messages until there are no more. Comes back early when nobody reads them: `false`.
     pub(super) async fn show(&mut self, messages: &mut Receiver<Message>) -> bool {
-        while let Some(message) = messages.recv().await {
+        let mut seconds = tokio::time::interval(SECOND);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                _ = seconds.tick(), if self.live.is_some() => {
+                    if self.show_live().await.is_err() {
+                        return false;
+                    }
+                    continue;
+                }
+            };
             let shown = match message {
-                Message::Lines { container, stream, text } => self.show_lines(&container, stream, &text).await,
-                Message::Note(text) => self.show_note(&text).await,
-                Message::State(state) => self.show_live(&state).await,
+                Some(Message::Lines { container, stream, text }) => self.show_lines(&container, stream, &text).await,
+                Some(Message::Note(text)) => self.show_note(&text).await,
+                Some(Message::State(state)) => {
+                    self.state = Some(state);
+                    self.show_live().await
+                }
+                None => return self.clear_live().await.is_ok(),
             };
             if shown.is_err() {
                 return false;
             }
         }
-        self.clear_live().await.is_ok()
     }
 
     async fn show_lines(&mut self, container: &str, stream: Stream, text: &[u8]) -> io::Result<()> {
@@ -131,9 +153,18 @@ impl Screen {
         self.draw_live().await
     }
 
-    async fn show_live(&mut self, state: &State) -> io::Result<()> {
+    /// Says anew how the run stands, if that is something else than before.
+    async fn show_live(&mut self) -> io::Result<()> {
+        let columns = width_of(io::stderr().as_fd()).filter(|width| *width > 0).map_or(80, usize::from);
+        let now = view::now();
+        let line = self.state.as_ref().and_then(|state| view::line(state, &now, columns, has_unicode()));
+        let (before, after) = UNWRAPPED; // it may have become narrower just now
+        let line = line.map(|line| format!("{before}{line}{after}"));
+        if line == self.live {
+            return Ok(());
+        }
         self.clear_live().await?;
-        self.live = live_line(state);
+        self.live = line;
         self.draw_live().await
     }
 
@@ -160,22 +191,9 @@ pub(super) fn say_in_time(text: &str, limit: Duration) {
     }
 }
 
-/// Who runs now, and how much is done.
-fn live_line(state: &State) -> Option<String> {
-    if state.outcome.is_some() {
-        return None;
-    }
-    let is_over = |phase: &str| matches!(phase, "Succeeded" | "Failed" | "Omitted" | "Cancelled");
-    let over = state.steps.iter().filter(|step| is_over(&step.phase)).count();
-    let running: Vec<&str> = state
-        .steps
-        .iter()
-        .filter(|step| matches!(step.phase.as_str(), "Running" | "Stopping"))
-        .map(|step| step.name.as_str())
-        .collect();
-    let who = if running.is_empty() { "nobody".to_owned() } else { running.join(", ") };
-    let (before, after) = UNWRAPPED;
-    Some(format!("{before}[{over}/{}] running: {who}{after}", state.steps.len()))
+/// Whether nobody looks, though there may be a terminal: what CI systems say of themselves.
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
 }
 
 /// The same terminal opened once more. A write to it waits until all was taken, however little that is at a time, so only one

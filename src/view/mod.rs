@@ -5,6 +5,7 @@
 mod escape;
 pub mod graph;
 mod junit;
+mod line;
 mod markdown;
 pub mod metrics;
 mod rehearsal;
@@ -19,6 +20,7 @@ mod why;
 mod played;
 
 pub use junit::junit;
+pub use line::line;
 pub use markdown::markdown;
 pub use rehearsal::{failures, timeline};
 pub use report::{Live, live, report};

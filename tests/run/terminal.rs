@@ -1,5 +1,6 @@
 //! On a terminal: a pseudo-terminal of its own, whose keys and lines are those of a person's.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -104,7 +105,14 @@ fn a_line_tells_who_runs_and_is_gone_at_the_end() {
     let mut command = place.command(&place.write(&pod), &[]);
     command.env("TERM", "xterm").env_remove("NO_COLOR");
     let mut terminal = Terminal::start(command);
-    terminal.wait("[0/3] running: a, b");
+    terminal.wait("; waiting: c for a, b");
+    let times = |written: &str| {
+        let times = written.split("[0/3] running: a ").skip(1).filter_map(|rest| rest.split_once('s'));
+        times.map(|(seconds, _)| seconds.to_owned()).collect::<BTreeSet<_>>()
+    };
+    while times(&terminal.written).len() < 2 {
+        assert!(terminal.take(), "times go on with nothing else that happens: {}", terminal.written);
+    }
     let _gate = place.open_gate("gate");
     terminal.wait("a speaks");
     assert!(terminal.written.contains("\x1b[33ma       | \x1b[0ma speaks"), "in colour: {:?}", terminal.written);
@@ -112,6 +120,19 @@ fn a_line_tells_who_runs_and_is_gone_at_the_end() {
     assert_eq!(code, Some(0), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("running:")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.starts_with("outcome: Succeeded")), "{lines:#?}");
+}
+
+/// CI systems that give a terminal keep all that is written to it.
+#[test]
+fn in_ci_there_is_no_such_line() {
+    let place = Place::new();
+    let pod = place.pod("steps: {a: {}}", &[("a", "sleep 0.2; echo 'a speaks'")]);
+    let mut command = place.command(&place.write(&pod), &[]);
+    command.env("TERM", "xterm").env("CI", "true");
+    let mut terminal = Terminal::start(command);
+    terminal.wait("outcome: Succeeded");
+    assert!(!terminal.written.contains("running:") && !terminal.written.contains(CLEAR), "{:?}", terminal.written);
+    assert_eq!(terminal.end().0, Some(0));
 }
 
 /// The terminal sends SIGINT to everybody in its foreground: that must be podturn alone, which has an order to keep.

@@ -116,7 +116,7 @@ pub(super) fn bytes(kib: u64) -> String {
 }
 
 /// What it waits for, or why it ended as it did, in a few words.
-fn note(step: &Step, now: &str) -> String {
+pub(in crate::view) fn note(step: &Step, now: &str) -> String {
     match step.waits_for.as_deref() {
         _ if step.ended_at.is_some() => step.reason.clone().filter(|reason| reason != "Completed").unwrap_or_default(),
         Some("Dependencies") => {

@@ -12,7 +12,9 @@ mod text;
 
 use podturn_turn::Plan;
 
+pub(super) use columns::note;
 pub use keys::{Act, Asking, Key, Wish};
+pub(super) use text::{cut, width};
 
 use super::graph::{Graph, Line};
 use crate::volume::published::{State, Step};

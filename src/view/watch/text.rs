@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::Look;
 
 /// How many columns it takes.
-pub(super) fn width(text: &str) -> usize {
+pub(in crate::view) fn width(text: &str) -> usize {
     text.width()
 }
 
@@ -23,7 +23,7 @@ pub(super) fn clean(text: &str, look: Look) -> String {
 }
 
 /// Cut where the room ends, with a sign that it was.
-pub(super) fn cut(text: &str, room: usize, look: Look) -> String {
+pub(in crate::view) fn cut(text: &str, room: usize, look: Look) -> String {
     if width(text) <= room {
         return text.to_owned();
     }
