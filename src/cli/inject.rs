@@ -30,7 +30,7 @@ Examples:
   kubectl kustomize overlays/ci | podturn inject - | kubectl apply -f -
   podturn inject --resolve pod.yaml                 steps without a command run what their image says
   podturn inject --resolve=map:images.yaml pod.yaml      the same, from a file of `podturn resolve`
-  podturn inject --placement container pod.yaml | podman kube play -
+  podturn inject --placement container --whole-volume --drop-plan-annotation pod.yaml | podman kube play -
   podturn inject -                                  as a KRM function: a ResourceList in, a ResourceList out, with results
 
 Exit codes: 0 wired, or nothing to do; 2 something cannot be wired (every error is printed, and no manifest).")]

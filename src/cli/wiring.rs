@@ -61,6 +61,10 @@ pub(super) struct Settings {
     /// and above)
     #[arg(long)]
     pod_resources: bool,
+    /// Leave the plan out of the annotations, since podman 4 takes none of more than 63 bytes. The pod has no use for it, but
+    /// `uninject` can take nothing back then
+    #[arg(long)]
+    drop_plan_annotation: bool,
     /// The value of a parameter of the plan; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = super::run::parameter)]
     parameters: Vec<(String, String)>,
@@ -151,6 +155,7 @@ impl Settings {
             job_defaults: self.job_defaults || others.job_defaults,
             no_restart_rules: self.no_restart_rules || others.no_restart_rules,
             pod_resources: self.pod_resources || others.pod_resources,
+            drop_plan_annotation: self.drop_plan_annotation || others.drop_plan_annotation,
             parameters: [others.parameters, self.parameters].concat(),
             template_path: both(self.template_path, others.template_path),
             #[cfg(feature = "resolve")]
@@ -219,6 +224,7 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     options.job_defaults = settings.job_defaults;
     options.restart_rules = !settings.no_restart_rules;
     options.pod_resources = settings.pod_resources;
+    options.drop_plan = settings.drop_plan_annotation;
     options.parameters = settings.parameters.into_iter().collect();
     for path in &settings.template_path {
         options.templates.add(path).map_err(|why| Diagnostic::error(format!("--template-path: {why}")))?;

@@ -42,7 +42,7 @@ pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
 pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version};
 pub use output::{Format, convert, flow};
 pub use policy::{POLICY_SINCE, policy};
-pub use quantity::bytes;
+pub use quantity::{bytes, thousandths};
 pub use report::{Change, PodReport};
 pub use wire::job_of;
 
@@ -161,7 +161,8 @@ pub fn unwired(file: &Arc<SourceFile>) -> Result<Vec<Node>, Diagnostics> {
         if !text.contains(SIGN) && !text.contains(PODTURN_PLAN) {
             continue;
         }
-        let read = original(file, span, text).and_then(|undone| first(&shown(file, span, undone.as_ref())));
+        let undone = is_final(text, file.name()).and_then(|is| if is { Ok(None) } else { original(file, span, text) });
+        let read = undone.and_then(|undone| first(&shown(file, span, undone.as_ref())));
         match read {
             Ok(document) => documents.extend(document),
             Err(error) => wrong.append(error),
@@ -178,6 +179,9 @@ fn shown(file: &Arc<SourceFile>, span: Span, undone: Option<&Undone>) -> Source 
 }
 
 /// The document as it was before `inject`, if that has been there.
+///
+/// # Errors
+/// It cannot be told any more.
 fn original(file: &Arc<SourceFile>, span: Span, text: &str) -> Result<Option<Undone>, Diagnostics> {
     if !text.contains(INJECTED) {
         return Ok(None);
@@ -187,11 +191,19 @@ fn original(file: &Arc<SourceFile>, span: Span, text: &str) -> Result<Option<Und
     undone(&text, &document).map_err(|stuck| {
         let place = at(&document, &stuck.path).map_or(Span::empty(0), Node::place);
         let mut diagnostic = Diagnostic::error(format!("this cannot be taken apart: {}", stuck.why));
-        diagnostic
-            .at(file, Span { start: place.start + span.start, end: place.end + span.start })
-            .help("what podturn added was changed since; take it out by hand, with the annotation");
+        diagnostic.at(file, Span { start: place.start + span.start, end: place.end + span.start }).help(
+            match stuck.why == undo::DROPPED_WHY {
+                true => "use the file that it was made from",
+                false => "what podturn added was changed since; take it out by hand, with the annotation",
+            },
+        );
         diagnostic.into()
     })
+}
+
+/// Whether a document was wired in such a way that nothing can be taken back.
+fn is_final(text: &str, name: &str) -> Result<bool, Diagnostics> {
+    Ok(text.contains(INJECTED) && parse(text, name)?.is_some_and(|document| undo::is_final(&document)))
 }
 
 /// The one document of a text, with its places counted from the text's first byte.
@@ -217,13 +229,16 @@ impl<'d> Document<'d> {
     /// The document with all its pods wired; itself, if it has none. Places in messages are those of the file that a person
     /// has open, and edits are made in the text without any earlier wiring.
     fn inject(&mut self, text: &str) -> Result<String, Diagnostics> {
-        let undone = original(self.file, self.span, text)?;
+        let undone = if is_final(text, self.file.name())? { None } else { original(self.file, self.span, text)? };
         let base = undone.as_ref().map_or(text, |undone| &undone.text);
         let source = shown(self.file, self.span, undone.as_ref());
         let (Some(shown), Some(document)) = (first(&source)?, parse(base, self.file.name())?) else {
             return Ok(text.to_owned());
         };
         let wired = self.wire(base, &document, &shown)?;
+        if self.options.drop_plan && wired != base {
+            return self.without_plan(&wired);
+        }
         if undone.is_some() && wired == text {
             for pod in &mut self.pods {
                 pod.changes.clear();
@@ -231,6 +246,19 @@ impl<'d> Document<'d> {
             }
         }
         Ok(wired)
+    }
+
+    /// A wired text with short annotations.
+    fn without_plan(&mut self, wired: &str) -> Result<String, Diagnostics> {
+        let Some(document) = parse(wired, self.file.name())? else { return Ok(wired.to_owned()) };
+        let text = Text { text: wired, look: look(wired, &document, None) };
+        let short = undo::without_plan(&text, &document).map_err(|stuck| self.stuck(&document, &stuck))?;
+        let change = Change {
+            what: "no annotation with the plan".to_owned(),
+            why: "as asked; `podturn uninject` cannot take this back".to_owned(),
+        };
+        self.pods.iter_mut().for_each(|pod| pod.changes.push(change.clone()));
+        Ok(short)
     }
 
     fn wire(&mut self, base: &str, document: &Node, shown: &Node) -> Result<String, Diagnostics> {

@@ -120,6 +120,8 @@ pub struct Options {
     pub restart_rules: bool,
     /// Whether the pod asks for what its steps need at the same moment (`--pod-resources`).
     pub pod_resources: bool,
+    /// Whether the plan, and what `uninject` needs, is left out of the annotations.
+    pub drop_plan: bool,
     /// Values of the plan's parameters.
     pub parameters: BTreeMap<String, String>,
     /// Where each kind of object has its pod template.
@@ -147,6 +149,7 @@ impl Default for Options {
             job_defaults: false,
             restart_rules: true,
             pod_resources: false,
+            drop_plan: false,
             parameters: BTreeMap::new(),
             templates: Templates::default(),
             images: BTreeMap::new(),

@@ -9,7 +9,10 @@ const LENGTH_MAX: usize = 30;
 const MAX: u128 = i64::MAX as u128;
 
 /// A quantity as a number of thousandths, millicores for instance, rounded up as the scheduler rounds.
-pub(super) fn thousandths(text: &str) -> Result<u64, &'static str> {
+///
+/// # Errors
+/// A text that is none, or more than the API server can keep, in a sentence.
+pub fn thousandths(text: &str) -> Result<u64, &'static str> {
     value(text, 3)
 }
 

@@ -33,7 +33,7 @@ impl Questions<'_> {
         self.sidecars(reporter);
         self.process_namespace(reporter);
         self.windows(reporter);
-        super::sizing::ask(self.manifest, self.options, reporter);
+        super::sizing::ask(self.manifest, self.checked, self.options, reporter);
         self.names(reporter);
         for (name, container) in self.steps() {
             self.command(name, container, reporter);

@@ -64,7 +64,7 @@ impl Resource {
 }
 
 /// What cannot be sized: each with its place.
-pub(super) fn ask(manifest: &Manifest, options: &Options, reporter: &mut Reporter) {
+pub(super) fn ask(manifest: &Manifest, checked: &Checked, options: &Options, reporter: &mut Reporter) {
     if !options.pod_resources {
         return;
     }
@@ -86,16 +86,33 @@ pub(super) fn ask(manifest: &Manifest, options: &Options, reporter: &mut Reporte
             let Some(of) = container.get("resources").and_then(|resources| resources.get(kind)) else { continue };
             for resource in RESOURCES {
                 let Some(node) = of.get(resource.name()) else { continue };
-                let text = scalar(node);
-                let is_template = text.is_some_and(|text| text.contains("$(matrix."));
-                if let Err(why) = text.ok_or("a quantity is one value").and_then(|text| resource.read(text))
-                    && !is_template
-                {
-                    let what = format!("{}.{} of container {} cannot be read", kind, resource.name(), quote(name));
+                if let Some((name, why)) = unreadable(container, name, kind, resource, checked) {
+                    let what = format!("{}.{} of container {} cannot be read", kind, resource.name(), quote(&name));
                     reporter.error(node.place(), what).help(why);
                 }
             }
         }
+    }
+}
+
+/// The first container, of those that a matrix makes of this one, whose quantity is none, and why.
+fn unreadable(
+    container: &Node,
+    name: &str,
+    kind: &str,
+    resource: Resource,
+    checked: &Checked,
+) -> Option<(String, &'static str)> {
+    let read = |container: &Node| {
+        let node = container.get("resources")?.get(kind)?.get(resource.name())?;
+        scalar(node).ok_or("a quantity is one value").and_then(|text| resource.read(text)).err()
+    };
+    match checked.matrices.iter().find(|matrix| matrix.step == name) {
+        Some(matrix) => matrix
+            .instances
+            .iter()
+            .find_map(|instance| Some((instance.name.clone(), read(&instance.container(container))?))),
+        None => Some((name.to_owned(), read(container)?)),
     }
 }
 

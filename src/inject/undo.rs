@@ -15,7 +15,14 @@ use super::text::{Text, own};
 use super::tree::Tree;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::{Entry, Node};
-use crate::plan::{INJECTED, Span};
+use crate::plan::{ANNOTATION, INJECTED, LINT_IGNORE, Span};
+
+/// What stands in the annotation where nothing can be taken back.
+const DROPPED: &str = "dropped";
+
+/// And what is said then.
+pub(super) const DROPPED_WHY: &str =
+    "it was wired with --drop-plan-annotation, which leaves out what is needed for that";
 
 /// Entries whose items are found by their names.
 const LISTS: [&str; 3] = ["volumes", "initContainers", "volumeMounts"];
@@ -152,6 +159,31 @@ pub(super) fn undone(text: &Text<'_>, document: &Node) -> Result<Option<Undone>,
     Ok(Some(cuts.made()))
 }
 
+/// Whether a document was wired in such a way that nothing can be taken back.
+pub(super) fn is_final(document: &Node) -> bool {
+    let mut holders = Vec::new();
+    collect(document, &mut Vec::new(), &[], &mut holders);
+    let value = |holder: &Path| at(document, holder).and_then(injected).and_then(|entry| entry.value.as_str());
+    holders.iter().any(|(_, holder)| value(holder) == Some(DROPPED))
+}
+
+/// A wired text without the annotations that only people and `uninject` read.
+pub(super) fn without_plan(text: &Text<'_>, document: &Node) -> Result<String, Stuck> {
+    let mut holders = Vec::new();
+    collect(document, &mut Vec::new(), &[], &mut holders);
+    let mut cuts = Cuts { text, document, cuts: Vec::new() };
+    for (_, holder) in &holders {
+        cuts.entries(
+            &below(&below(holder, "metadata"), "annotations"),
+            &[ANNOTATION.to_owned(), LINT_IGNORE.to_owned()],
+        )?;
+        if let Some(entry) = at(document, holder).and_then(injected) {
+            cuts.cuts.push(Cut { at: text.value_of(entry), text: format!(" \"{DROPPED}\""), is_lines: false });
+        }
+    }
+    Ok(cuts.made().text)
+}
+
 /// The levels that have the annotation, each with the object that it is in: the last one on the way that has a kind.
 fn collect(node: &Node, path: &mut Path, object: &[Seg], holders: &mut Vec<(Path, Path)>) {
     let is_object = node.get("kind").is_some() && node.get("apiVersion").is_some();
@@ -185,6 +217,9 @@ impl Cuts<'_> {
     fn holder(&mut self, object: &Path, holder: &Path) -> Result<(), Stuck> {
         let stuck = |why: String| Stuck { why, path: holder.clone() };
         let entry = at(self.document, holder).and_then(injected).ok_or_else(|| stuck("it is not there".to_owned()))?;
+        if entry.value.as_str() == Some(DROPPED) {
+            return Err(stuck(DROPPED_WHY.to_owned()));
+        }
         let record: Record = serde_json::from_str(entry.value.as_str().unwrap_or_default())
             .map_err(|error| stuck(format!("the annotation {INJECTED} is not what podturn wrote there: {error}")))?;
         let mut by_map: BTreeMap<String, (Path, Vec<String>)> = BTreeMap::new();

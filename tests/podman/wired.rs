@@ -8,12 +8,15 @@ use podturn::plan::Manifest;
 use podturn::plan::yaml::{Node, Typed, Value as Yaml};
 use serde_json::{Map, Value, json};
 
-/// What podman 4 needs: it knows no native sidecars and ignores `subPath`.
-const FOR_PODMAN: [&str; 5] = ["inject", "--quiet", "--placement", "container", "--whole-volume"];
+/// What podman 4 needs: it knows no native sidecars, ignores `subPath`, and takes no annotation of more than 63 bytes.
+const FOR_PODMAN: [&str; 6] =
+    ["inject", "--quiet", "--placement", "container", "--whole-volume", "--drop-plan-annotation"];
 
 /// The pod of this manifest under another name.
 pub(crate) fn wired(pod: &str, manifest: &str, options: &[&str]) -> String {
-    let manifest = Manifest::read("wired.yaml", inject(manifest, options)).expect("a manifest with one plan");
+    let text = inject(manifest, options);
+    assert!(!text.contains("podturn.dev/plan:"), "the annotation with the plan is left out");
+    let manifest = Manifest::read("wired.yaml", text).expect("a manifest with one plan");
     let mut spec = value(&manifest.spec);
     let own = |named: &mut Value| named["name"] = format!("{pod}-{}", named["name"].as_str().expect("a name")).into();
     list(&mut spec["volumes"]).iter_mut().for_each(own);
@@ -22,7 +25,8 @@ pub(crate) fn wired(pod: &str, manifest: &str, options: &[&str]) -> String {
             list(&mut container["volumeMounts"]).iter_mut().for_each(own);
         }
     }
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod }, "spec": spec }).to_string()
+    let metadata = json!({ "name": pod, "annotations": { "podturn.dev/injected": "dropped" } });
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }).to_string()
 }
 
 fn list(value: &mut Value) -> &mut Vec<Value> {

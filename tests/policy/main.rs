@@ -291,6 +291,7 @@ fn an_option_that_a_policy_cannot_keep_is_refused() {
         ("--placement=container", "native sidecars"),
         ("--volume-medium=pvc:c", "one claim cannot be"),
         ("--job-defaults", "sees no Jobs"),
+        ("--drop-plan-annotation", "where the plan comes from"),
         ("--pod-resources", "which CEL cannot read"),
         ("--kubernetes=1.35", "does not serve these policies"),
     ] {

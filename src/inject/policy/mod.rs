@@ -71,6 +71,7 @@ fn refused(options: &Options) -> Option<String> {
         Options { medium: Medium::Claim(_), .. } => {
             "--volume-medium pvc: one claim cannot be the volume of all pods; use `podturn inject` for that pod"
         }
+        Options { drop_plan: true, .. } => "--drop-plan-annotation: the annotation is where the plan comes from",
         Options { job_defaults: true, .. } => "--job-defaults: a policy for pods sees no Jobs",
         Options { pod_resources: true, .. } => {
             "--pod-resources: it follows from the plan, which CEL cannot read; use `podturn inject` for that pod"

@@ -1,8 +1,8 @@
 //! The environment of a container, and what the downward API has of the pod.
 
 use super::config::{Kind, as_text};
-use super::quantity::thousandths;
 use super::{PATH, Wiring, items, text_of};
+use crate::inject::thousandths;
 use crate::local::expand::expand;
 use crate::plan::yaml::{Entry, Node};
 
@@ -175,15 +175,19 @@ impl Wiring<'_> {
         };
         let of = |kind: &str| {
             let quantity = container.get("resources")?.get(kind)?.get(name)?;
-            thousandths(text_of(quantity)?)
+            thousandths(text_of(quantity)?).ok()
         };
         let value = match kind {
             "requests" => of("requests").or_else(|| of("limits")).unwrap_or(0),
             _ => of("limits").unwrap_or_else(|| machine_has(name)),
         };
-        let divisor = field.get("divisor").and_then(text_of).and_then(thousandths).filter(|divisor| *divisor > 0);
+        let divisor = field
+            .get("divisor")
+            .and_then(text_of)
+            .and_then(|text| thousandths(text).ok())
+            .filter(|divisor| *divisor > 0);
         let divisor = divisor.unwrap_or(1_000);
-        Some((value / divisor + i128::from(value % divisor != 0)).to_string())
+        Some(value.div_ceil(divisor).to_string())
     }
 
     fn node_of(&self, name: &str) -> Option<Node> {
@@ -194,9 +198,9 @@ impl Wiring<'_> {
 }
 
 /// What this machine could give, in thousandths.
-fn machine_has(resource: &str) -> i128 {
+fn machine_has(resource: &str) -> u64 {
     use nix::unistd::{SysconfVar, sysconf};
-    let of = |variable| sysconf(variable).ok().flatten().map_or(0, i128::from);
+    let of = |variable| sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
     1_000
         * match resource {
             "cpu" => of(SysconfVar::_NPROCESSORS_ONLN),

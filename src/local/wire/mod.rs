@@ -6,7 +6,6 @@
 mod config;
 mod environment;
 mod lifecycle;
-mod quantity;
 mod volumes;
 
 use std::collections::HashSet;

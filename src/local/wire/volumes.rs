@@ -3,8 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::config::{Kind, Values, mode};
-use super::quantity::bytes;
 use super::{Wiring, items, text_of};
+use crate::inject::bytes;
 use crate::local::pod::{Volume, VolumeFile, VolumeKind};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::Node;
