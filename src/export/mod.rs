@@ -52,7 +52,10 @@ pub struct Exported {
     pub told: Diagnostics,
 }
 
-/// The kinds of objects whose pods run to an end.
+/// Kinds of objects whose pods are kept running.
+const KEPT: [&str; 5] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"];
+
+/// The kinds of objects that can be exported.
 const KINDS: [&str; 4] = ["Pod", "PodTemplate", "Job", "CronJob"];
 
 /// Writes the one plan of a manifest down for another engine.
@@ -87,10 +90,16 @@ fn refuse(manifest: &Manifest, target: Target) -> Result<(), Diagnostics> {
         );
     }
     let name = target.name();
-    if !KINDS.contains(&manifest.kind.as_str()) {
+    if KEPT.contains(&manifest.kind.as_str()) {
         return wrong(
             format!("{name} ends, and the pods of a {} are kept running", manifest.kind),
             "a Pod or a Job can be exported; services that start in order and stay are what a pod is for",
+        );
+    }
+    if !KINDS.contains(&manifest.kind.as_str()) {
+        return wrong(
+            format!("what a {} says besides its pod is not known here", manifest.kind),
+            "a Pod, a PodTemplate, a Job or a CronJob can be exported: put the pod into one",
         );
     }
     if manifest.facts.restart_policy == RestartPolicy::Always {
