@@ -64,6 +64,12 @@ fn pipeline() -> (Plan, State, String) {
 
 /// Stubs use nothing.
 fn use_something(state: &mut State) {
+    for step in state.steps.iter_mut().filter(|step| step.phase == "Running") {
+        let usage = serde_json::json!({
+            "cpuMs": 380, "rssKib": 41_000, "peakRssKib": 64_000, "maxRssKib": 40_000, "processes": 3,
+        });
+        step.usage = Some(serde_json::from_value(usage).expect("as state.json has it"));
+    }
     for (index, step) in state.steps.iter_mut().enumerate() {
         for attempt in &mut step.attempts {
             attempt.cpu_ms = Some(137 * (index as u64 + 1));

@@ -76,9 +76,18 @@ fn attempts(step: &Step, now: &str) -> Vec<String> {
     if step.attempt > 0 && !is_over && step.ended_at.is_none() {
         let since = step.attempts.is_empty().then_some(step.started_at.as_deref()).flatten();
         let since = since.and_then(|began| between(began, now)).map(|ms| format!(" for {}", duration(ms)));
-        lines.push(format!("attempt {}: {}{}", step.attempt, step.phase, since.unwrap_or_default()));
+        lines.push(format!("attempt {}: {}{}{}", step.attempt, step.phase, since.unwrap_or_default(), uses(step)));
     }
     lines
+}
+
+/// What the attempt that runs uses.
+fn uses(step: &Step) -> String {
+    step.usage.map_or_else(String::new, |usage| {
+        let (cpu, now, peak) = (duration(usage.cpu_ms), bytes(usage.rss_kib), bytes(usage.peak_rss_kib));
+        let plural = if usage.processes == 1 { "" } else { "es" };
+        format!(", CPU {cpu}, memory {now} now, {peak} at most, {} process{plural}", usage.processes)
+    })
 }
 
 fn attempt(attempt: &AttemptView) -> String {
@@ -94,7 +103,7 @@ fn attempt(attempt: &AttemptView) -> String {
     if let Some(ms) = attempt.cpu_ms {
         text.push_str(&format!(", CPU {}", duration(ms)));
     }
-    if let Some(kib) = attempt.max_rss_kib {
+    if let Some(kib) = attempt.peak_rss_kib.or(attempt.max_rss_kib) {
         text.push_str(&format!(", memory {}", bytes(kib)));
     }
     text

@@ -84,14 +84,17 @@ fn time(step: &Step, now: &str) -> Option<u64> {
     step.duration_ms.or_else(|| between(step.started_at.as_deref()?, now).filter(|_| step.ended_at.is_none()))
 }
 
-/// The processor time of its attempts that is known, in ms.
+/// The processor time of its attempts that is known, the one that runs included, in ms.
 fn cpu(step: &Step) -> Option<u64> {
-    sum(&step.attempts, |attempt| attempt.cpu_ms, |one, other| one + other)
+    let now = step.usage.map(|usage| usage.cpu_ms);
+    let over = sum(&step.attempts, |attempt| attempt.cpu_ms, |one, other| one + other);
+    over.into_iter().chain(now).reduce(|one, other| one + other)
 }
 
-/// The largest memory of its attempts that is known, in KiB.
+/// What it has in memory now; after its end: the most that its attempts had, as far as that is known. In KiB.
 fn memory(step: &Step) -> Option<u64> {
-    sum(&step.attempts, |attempt| attempt.max_rss_kib, std::cmp::Ord::max)
+    let peak = || sum(&step.attempts, |attempt| attempt.peak_rss_kib.or(attempt.max_rss_kib), std::cmp::Ord::max);
+    step.usage.filter(|_| step.ended_at.is_none()).map(|usage| usage.rss_kib).or_else(peak)
 }
 
 fn sum(
