@@ -73,6 +73,7 @@ fn record(plan: &str, scripts: BTreeMap<&str, Script>) -> Record {
         events,
         started: Some(1_795_687_034_000),
         usage: Vec::new(),
+        resources: Default::default(),
         until: None,
         is_rehearsal: false,
     }

@@ -11,11 +11,16 @@ const CONTEXT: usize = 3;
 /// The unified difference of a file; empty, if there is none. With ANSI colours, which `anstream` takes out where they do
 /// not belong.
 pub(super) fn colour(name: &str, old: &str, new: &str) -> String {
+    between(name, "wired by podturn inject", old, new)
+}
+
+/// The same for whatever was done.
+pub(super) fn between(name: &str, done: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
     let bold = Style::new().bold();
-    let mut text = format!("{bold}--- {name}{bold:#}\n{bold}+++ {name} (wired by podturn inject){bold:#}\n");
+    let mut text = format!("{bold}--- {name}{bold:#}\n{bold}+++ {name} ({done}){bold:#}\n");
     let diff = TextDiff::from_lines(old, new);
     for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
         let cyan = AnsiColor::Cyan.on_default();

@@ -1,5 +1,6 @@
 //! `podturn init`: the init container. Checks the plan, lays the volume out, stamps the run.
 
+use std::collections::BTreeMap;
 use std::env::{self, VarError};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,12 +8,13 @@ use std::process::ExitCode;
 use podturn_wire::{RunId, VERSION};
 
 use super::{input, volume_error};
+use crate::inject::{bytes, millicores};
 use crate::plan::{
-    Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, Placement as PodPlacement, PodFacts, Source,
+    Amounts, Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, Placement as PodPlacement, PodFacts, Source,
     check_wired,
 };
 use crate::process;
-use crate::volume::{Durability, Placement, Run, Volume, VolumeError, lay_out};
+use crate::volume::{Durability, Placement, Resources, Run, Volume, VolumeError, lay_out};
 
 /// Arguments of `podturn init`.
 #[derive(clap::Args)]
@@ -121,8 +123,26 @@ fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Res
             DurabilityName::Process => Durability::Process,
             DurabilityName::Node => Durability::Node,
         },
+        resources: resources(&checked, facts),
         plan: checked.plan,
         termination_grace_seconds: facts.termination_grace_period_seconds,
     };
     lay_out(&volume, wanted)
+}
+
+/// Of the steps' containers, for reports. What is no quantity is left out: the API server has refused it, where there is one.
+fn resources(checked: &Checked, facts: &PodFacts) -> BTreeMap<String, Resources> {
+    let of = |name: &str| {
+        let resources = &facts.container(name).filter(|container| !container.resources.is_empty())?.resources;
+        let cpu = |amounts: &Amounts| millicores(amounts.cpu.as_deref()?);
+        let memory = |amounts: &Amounts| bytes(amounts.memory.as_deref()?);
+        Some(Resources {
+            cpu_request: cpu(&resources.requests),
+            cpu_limit: cpu(&resources.limits),
+            memory_request: memory(&resources.requests),
+            memory_limit: memory(&resources.limits),
+        })
+    };
+    let names = checked.plan.steps.iter().map(|step| step.name.as_str());
+    names.filter_map(|name| Some((name.to_owned(), of(name)?))).collect()
 }

@@ -1,5 +1,7 @@
 //! Arguments, printing and exit codes. One file a command; the only room that prints or ends the process.
 
+#[cfg(feature = "tools")]
+mod advise;
 mod alive;
 mod archive;
 mod check;
@@ -109,6 +111,9 @@ enum Command {
     Rehearse(rehearse::Arguments),
     /// Draw the plan of a manifest, or of a run
     Graph(graph::Arguments),
+    /// Compare what steps ask for with what runs used, and write what they should ask for
+    #[cfg(feature = "tools")]
+    Advise(advise::Arguments),
     /// Write a run down: as one HTML page, as JUnit XML, as Markdown
     Report(report::Arguments),
     /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
@@ -173,6 +178,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "tools")]
         Command::Rehearse(arguments) => rehearse::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Advise(arguments) => advise::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Cancel(arguments) => verbs::plan(Verb::Cancel, &arguments),
         Command::Terminating(arguments) => verbs::terminating(&arguments),

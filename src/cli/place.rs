@@ -12,7 +12,7 @@ use crate::control::{self, AskError};
 use crate::volume::published::State;
 
 /// Where the run is.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(super) struct Place {
     /// The shared volume, or a copy of it. Default: /podturn, else the one `podturn run` of yours on this machine
     #[arg(long, value_name = "DIR", env = "PODTURN_VOLUME")]

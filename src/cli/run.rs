@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 /// a summary that cannot is none.
 pub(super) fn write_down(end: End, reports: &[(Format, PathBuf)]) -> Option<ExitCode> {
     let started = end.state.as_ref().and_then(|state| state.started_at.as_deref());
-    let Some(record) = end.journal.map(|(run, events)| Record::new(run, events, started, Vec::new())) else {
+    let Some(record) = end.journal.map(|(run, events, usage)| Record::new(run, events, started, usage)) else {
         let (_, file) = reports.first()?;
         say(&format!("error: {} is not written: the plan never began\n", file.display()));
         return None; // whatever kept it from beginning is the exit code

@@ -252,7 +252,7 @@ impl Kubectl {
             }
         }
         if let Some((state, told)) = self.log.run() {
-            (self.end.state, self.end.journal) = (Some(state), Some((told.run, told.events)));
+            (self.end.state, self.end.journal) = (Some(state), Some((told.run, told.events, told.usage)));
         }
         if !is_told(&self.log) && !self.end.killed {
             follow(PODTURN.to_owned(), Stream::Err, self.log.rest().as_bytes(), self.tell.clone()).await;

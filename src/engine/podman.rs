@@ -55,7 +55,7 @@ impl Podman {
         let done = self.live(interrupts).await;
         self.remove().await;
         if let Some((state, told)) = self.log.run() {
-            (self.end.state, self.end.journal) = (Some(state), Some((told.run, told.events)));
+            (self.end.state, self.end.journal) = (Some(state), Some((told.run, told.events, told.usage)));
         }
         if done.is_ok() && self.end.state.as_ref().is_none_or(|state| state.outcome.is_none()) && !self.end.killed {
             self.pass_on_the_rest().await;

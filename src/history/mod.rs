@@ -4,6 +4,7 @@
 //! belong here: how any of it is shown, reading files, the present time. Everything is a function of a [`Record`], so it is
 //! the same live, on a copy of the volume, from an archive and from the coordinator's log.
 
+mod advice;
 mod critical;
 mod log;
 mod play;
@@ -13,19 +14,20 @@ mod without;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use podturn_turn::{Event, Impossible, Plan, Reason, StepId, Time};
 use podturn_wire::{Ended, RunId};
 
+pub use advice::{Measured, measured};
 pub use critical::Leg;
 pub use log::{NoRecord, Told};
 pub use play::{Act, Script, Scripts, play, play_on};
 pub use without::{Removed, Without};
 
-use crate::volume::Run;
 use crate::volume::published::State;
 use crate::volume::usage::{Peaks, Sample};
+use crate::volume::{Resources, Run};
 
 /// All that has to be known of a run: it decides everything that a view shows.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Record {
     pub events: Vec<Event>,
     /// When the first event was, as the published state says it: ms since 1970. `None`: nothing has begun.
     pub started: Option<i64>,
+    /// What the steps' containers ask for, by name.
+    pub resources: BTreeMap<String, Resources>,
     /// What attempts used while they ran; nothing is decided by it, and it may have gaps.
     pub usage: Vec<Sample>,
     /// The present, by the coordinator's clock: as far as a run that goes on is told. `None`: to its last event.
@@ -52,7 +56,16 @@ impl Record {
     #[must_use]
     pub fn new(run: Run, events: Vec<Event>, started_at: Option<&str>, usage: Vec<Sample>) -> Self {
         let started = started_at.and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
-        Self { run: run.run, plan: run.plan, events, started, usage, until: None, is_rehearsal: false }
+        Self {
+            run: run.run,
+            plan: run.plan,
+            resources: run.resources,
+            events,
+            started,
+            usage,
+            until: None,
+            is_rehearsal: false,
+        }
     }
 }
 

@@ -81,6 +81,7 @@ fn played(plan: &Plan, scripts: &Scripts) -> (Record, History) {
         events,
         started: Some(0),
         usage: Vec::new(),
+        resources: Default::default(),
         until: None,
         is_rehearsal: false,
     };

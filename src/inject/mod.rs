@@ -28,6 +28,7 @@ mod probes;
 mod quantity;
 mod refuse;
 mod report;
+mod resources;
 mod restart;
 mod sizing;
 mod step;
@@ -42,8 +43,9 @@ pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
 pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version};
 pub use output::{Format, convert, flow};
 pub use policy::{POLICY_SINCE, policy};
-pub use quantity::{bytes, thousandths};
+pub use quantity::{bytes, millicores, thousandths};
 pub use report::{Change, PodReport};
+pub use resources::{NewResources, with_resources};
 pub use wire::job_of;
 
 use std::sync::Arc;

@@ -27,6 +27,12 @@ pub fn bytes(text: &str) -> Option<u64> {
     whole(text).ok()
 }
 
+/// A quantity of CPU in thousandths of a core; `None` if it is none.
+#[must_use]
+pub fn millicores(text: &str) -> Option<u64> {
+    thousandths(text).ok()
+}
+
 /// Times 10 to this power, rounded up.
 fn value(text: &str, power: i32) -> Result<u64, &'static str> {
     const FORM: &str = "a quantity is a number such as 500m, 0.5, 2, 128Mi, 1G or 1e3";

@@ -34,6 +34,7 @@ use super::sandbox::{Sandbox, raise_open_files};
 use super::volumes;
 use super::watch::watch;
 use crate::volume::published::State;
+use crate::volume::usage::{self, Sample};
 use crate::volume::{Journal, Run, Volume};
 
 /// How long whoever reads may take for the last words of a pod that is killed. A reader that sleeps must not hold up an end
@@ -64,8 +65,8 @@ pub enum Interrupt {
 pub struct End {
     /// The last published state; `None`: the plan never began.
     pub state: Option<State>,
-    /// What the volume held of the run when everything had ended: its stamp and its journal.
-    pub journal: Option<(Run, Vec<Event>)>,
+    /// What the volume held of the run when everything had ended: its stamp, its journal, and what attempts used.
+    pub journal: Option<(Run, Vec<Event>, Vec<Sample>)>,
     /// Containers that ended for good with another code than 0, in the order of their ends.
     pub failed: Vec<(String, i32)>,
     /// The init container that failed, so that nothing after it was started.
@@ -488,9 +489,9 @@ impl Kubelet {
     }
 
     /// What the run was, for whoever tells it.
-    fn journal(&self) -> Option<(Run, Vec<Event>)> {
+    fn journal(&self) -> Option<(Run, Vec<Event>, Vec<Sample>)> {
         let volume = Volume::open(&self.turns()).ok()?;
-        Some((volume.read_run().ok()??, Journal::read(&volume).ok()?))
+        Some((volume.read_run().ok()??, Journal::read(&volume).ok()?, usage::read(&volume)))
     }
 
     /// What the coordinator has published last.

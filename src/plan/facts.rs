@@ -60,6 +60,49 @@ pub struct ContainerFacts {
     /// Its named `ports`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortFacts>,
+    /// Its `resources`, as far as podturn shows them beside what it used: CPU and memory.
+    #[serde(default, skip_serializing_if = "ResourceFacts::is_empty")]
+    pub resources: ResourceFacts,
+}
+
+/// A container's `resources`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResourceFacts {
+    /// What it asks for.
+    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    pub requests: Amounts,
+    /// What it may not exceed.
+    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    pub limits: Amounts,
+}
+
+/// Quantities as Kubernetes writes them: `500m`, `128Mi`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Amounts {
+    /// Cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+}
+
+impl Amounts {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.cpu.is_none() && self.memory.is_none()
+    }
+}
+
+impl ResourceFacts {
+    /// Whether nothing is said.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.limits.is_empty()
+    }
 }
 
 /// When the kubelet starts a container again that has ended.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::PODTURN_PLAN;
 use super::diagnostic::{Diagnostic, Diagnostics, Reporter, quote};
 use super::facts::{
-    ContainerFacts, ContainerRestarts, Placement, PodFacts, PortFacts, RestartPolicy, TERMINATION_MESSAGE_PATH,
-    TerminationMessagePolicy,
+    Amounts, ContainerFacts, ContainerRestarts, Placement, PodFacts, PortFacts, ResourceFacts, RestartPolicy,
+    TERMINATION_MESSAGE_PATH, TerminationMessagePolicy,
 };
 use super::fields::unique;
 use super::site::{Path, Site, Templates, annotation, at, holders, objects};
@@ -334,6 +334,7 @@ pub(super) fn container(name: &str, node: &Node, pod: RestartPolicy) -> Containe
             _ => TerminationMessagePolicy::File,
         },
         ports: node.get("ports").and_then(Node::items).into_iter().flatten().filter_map(port).collect(),
+        resources: node.get("resources").map(resources).unwrap_or_default(),
     }
 }
 
@@ -346,6 +347,16 @@ fn is_for_killed(rule: &Node) -> bool {
     let killed = i64::from(podturn_wire::exit::KILLED);
     let is_killed = |value: &Node| matches!(value.typed(), Some(Typed::Integer(code)) if code == killed);
     is_restart && is_in && !values.is_empty() && values.iter().all(is_killed)
+}
+
+/// What is no quantity is the API server's to refuse.
+fn resources(node: &Node) -> ResourceFacts {
+    let amount = |kind: &str, resource: &str| match &node.get(kind)?.get(resource)?.value {
+        Value::Scalar(scalar) if !scalar.text.is_empty() => Some(scalar.text.clone()),
+        _ => None,
+    };
+    let amounts = |kind: &str| Amounts { cpu: amount(kind, "cpu"), memory: amount(kind, "memory") };
+    ResourceFacts { requests: amounts("requests"), limits: amounts("limits") }
 }
 
 /// A port with a name. What else is wrong with it is the API server's to say.

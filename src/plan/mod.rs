@@ -39,8 +39,8 @@ pub use check::{Checked, check, check_wired};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
 pub use durations::{duration_argument, milliseconds};
 pub use facts::{
-    ContainerFacts, ContainerRestarts, PODTURN_POD, Placement, PodFacts, PortFacts, RestartPolicy,
-    TerminationMessagePolicy,
+    Amounts, ContainerFacts, ContainerRestarts, PODTURN_POD, Placement, PodFacts, PortFacts, ResourceFacts,
+    RestartPolicy, TerminationMessagePolicy,
 };
 pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest};
 pub use matrix::{Instance, Matrix};

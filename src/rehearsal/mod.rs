@@ -52,7 +52,16 @@ pub fn rehearse(plan: &Plan, wishes: &Wishes) -> Record {
     let scripts = Scripts { steps, requests: Vec::new(), attempts_most: Some(ATTEMPTS_MOST) };
     let run = RunId(wishes.seed.unwrap_or(0));
     let events = play_on(plan, run, &scripts, &when::decide);
-    Record { run, plan: plan.clone(), events, started: None, usage: Vec::new(), until: None, is_rehearsal: true }
+    Record {
+        run,
+        plan: plan.clone(),
+        events,
+        started: None,
+        usage: Vec::new(),
+        resources: Default::default(),
+        until: None,
+        is_rehearsal: true,
+    }
 }
 
 /// For each step, the run in which it fails besides.

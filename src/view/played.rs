@@ -43,5 +43,14 @@ pub(super) fn record(plan: Plan, steps: &[&[Act]]) -> Record {
     let scripts = Scripts { steps: steps.iter().map(script).collect(), ..Scripts::default() };
     let run = RunId(0xab);
     let events = play(&plan, run, &scripts).expect("it ends");
-    Record { run, plan, events, started: Some(1_764_000_000_000), usage: Vec::new(), until: None, is_rehearsal: false }
+    Record {
+        run,
+        plan,
+        events,
+        started: Some(1_764_000_000_000),
+        usage: Vec::new(),
+        resources: Default::default(),
+        until: None,
+        is_rehearsal: false,
+    }
 }

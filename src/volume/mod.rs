@@ -29,7 +29,7 @@ pub use layout::lay_out;
 pub use lock::{Lock, Locked};
 pub use mailbox::{Mailboxes, Spoilt};
 pub use outputs::{OUTPUT_MAX, OUTPUTS_MAX};
-pub use run::{Durability, Placement, Run};
+pub use run::{Durability, Placement, Resources, Run};
 pub use shim::{GATE, PROBE, SHIM};
 
 use podturn_wire::names;

@@ -1,5 +1,7 @@
 //! `run.json`: the init container's stamp, and all that a coordinator has to know besides the journal.
 
+use std::collections::BTreeMap;
+
 use podturn_turn::Plan;
 use podturn_wire::RunId;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,27 @@ pub struct Run {
     /// The pod's `terminationGracePeriodSeconds`.
     #[serde(default = "default_grace")]
     pub termination_grace_seconds: u64,
+    /// What the steps' containers ask for, by name; those of which nothing is known are not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, Resources>,
+}
+
+/// What a container asks for, and what it may not exceed: for people, beside what it used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// Thousandths of a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_request: Option<u64>,
+    /// Thousandths of a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<u64>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_request: Option<u64>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
 }
 
 /// Where the coordinator runs, which decides when it ends.

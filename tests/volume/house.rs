@@ -64,6 +64,7 @@ pub(crate) fn wanted(run: u64) -> Run {
         durability: Durability::Process,
         plan: plan(PLAN),
         termination_grace_seconds: 30,
+        resources: BTreeMap::new(),
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Wiring, items};
 use crate::local::pod::{ContainerProbe, Hook, Policy, Program, Restarts, Rule, Try};
 use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{
-    ContainerFacts, PortFacts, RestartPolicy, Span, TerminationMessagePolicy, container_hook, container_probe,
-    stop_signal,
+    ContainerFacts, PortFacts, ResourceFacts, RestartPolicy, Span, TerminationMessagePolicy, container_hook,
+    container_probe, stop_signal,
 };
 
 /// What asks a container to end, where nothing else is said. An image's own STOPSIGNAL is not known here.
@@ -234,5 +234,6 @@ fn facts(node: &Node, name: &str) -> ContainerFacts {
         termination_message_path: String::new(),
         termination_message_policy: TerminationMessagePolicy::default(),
         ports: items(node, "ports").iter().filter_map(port).collect(),
+        resources: ResourceFacts::default(),
     }
 }

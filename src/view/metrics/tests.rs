@@ -41,6 +41,7 @@ fn record(plan: &str) -> Record {
         events: events.collect(),
         started: Some(1_000_000),
         usage: Vec::new(),
+        resources: Default::default(),
         until: Some(9 * SECOND),
         is_rehearsal: false,
     }

@@ -11,6 +11,7 @@ mod path;
 mod steps;
 mod summary;
 mod timeline;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -91,6 +92,7 @@ pub fn live(record: &Record, version: u64, acts: bool) -> Result<Live, Impossibl
     for index in 0..history.steps.len() {
         part(format!("t{index}"), &|html| page.write_lane(index, history.end.max(1), html));
         part(format!("s{index}"), &|html| page.write_step(index, html));
+        part(format!("u{index}"), &|html| page.write_used(index, html));
     }
     let total = timeline::milliseconds(history.end.max(1));
     Ok(Live { page: page.html(Some(version)), total, parts, has_ended: history.state.outcome.is_some() })
@@ -150,6 +152,7 @@ impl Page<'_> {
         self.write_timeline(&mut html);
         self.write_path(&mut html);
         self.write_steps(&mut html);
+        self.write_usage(&mut html);
         self.write_plan(&mut html);
         let act = if self.acts { format!("<script>{ACT}</script>\n") } else { String::new() };
         let _ = write!(

@@ -48,9 +48,11 @@ impl Page<'_> {
         if let Some(largest) = usages().map(|usage| usage.max_rss).max().filter(|largest| *largest > 0) {
             fact("Largest process", &memory(largest));
         }
-        html.push_str(
+        let usage = if self.has_usage() { " <a href=\"#usage\">CPU and memory</a>" } else { "" };
+        let _ = write!(
+            html,
             "</dl>\n<nav aria-label=\"Parts of this page\"><a href=\"#graph\">Graph</a> <a href=\"#timeline\">Timeline</a> \
-             <a href=\"#path\">Where the time went</a> <a href=\"#steps\">Steps</a> <a href=\"#plan\">Plan</a></nav>\n</header>\n",
+             <a href=\"#path\">Where the time went</a> <a href=\"#steps\">Steps</a>{usage} <a href=\"#plan\">Plan</a></nav>\n</header>\n",
         );
     }
 

@@ -24,6 +24,7 @@ fn record(plan: Plan, kinds: Vec<Kind>) -> Record {
         events: events.collect(),
         started: Some(1_764_000_000_000),
         usage: Vec::new(),
+        resources: Default::default(),
         until: None,
         is_rehearsal: false,
     }

@@ -1,0 +1,178 @@
+//! Other requests and limits for containers: the text with nothing else changed.
+//!
+//! Belongs here: where `resources` are in a manifest, and their editing. Does not belong here: which amounts are right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::edit::{Edit, aliases_of, edited, expected, look};
+use super::quantity::{of_bytes, of_millicores};
+use super::text::{Text, own};
+use super::tree::Tree;
+use super::wire::key;
+use super::{documents, parse};
+use crate::plan::site::{Path, Seg, Templates, at};
+use crate::plan::yaml::Node;
+use crate::plan::{Diagnostic, Diagnostics, INJECTED, Manifest, Reporter, SourceFile, Span};
+
+/// Amounts of one container; what is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewResources {
+    /// Thousandths of a core.
+    pub cpu_request: Option<u64>,
+    /// Thousandths of a core.
+    pub cpu_limit: Option<u64>,
+    /// Bytes.
+    pub memory_request: Option<u64>,
+    /// Bytes.
+    pub memory_limit: Option<u64>,
+}
+
+impl NewResources {
+    /// By `requests` and `limits`, what is to be written there.
+    fn lists(&self) -> [(&'static str, Vec<(&'static str, String)>); 2] {
+        let list = |cpu: Option<u64>, memory: Option<u64>| {
+            let cpu = cpu.map(|cpu| ("cpu", of_millicores(cpu)));
+            cpu.into_iter().chain(memory.map(|memory| ("memory", of_bytes(memory)))).collect::<Vec<_>>()
+        };
+        [("requests", list(self.cpu_request, self.memory_request)), ("limits", list(self.cpu_limit, self.memory_limit))]
+    }
+}
+
+/// The text with these amounts in the containers of its pods that have a plan, by the containers' names.
+///
+/// # Errors
+/// A text that is wired by `inject`, or written in a way that cannot be edited, with the place.
+pub fn with_resources(
+    file: &Arc<SourceFile>,
+    templates: &Templates,
+    wanted: &BTreeMap<String, NewResources>,
+) -> Result<String, Diagnostics> {
+    let mut out = String::with_capacity(file.text().len() * 2);
+    for span in documents::split(file.text()) {
+        let text = &file.text()[span.start..span.end];
+        out.push_str(&document(file, span, text, templates, wanted)?);
+    }
+    Ok(out)
+}
+
+fn document(
+    file: &Arc<SourceFile>,
+    span: Span,
+    text: &str,
+    templates: &Templates,
+    wanted: &BTreeMap<String, NewResources>,
+) -> Result<String, Diagnostics> {
+    let Some(document) = parse(text, file.name())? else { return Ok(text.to_owned()) };
+    let mut reporter = Reporter::new(file);
+    let manifests = Manifest::all(&document, templates, &mut reporter);
+    let mut edits = Vec::new();
+    for manifest in &manifests {
+        if text.contains(INJECTED) && manifest.is_wired {
+            let mut diagnostic =
+                Diagnostic::error("this manifest is wired, and podturn would change what it has written itself");
+            diagnostic
+                .at(file, Span::empty(span.start))
+                .help("give the one that you wrote: `podturn uninject` makes it of this one");
+            return Err(diagnostic.into());
+        }
+        let list = key(&key(&manifest.site.pod, "spec"), "containers");
+        let containers = at(&document, &list).and_then(Node::items).unwrap_or_default();
+        for (index, container) in containers.iter().enumerate() {
+            let name = container.get("name").and_then(Node::as_str).unwrap_or_default();
+            if let Some(amounts) = wanted.get(name) {
+                let path = [list.as_slice(), &[Seg::Index(index)]].concat();
+                edits.extend(of_container(container, &path, amounts));
+            }
+        }
+    }
+    if edits.is_empty() {
+        return Ok(text.to_owned());
+    }
+    for alias in aliases_of(&document, &edits) {
+        let is_written = edits.iter().any(|edit| edit.writes(&alias));
+        if let (false, Some(value), Some((Seg::Key(key), map))) =
+            (is_written, at(&document, &alias).map(Tree::from), alias.split_last())
+        {
+            edits.push(Edit::Replace { map: map.to_vec(), key: key.clone(), value });
+        }
+    }
+    let spec = manifests.first().and_then(|manifest| at(&document, &key(&manifest.site.pod, "spec")));
+    let shown = Text { text, look: look(text, &document, spec) };
+    let done = edited(&shown, &document, &edits).ok();
+    let is_right = |done: &String| {
+        parse(done, file.name()).ok().flatten().is_some_and(|got| Tree::from(&got) == expected(&document, &edits))
+    };
+    done.filter(is_right).ok_or_else(|| {
+        let mut diagnostic = Diagnostic::error("this document is written in a way that podturn cannot add to");
+        diagnostic.at(file, Span::empty(span.start)).help("write the resources by hand, as the table shows them");
+        diagnostic.into()
+    })
+}
+
+fn of_container(container: &Node, path: &Path, amounts: &NewResources) -> Vec<Edit> {
+    let lists = amounts.lists();
+    let text = |value: &String| Tree::Text(value.clone());
+    let whole =
+        |list: &[(&str, String)]| Tree::Map(list.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect());
+    let resources = own(container, "resources").map(|entry| &entry.value).filter(|node| node.entries().is_some());
+    let Some(resources) = resources.filter(|node| node.alias.is_none()) else {
+        // Nothing, or somebody else's by an alias: what is there is written out.
+        let mut tree = container.get("resources").filter(|node| node.entries().is_some()).map(Tree::from);
+        let tree = tree.get_or_insert(Tree::Map(Vec::new()));
+        for (kind, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+            merge(tree, kind, list);
+        }
+        let (map, key, value) = (path.clone(), "resources".to_owned(), tree.clone());
+        return vec![match own(container, "resources") {
+            Some(_) => Edit::Replace { map, key, value },
+            None => Edit::Put { map, key, value, before: None },
+        }];
+    };
+    let below = key(path, "resources");
+    let mut edits = Vec::new();
+    for (kind, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+        let there = own(resources, kind).map(|entry| &entry.value);
+        let Some(there) =
+            there.filter(|node| node.alias.is_none() && node.entries().is_some_and(|all| !all.is_empty()))
+        else {
+            let mut tree = Tree::Map(Vec::new());
+            if let Some(known) = resources.get(kind).filter(|node| node.entries().is_some()) {
+                tree = Tree::Map(vec![((*kind).to_owned(), Tree::from(known))]);
+                merge(&mut tree, kind, list);
+                tree = tree.get(kind).cloned().unwrap_or_else(|| whole(list));
+            } else if let Tree::Map(_) = tree {
+                tree = whole(list);
+            }
+            let (map, key) = (below.clone(), (*kind).to_owned());
+            edits.push(match own(resources, kind) {
+                Some(_) => Edit::Replace { map, key, value: tree },
+                None => Edit::Put { map, key, value: tree, before: None },
+            });
+            continue;
+        };
+        for (resource, value) in list {
+            let (map, key) = (self::key(&below, kind), (*resource).to_owned());
+            edits.push(match own(there, resource) {
+                Some(_) => Edit::Replace { map, key, value: text(value) },
+                None => Edit::Put { map, key, value: text(value), before: None },
+            });
+        }
+    }
+    edits
+}
+
+/// Puts the amounts into `requests` or `limits` of these resources.
+fn merge(resources: &mut Tree, kind: &str, list: &[(&str, String)]) {
+    let Tree::Map(kinds) = resources else { return };
+    if !kinds.iter().any(|(known, _)| known == kind) {
+        kinds.push((kind.to_owned(), Tree::Map(Vec::new())));
+    }
+    let Some(Tree::Map(amounts)) = kinds.iter_mut().find(|(known, _)| known == kind).map(|(_, value)| value) else {
+        return;
+    };
+    for (resource, value) in list {
+        amounts.retain(|(known, _)| known != resource);
+        amounts.push(((*resource).to_owned(), Tree::Text(value.clone())));
+    }
+}
