@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use crate::graph::Graph;
 use crate::ground::{Children, Ground, Stamp, Stamps, pause, text, wait_until};
+use crate::onlookers::Onlookers;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contender {
     /// podturn, its volume in memory, as an emptyDir with `medium: Memory`.
     Memory,
+    /// The same, while somebody looks at its page and somebody else scrapes its metrics.
+    Watched,
     /// podturn, its volume on this machine's disk.
     Disk,
     /// The least that a coordinator and shims can do: `floor.c`.
@@ -23,11 +26,12 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Disk, Self::Floor, Self::Make, Self::Sh];
+    pub(crate) const ALL: [Self; 6] = [Self::Memory, Self::Watched, Self::Disk, Self::Floor, Self::Make, Self::Sh];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "podturn, in memory",
+            Self::Watched => "the same, a page open and a scraper",
             Self::Disk => "podturn, on disk",
             Self::Floor => "bare socket floor",
             Self::Make => "make -j64",
@@ -39,8 +43,13 @@ impl Contender {
     pub(crate) fn run(self, ground: &Ground, graph: &Graph) -> Vec<Stamp> {
         let stamps = Stamps::new(ground.memory.path());
         match self {
-            Self::Memory => run_podturn(ground, ground.memory.path(), graph, &stamps),
-            Self::Disk => run_podturn(ground, ground.disk.path(), graph, &stamps),
+            Self::Memory => run_podturn(ground, ground.memory.path(), graph, &stamps, None),
+            Self::Watched => {
+                let onlookers = Onlookers::new();
+                run_podturn(ground, ground.memory.path(), graph, &stamps, Some(&onlookers));
+                onlookers.leave();
+            }
+            Self::Disk => run_podturn(ground, ground.disk.path(), graph, &stamps, None),
             Self::Floor => run_floor(ground, graph, &stamps),
             Self::Make => {
                 let makefile = ground.memory.path().join("Makefile");
@@ -65,12 +74,14 @@ fn run_alone(command: &mut Command) {
     children.wait();
 }
 
-fn run_podturn(ground: &Ground, parent: &Path, graph: &Graph, stamps: &Stamps) {
-    let mut pod = Pod::start(parent, &graph.plan(), graph.len());
+fn run_podturn(ground: &Ground, parent: &Path, graph: &Graph, stamps: &Stamps, onlookers: Option<&Onlookers>) {
+    let listen = onlookers.map(|onlookers| format!("--listen={}", onlookers.address));
+    let mut pod = Pod::start_with(parent, &graph.plan(), graph.len(), listen.as_deref());
     for step in 1..graph.len() {
         pod.start_shim(step, &ground.step(stamps, step));
     }
     pod.wait_for_arrivals(graph.len() - 1);
+    onlookers.inspect(|onlookers| onlookers.wait());
     pod.start_shim(0, &ground.step(stamps, 0));
     pod.wait();
 }
@@ -115,6 +126,11 @@ pub(crate) struct Pod {
 impl Pod {
     /// Lays out a volume for the plan and starts its coordinator.
     pub(crate) fn start(parent: &Path, plan: &str, steps: usize) -> Self {
+        Self::start_with(parent, plan, steps, None)
+    }
+
+    /// The same with another argument for the coordinator.
+    fn start_with(parent: &Path, plan: &str, steps: usize, argument: Option<&str>) -> Self {
         let directory = tempfile::tempdir_in(parent).expect("making the volume");
         let volume = directory.path().to_owned();
         let podturn = env!("CARGO_BIN_EXE_podturn");
@@ -123,8 +139,8 @@ impl Pod {
         let status = init.status().unwrap_or_else(|error| panic!("starting {init:?}: {error}"));
         assert!(status.success(), "podturn init: {status}");
         let mut children = Children::default();
-        let coordinator =
-            children.start(Command::new(podturn).args(["coordinate", "--quiet", "--volume"]).arg(&volume));
+        let coordinator = children
+            .start(Command::new(podturn).args(["coordinate", "--quiet", "--volume"]).arg(&volume).args(argument));
         let last_bell = volume.join(format!("steps/s{}/in/bell", steps - 1));
         wait_until("the coordinator's sockets", || last_bell.exists());
         Self { volume, coordinator, children, _directory: directory }

@@ -11,6 +11,7 @@ mod contender;
 mod figures;
 mod graph;
 mod ground;
+mod onlookers;
 mod resident;
 
 use std::collections::BTreeMap;
