@@ -32,6 +32,8 @@ mod policy;
 mod record;
 #[cfg(feature = "tools")]
 mod rehearse;
+#[cfg(feature = "tools")]
+mod remote;
 mod report;
 #[cfg(feature = "resolve")]
 mod resolve;
@@ -65,6 +67,9 @@ use crate::volume::VolumeError;
 struct Arguments {
     #[command(flatten)]
     color: colorchoice_clap::Color,
+    #[cfg(feature = "tools")]
+    #[command(flatten)]
+    remote: remote::Remote,
     #[command(subcommand)]
     command: Command,
 }
@@ -149,9 +154,21 @@ enum Command {
 /// Reads the arguments, runs the command and returns its exit code. A misuse of the command line is 2, as bad input is.
 #[must_use]
 pub fn main() -> ExitCode {
+    #[cfg(feature = "tools")]
+    if let Some(code) = remote::plugin(std::env::args_os()) {
+        return code;
+    }
     let arguments = Arguments::parse();
     arguments.color.write_global();
-    match arguments.command {
+    #[cfg(feature = "tools")]
+    if let Some(code) = arguments.remote.run(std::env::args_os()) {
+        return code;
+    }
+    run(arguments.command)
+}
+
+fn run(command: Command) -> ExitCode {
+    match command {
         Command::Check(arguments) => check::run(&arguments),
         #[cfg(feature = "resolve")]
         Command::Resolve(arguments) => resolve::run(&arguments),

@@ -14,7 +14,7 @@ use crate::volume::published::State;
 It reads state.json, so it works on a live run, after its end, and on a copy of the volume.
 
 Examples:
-  kubectl exec POD -c podturn -- podturn status
+  podturn --pod POD status                            in a cluster, by kubectl exec POD -c podturn -- podturn status
   podturn status                                      beside a `podturn run` in another terminal
   podturn status --volume ./copy --json | jq .outcome
 

@@ -24,7 +24,8 @@ use crate::inject::PODTURN;
 use crate::local::{End, Interrupt, Message, Stream, follow, on_its_way_down};
 
 /// How to come by kubectl.
-const INSTALL: &str = "apt-get install kubernetes-client, or the cluster's own way; --engine local needs nothing";
+pub(super) const INSTALL: &str =
+    "apt-get install kubernetes-client, or the cluster's own way; --engine local needs nothing";
 
 /// How long the last lines of a log may take to come from the node.
 const LAST_WORDS: Duration = Duration::from_secs(10);

@@ -16,6 +16,7 @@ mod image;
 pub mod kubectl;
 mod logs;
 mod played;
+pub mod pod;
 pub mod podman;
 mod program;
 mod standing;

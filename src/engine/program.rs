@@ -75,6 +75,13 @@ impl Program {
         command
     }
 
+    /// A call of it in the place of this process: a Ctrl-C is its own, and the terminal too.
+    pub(super) fn here(&self, arguments: impl IntoIterator<Item = OsString>) -> std::process::Command {
+        let mut command = std::process::Command::new(self.name);
+        command.args(&self.arguments).args(arguments);
+        command
+    }
+
     /// Runs it to its end, and gives its stdout. `what`: the purpose, for errors.
     pub(super) async fn run<S: Into<OsString>>(
         &self,

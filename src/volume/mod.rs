@@ -4,6 +4,8 @@
 //! own `out/`. Does not belong here: what is in a plan, what follows from a report, and when to write.
 
 pub mod bell;
+#[cfg(feature = "tools")]
+mod copy;
 mod journal;
 mod layout;
 mod lock;
@@ -24,6 +26,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "tools")]
+pub use copy::write_copy;
 pub use journal::Journal;
 pub use layout::lay_out;
 pub use lock::{Lock, Locked};

@@ -63,9 +63,13 @@ impl Cluster {
         command
     }
 
-    #[allow(dead_code)]
     pub(crate) fn podturn(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.command_as(PODTURN, arguments))
+        self.ended_as(PODTURN, arguments)
+    }
+
+    /// The same program under this name.
+    pub(crate) fn ended_as(&self, program: &str, arguments: &[&str]) -> Ended {
+        Ended::of(self.command_as(program, arguments))
     }
 
     /// `podturn run` of a manifest, not started.
