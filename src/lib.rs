@@ -11,7 +11,6 @@ pub mod engine;
 pub mod export;
 pub mod history;
 pub mod images;
-#[cfg(feature = "tools")]
 pub mod inject;
 #[cfg(feature = "tools")]
 pub mod lint;
