@@ -111,7 +111,15 @@ mod tests {
         let value = json!({ "name": "a", "env": [{ "name": "X", "value": "it's \"so\"\\" }], "tty": true, "n": 5 });
         assert_eq!(
             cel(&value, None, "spec.containers", 0),
-            r#"Object.spec.containers{name: "a", env: [Object.spec.containers.env{name: "X", value: 'it\'s "so"\\'}], tty: true, n: 5}"#
+            [
+                "Object.spec.containers{",
+                r#"  name: "a","#,
+                r#"  env: [Object.spec.containers.env{name: "X", value: 'it\'s "so"\\'}],"#,
+                "  tty: true,",
+                "  n: 5",
+                "}",
+            ]
+            .join("\n")
         );
     }
 
