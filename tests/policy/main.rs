@@ -118,7 +118,7 @@ fn is_for_both(pod: &Value, injected: &Value) -> bool {
 
 #[test]
 fn the_policy_wires_a_pod_as_inject_does() {
-    let options = Options { deadline: Deadline::Seconds(3600), ..Options::default() };
+    let options = Options { deadline: Deadline::Seconds(3600), restart_rules: false, ..Options::default() };
     let server = server(&options);
     let compared = pods().iter().filter(|(name, text)| is_the_same(name, text, &options, &server)).count();
     assert!(compared >= 12, "{compared} pods were compared");
@@ -134,7 +134,7 @@ fn the_policy_keeps_the_options_that_inject_keeps() {
         Options { parameters: [("BRANCH".to_owned(), "it's \"so\": $$x".to_owned())].into(), ..Options::default() },
     ];
     let pods = pods();
-    for options in all.map(|options| Options { deadline: Deadline::Off, ..options }) {
+    for options in all.map(|options| Options { deadline: Deadline::Off, restart_rules: false, ..options }) {
         let server = server(&options);
         let chosen = ["build-scan-publish.yaml", "guaranteed.in.yaml", "existing-init-containers.in.yaml"];
         let chosen = pods.iter().filter(|(name, _)| chosen.contains(&name.as_str()));
@@ -152,7 +152,10 @@ fn is_the_same(name: &str, text: &str, options: &Options, server: &Server) -> bo
     injected["metadata"]["annotations"].as_object_mut().expect("annotations").remove("podturn.dev/injected");
     let plan = taken(&mut injected, "PODTURN_PLAN");
     let facts = taken(&mut injected, "PODTURN_POD");
-    let by_inject = facts_in(name, &facts);
+    let mut by_inject = facts_in(name, &facts);
+    for container in &mut by_inject.containers {
+        container.resources = Default::default(); // only shown beside what was used: the policy does not hand them over
+    }
     for (created, injected) in [(pod.clone(), injected.clone()), (with_defaults(pod), with_defaults_of(&injected))] {
         let mut got = server.create(&created).unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
         let source = taken(&mut got, "PODTURN_PLAN");
