@@ -1,6 +1,7 @@
 //! The client: one request, one answer.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use podturn_wire::names;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -90,7 +93,7 @@ async fn exchange(volume: &Path, request: Builder, body: Vec<u8>) -> Result<(Sta
 }
 
 async fn exchange_over(path: PathBuf, request: Builder, body: Vec<u8>) -> Result<(StatusCode, Bytes), AskError> {
-    let stream = UnixStream::connect(&path).await.map_err(|error| AskError::Connect(path, error))?;
+    let stream = connect(&path).await.map_err(|error| AskError::Connect(path, error))?;
     let broken = |error: hyper::Error| AskError::Broken(error.to_string());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
@@ -99,4 +102,19 @@ async fn exchange_over(path: PathBuf, request: Builder, body: Vec<u8>) -> Result
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
     Ok((status, response.into_body().collect().await.map_err(broken)?.to_bytes()))
+}
+
+/// A volume may lie deeper than the 108 bytes of a socket's address reach (unix(7)): then its directory is opened first.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    const LONGEST: usize = 107;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return UnixStream::connect(path).await;
+    };
+    if path.as_os_str().len() <= LONGEST {
+        return UnixStream::connect(path).await;
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(directory, flags, Mode::empty())?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    UnixStream::connect(short).await
 }
