@@ -64,7 +64,11 @@ impl Registry {
         }
         command.arg(format!("--dest-tls-verify={}", self.needs.tls)).arg("--dest-cert-dir").arg(self.trust());
         command.arg(layout).arg(format!("docker://{}/{name}", self.host));
-        command.env("HOME", &self.directory).env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
+        // Who is another user by setpriv(1) may have no right to look into the /run that is meant for him.
+        command
+            .env("XDG_RUNTIME_DIR", &self.directory)
+            .env("HOME", &self.directory)
+            .env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
         let output = command.output().expect("skopeo starts");
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
