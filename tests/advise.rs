@@ -111,3 +111,13 @@ fn what_was_not_measured_is_said() {
     assert_eq!(told.status.code(), Some(2));
     assert!(text(&told.stderr).contains("podturn uninject"), "{}", text(&told.stderr));
 }
+
+#[test]
+fn a_directory_without_a_run_is_told_with_what_to_do() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/quickstart.yaml");
+    let output = podturn(&["advise", "--volume", ".", &manifest.display().to_string()], directory.path());
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("error: . holds no run") && told.contains("help: --volume names"), "{told}");
+}

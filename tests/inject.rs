@@ -184,6 +184,18 @@ fn options_come_from_the_command_line_the_environment_and_a_file() {
     has(&out, &["image: from/line:1", "runAsUser: 5000", "sizeLimit: 2Gi"]);
 }
 
+#[test]
+fn an_image_without_a_name_is_refused() {
+    for (arguments, image) in [(vec!["--image", ""], None), (vec![], Some(""))] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_podturn"));
+        command.env_remove("PODTURN_IMAGE").envs(image.map(|image| ("PODTURN_IMAGE", image)));
+        let output = command.arg("inject").args(arguments).arg("job.in.yaml").current_dir(directory()).output();
+        let output = output.expect("podturn starts");
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+        assert!(text(&output.stderr).contains("--image"), "{}", text(&output.stderr));
+    }
+}
+
 impl Case {
     fn input(&self) -> String {
         format!("{}.in.{}", self.name, self.kind)

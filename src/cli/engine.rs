@@ -32,7 +32,7 @@ pub(super) struct Elsewhere {
     #[arg(long, value_enum, default_value = "local")]
     engine: Engine,
     /// podturn's own image. Default with podman: made of this very program; with kubectl: that of `podturn inject`
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     image: Option<String>,
     /// With kubectl: delete the pod, or the Job, when it has ended
     #[arg(long)]

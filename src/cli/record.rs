@@ -20,7 +20,10 @@ pub(super) fn read_run(volume: &Path) -> Result<Run, ExitCode> {
     match volume.read_run() {
         Ok(Some(run)) => Ok(run),
         Ok(None) => {
-            anstream::eprintln!("error: nobody has laid {} out", volume.path().display());
+            anstream::eprintln!("error: {} holds no run: nobody has laid it out", volume.path().display());
+            anstream::eprintln!(
+                "  help: --volume names a run's shared volume (/podturn in a pod) or a copy of it; `podturn run --keep` keeps one"
+            );
             Err(ExitCode::from(BAD_INPUT))
         }
         Err(error) => Err(volume_error(&error)),

@@ -17,7 +17,7 @@ const CONFIG: &str = ".podturn.yaml";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Settings {
     /// podturn's own image, as the cluster pulls it [default: localhost/podturn:VERSION]
-    #[arg(long, env = "PODTURN_IMAGE")]
+    #[arg(long, env = "PODTURN_IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     image: Option<String>,
     /// When it is pulled [default: as Kubernetes does]
     #[arg(long, value_name = "POLICY", env = "PODTURN_PULL_POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
