@@ -98,13 +98,7 @@ impl<'m> Flow<'m> {
 
     /// Notes that a field of a step cannot be said.
     pub(super) fn step_gap(&mut self, unit: &Unit, field: &str, message: impl Into<String>, help: &str) -> &mut Gap {
-        // An instance of a matrix has the name of its step in the plan.
-        let matrix = self
-            .checked
-            .matrices
-            .iter()
-            .find(|matrix| matrix.instances.iter().any(|instance| instance.name == unit.name));
-        let place = self.gaps.step_field(matrix.map_or(unit.name.as_str(), |matrix| &matrix.step), field);
+        let place = self.gaps.step_field(self.checked.pattern_of(&unit.name), field);
         self.gaps.add(Spot::Step(unit.name.clone()), place, message, help)
     }
 

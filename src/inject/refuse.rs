@@ -56,13 +56,8 @@ impl Questions<'_> {
         items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item)))
     }
 
-    fn is_step(&self, name: &str) -> bool {
-        self.checked.plan.steps.iter().any(|step| step.name == name)
-            || self.checked.matrices.iter().any(|matrix| matrix.step == name)
-    }
-
     fn steps(&self) -> impl Iterator<Item = (&str, &Node)> {
-        self.containers().filter(|(name, _)| self.is_step(name))
+        self.containers().filter(|(name, _)| self.checked.manages(name))
     }
 
     // --- refusals ---
@@ -189,7 +184,7 @@ impl Questions<'_> {
         if self.manifest.facts.restart_policy == RestartPolicy::Always {
             return;
         }
-        for (name, container) in self.containers().filter(|(name, _)| !self.is_step(name)) {
+        for (name, container) in self.containers().filter(|(name, _)| !self.checked.manages(name)) {
             let span = container.get("name").map_or(container.place(), Node::place);
             if PROXIES.contains(&name) {
                 reporter

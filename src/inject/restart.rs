@@ -31,9 +31,7 @@ impl RestartRules {
         let items = manifest.spec.get("containers").and_then(Node::items).unwrap_or_default();
         let named = |name: &str| items.iter().find(|item| item.get("name").and_then(Node::as_str) == Some(name));
         let is_plain = |step: &Step| {
-            let matrix =
-                checked.matrices.iter().find(|matrix| matrix.instances.iter().any(|one| one.name == step.name));
-            let container = named(matrix.map_or(step.name.as_str(), |matrix| matrix.step.as_str()));
+            let container = named(checked.pattern_of(&step.name));
             container.is_some_and(|container| FIELDS.iter().all(|field| container.get(field).is_none()))
         };
         let steps = checked.plan.steps.iter().filter(|step| is_possible && gains(step) && is_plain(step));

@@ -136,20 +136,14 @@ impl Containers {
     fn of(manifest: &Manifest, checked: &Checked, options: &Options) -> Self {
         let list = |name: &str| manifest.spec.get(name).and_then(Node::items).unwrap_or_default();
         let named = |name: &str| list("containers").iter().find(|c| c.get("name").and_then(Node::as_str) == Some(name));
-        let is_step = |name: &str| {
-            checked.plan.steps.iter().any(|step| step.name == name) || checked.matrices.iter().any(|m| m.step == name)
-        };
-        let step = |name: &str| match checked
-            .matrices
-            .iter()
-            .find_map(|m| Some((m.instances.iter().find(|instance| instance.name == name)?, named(&m.step)?)))
-        {
-            Some((instance, node)) => Tree::from(&instance.container(node)),
-            None => named(name).map_or(Tree::Map(Vec::new()), Tree::from),
+        let step = |name: &str| match (named(checked.pattern_of(name)), checked.instance(name)) {
+            (Some(node), Some(instance)) => Tree::from(&instance.container(node)),
+            (Some(node), None) => Tree::from(node),
+            (None, _) => Tree::Map(Vec::new()),
         };
         let mut unmanaged: Vec<Tree> = list("containers")
             .iter()
-            .filter(|c| !is_step(c.get("name").and_then(Node::as_str).unwrap_or_default()))
+            .filter(|c| !checked.manages(c.get("name").and_then(Node::as_str).unwrap_or_default()))
             .map(Tree::from)
             .collect();
         let mut init = vec![(parts::init("", "", false, options), false)];

@@ -61,8 +61,7 @@ impl<'w> Wiring<'w> {
         for (index, name) in
             containers.iter().enumerate().filter_map(|(index, node)| Some((index, node.get("name")?.as_str()?)))
         {
-            let is_step = checked.plan.steps.iter().any(|step| step.name == name);
-            if is_step || checked.matrices.iter().any(|matrix| matrix.step == name) {
+            if checked.manages(name) {
                 self.step(index, name, checked, &rules, &spec)?;
             }
         }

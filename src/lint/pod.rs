@@ -55,8 +55,7 @@ impl<'p> Pod<'p> {
 
     /// The name of the container in the manifest: for an instance of a matrix, that of its pattern.
     pub(super) fn container_of<'s>(&'s self, step: &'s str) -> &'s str {
-        let is_of = |matrix: &&crate::plan::Matrix| matrix.instances.iter().any(|instance| instance.name == step);
-        self.checked.matrices.iter().find(is_of).map_or(step, |matrix| &matrix.step)
+        self.checked.pattern_of(step)
     }
 
     /// Where the plan names the step; the whole plan where it names none.

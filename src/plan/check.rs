@@ -73,6 +73,21 @@ impl Checked {
     pub fn instance(&self, step: &str) -> Option<&Instance> {
         self.matrices.iter().flat_map(|matrix| &matrix.instances).find(|instance| instance.name == step)
     }
+
+    /// The name of a step in the plan as it was written, and of its container in the manifest: for an instance of a matrix, that
+    /// of its pattern.
+    #[must_use]
+    pub fn pattern_of<'s>(&'s self, step: &'s str) -> &'s str {
+        let is_its = |matrix: &&Matrix| matrix.instances.iter().any(|instance| instance.name == step);
+        self.matrices.iter().find(is_its).map_or(step, |matrix| &matrix.step)
+    }
+
+    /// Whether a container of the manifest is a step's, or the pattern of a matrix.
+    #[must_use]
+    pub fn manages(&self, container: &str) -> bool {
+        self.plan.steps.iter().any(|step| step.name == container)
+            || self.matrices.iter().any(|matrix| matrix.step == container)
+    }
 }
 
 /// Reads and checks a plan whose pod is not wired yet, or not known. For a plan in a manifest `Manifest::check` does this,
