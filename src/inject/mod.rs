@@ -336,8 +336,9 @@ impl<'d> Document<'d> {
         }
         let containers = self::facts(&manifest.expanded(&checked), options).containers;
         let mut facts = PodFacts { containers, ..facts };
-        RestartRules::of(manifest, &checked, options).tell(&mut facts);
-        let mut wiring = Wiring::new(document, options);
+        let rules = RestartRules::of(manifest, &checked, options);
+        rules.tell(&mut facts);
+        let mut wiring = Wiring::new(document, options, rules);
         match wiring.pod(manifest, &checked, &facts) {
             Ok(()) => Some(wiring),
             Err(stuck) => {

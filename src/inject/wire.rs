@@ -27,14 +27,15 @@ pub(super) struct Wiring<'w> {
     options: &'w Options,
     pub edits: Vec<Edit>,
     pub changes: Vec<Change>,
+    rules: RestartRules,
     sizing: Option<Sizing>,
     /// How many steps the plan has.
     pub steps: usize,
 }
 
 impl<'w> Wiring<'w> {
-    pub(super) fn new(document: &'w Node, options: &'w Options) -> Self {
-        Self { document, options, edits: Vec::new(), changes: Vec::new(), sizing: None, steps: 0 }
+    pub(super) fn new(document: &'w Node, options: &'w Options, rules: RestartRules) -> Self {
+        Self { document, options, edits: Vec::new(), changes: Vec::new(), rules, sizing: None, steps: 0 }
     }
 
     /// Wires a pod whose plan was checked with these facts.
@@ -56,13 +57,12 @@ impl<'w> Wiring<'w> {
             },
         );
         self.podturn(manifest, checked, facts, &spec)?;
-        let rules = RestartRules::of(manifest, checked, self.options);
         let containers = at(self.document, &key(&spec, "containers")).and_then(Node::items).unwrap_or_default();
         for (index, name) in
             containers.iter().enumerate().filter_map(|(index, node)| Some((index, node.get("name")?.as_str()?)))
         {
             if checked.manages(name) {
-                self.step(index, name, checked, &rules, &spec)?;
+                self.step(index, name, checked, &spec)?;
             }
         }
         self.steps = checked.plan.steps.len();
@@ -160,14 +160,7 @@ impl<'w> Wiring<'w> {
     }
 
     /// The container of a step, or of all instances of its matrix.
-    fn step(
-        &mut self,
-        index: usize,
-        name: &str,
-        checked: &Checked,
-        rules: &RestartRules,
-        spec: &Path,
-    ) -> Result<(), Stuck> {
+    fn step(&mut self, index: usize, name: &str, checked: &Checked, spec: &Path) -> Result<(), Stuck> {
         let containers = key(spec, "containers");
         let Some(node) = at(self.document, &containers).and_then(|list| list.items()?.get(index)) else {
             return Ok(());
@@ -176,7 +169,7 @@ impl<'w> Wiring<'w> {
             let mut values = Vec::with_capacity(matrix.instances.len());
             for instance in &matrix.instances {
                 let copy = instance.container(node);
-                let change = self.change(&instance.name, &copy, rules);
+                let change = self.change(&instance.name, &copy);
                 values.push(change.applied(&copy));
                 self.told_of(name, change.told);
             }
@@ -188,7 +181,7 @@ impl<'w> Wiring<'w> {
             self.edits.push(Edit::Become { list: containers, index, values });
             return Ok(());
         }
-        let change = self.change(name, node, rules);
+        let change = self.change(name, node);
         let container = [containers.as_slice(), &[Seg::Index(index)]].concat();
         for field in change.fields {
             match field {
@@ -208,9 +201,9 @@ impl<'w> Wiring<'w> {
         Ok(())
     }
 
-    fn change(&self, step: &str, container: &Node, rules: &RestartRules) -> StepChange {
+    fn change(&self, step: &str, container: &Node) -> StepChange {
         let mut change = StepChange::of(step, container, self.options);
-        if rules.has(step) {
+        if self.rules.has(step) {
             change.fields.extend(restart_rules());
             let why = "killed as a whole (137, as when out of memory) it comes back: `retry` and `allowFailure` hold then too";
             change.told.push(("restartPolicyRules", why));
