@@ -52,7 +52,7 @@ impl Edit {
     }
 
     /// Whether it writes what is there as a whole.
-    pub(super) fn writes(&self, path: &[Seg]) -> bool {
+    fn writes(&self, path: &[Seg]) -> bool {
         self.whole().is_some_and(|whole| path.starts_with(&whole))
     }
 }
@@ -299,9 +299,20 @@ fn items_at(text: &Text<'_>, entry: &Entry, items: &[Node], values: &[Tree], is_
     Some((Span::empty(at), text.lines(&lines)))
 }
 
-/// Where anchors and aliases are used: the aliases whose anchor is changed by these edits, each with the way to it. They
-/// have to be written out, or they would change as well.
-pub(super) fn aliases_of(document: &Node, edits: &[Edit]) -> Vec<Path> {
+/// Adds an edit for each alias whose anchor is changed by these: it is written out, or it would change as well.
+pub(super) fn write_aliases_out(document: &Node, edits: &mut Vec<Edit>) {
+    for alias in aliases_of(document, edits) {
+        let is_written = edits.iter().any(|edit| edit.writes(&alias));
+        if let (false, Some(value), Some((Seg::Key(key), map))) =
+            (is_written, crate::plan::site::at(document, &alias).map(Tree::from), alias.split_last())
+        {
+            edits.push(Edit::Replace { map: map.to_vec(), key: key.clone(), value });
+        }
+    }
+}
+
+/// Where anchors and aliases are used: the aliases whose anchor is changed by these edits, each with the way to it.
+fn aliases_of(document: &Node, edits: &[Edit]) -> Vec<Path> {
     let mut anchors: BTreeMap<usize, Vec<Path>> = BTreeMap::new();
     collect(document, &mut Vec::new(), &mut anchors);
     if anchors.is_empty() {

@@ -50,7 +50,7 @@ pub use wire::job_of;
 
 use std::sync::Arc;
 
-use edit::{Edit, Stuck, aliases_of, edited, expected, look};
+use edit::{Edit, Stuck, edited, expected, look, write_aliases_out};
 use refuse::Questions;
 use restart::RestartRules;
 use text::Text;
@@ -388,14 +388,7 @@ fn edits(text: &Text<'_>, document: &Node, wired: &[(&Manifest, Wiring<'_>)]) ->
         let of_holder = || wired.iter().filter(|(manifest, _)| manifest.site.holder == *holder);
         let pods: Vec<&Path> = of_holder().map(|(manifest, _)| &manifest.site.pod).collect();
         let mut edits: Vec<Edit> = of_holder().flat_map(|(_, wiring)| wiring.edits.iter().cloned()).collect();
-        for alias in aliases_of(document, &edits) {
-            let is_written = edits.iter().any(|edit| edit.writes(&alias));
-            if let (false, Some(value), Some((Seg::Key(key), map))) =
-                (is_written, at(document, &alias).map(Tree::from), alias.split_last())
-            {
-                edits.push(Edit::Replace { map: map.to_vec(), key: key.clone(), value });
-            }
-        }
+        write_aliases_out(document, &mut edits);
         let value = Tree::Text(Record::of(text, document, object, holder, &pods, &edits).to_json());
         let map = key(&key(holder, "metadata"), "annotations");
         all.push(Edit::Put { map, key: INJECTED.to_owned(), value, before: None });

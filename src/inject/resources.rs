@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::edit::{Edit, aliases_of, edited, expected, look};
+use super::edit::{Edit, edited, expected, look, write_aliases_out};
 use super::quantity::{of_bytes, of_millicores};
 use super::text::{Text, own};
 use super::tree::Tree;
@@ -89,14 +89,7 @@ fn document(
     if edits.is_empty() {
         return Ok(text.to_owned());
     }
-    for alias in aliases_of(&document, &edits) {
-        let is_written = edits.iter().any(|edit| edit.writes(&alias));
-        if let (false, Some(value), Some((Seg::Key(key), map))) =
-            (is_written, at(&document, &alias).map(Tree::from), alias.split_last())
-        {
-            edits.push(Edit::Replace { map: map.to_vec(), key: key.clone(), value });
-        }
-    }
+    write_aliases_out(&document, &mut edits);
     let spec = manifests.first().and_then(|manifest| at(&document, &key(&manifest.site.pod, "spec")));
     let shown = Text { text, look: look(text, &document, spec) };
     let done = edited(&shown, &document, &edits).ok();
