@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::edit::{Edit, edited, expected, look, write_aliases_out};
 use super::quantity::{of_bytes, of_millicores};
 use super::text::{Text, own};
-use super::tree::Tree;
+use super::tree::{Tree, entries_of, put};
 use super::wire::key;
 use super::{documents, parse};
 use crate::plan::site::{Path, Seg, Templates, at};
@@ -104,68 +104,45 @@ fn document(
 }
 
 fn of_container(container: &Node, path: &Path, amounts: &NewResources) -> Vec<Edit> {
-    let lists = amounts.lists();
-    let text = |value: &String| Tree::Text(value.clone());
-    let whole =
-        |list: &[(&str, String)]| Tree::Map(list.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect());
-    let resources = own(container, "resources").map(|entry| &entry.value).filter(|node| node.entries().is_some());
-    let Some(resources) = resources.filter(|node| node.alias.is_none()) else {
-        // Nothing, or somebody else's by an alias: what is there is written out.
-        let mut tree = container.get("resources").filter(|node| node.entries().is_some()).map(Tree::from);
-        let tree = tree.get_or_insert(Tree::Map(Vec::new()));
-        for (kind, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
-            merge(tree, kind, list);
+    let lists = amounts.lists().into_iter().filter(|(_, list)| !list.is_empty());
+    let Some(resources) = written_here(container, "resources") else {
+        let mut all = entries_of(container.get("resources"));
+        for (kind, list) in lists {
+            let mut amounts = entries_of(container.get("resources").and_then(|resources| resources.get(kind)));
+            list.into_iter().for_each(|(resource, value)| put(&mut amounts, resource, Tree::Text(value)));
+            put(&mut all, kind, Tree::Map(amounts));
         }
-        let (map, key, value) = (path.clone(), "resources".to_owned(), tree.clone());
-        return vec![match own(container, "resources") {
-            Some(_) => Edit::Replace { map, key, value },
-            None => Edit::Put { map, key, value, before: None },
-        }];
+        return vec![written(container, path, "resources", Tree::Map(all))];
     };
     let below = key(path, "resources");
     let mut edits = Vec::new();
-    for (kind, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
-        let there = own(resources, kind).map(|entry| &entry.value);
-        let Some(there) =
-            there.filter(|node| node.alias.is_none() && node.entries().is_some_and(|all| !all.is_empty()))
-        else {
-            let mut tree = Tree::Map(Vec::new());
-            if let Some(known) = resources.get(kind).filter(|node| node.entries().is_some()) {
-                tree = Tree::Map(vec![((*kind).to_owned(), Tree::from(known))]);
-                merge(&mut tree, kind, list);
-                tree = tree.get(kind).cloned().unwrap_or_else(|| whole(list));
-            } else if let Tree::Map(_) = tree {
-                tree = whole(list);
+    for (kind, list) in lists {
+        match written_here(resources, kind).filter(|there| there.entries().is_some_and(|all| !all.is_empty())) {
+            Some(there) => {
+                let place = key(&below, kind);
+                let amounts = list.into_iter();
+                edits.extend(amounts.map(|(resource, value)| written(there, &place, resource, Tree::Text(value))));
             }
-            let (map, key) = (below.clone(), (*kind).to_owned());
-            edits.push(match own(resources, kind) {
-                Some(_) => Edit::Replace { map, key, value: tree },
-                None => Edit::Put { map, key, value: tree, before: None },
-            });
-            continue;
-        };
-        for (resource, value) in list {
-            let (map, key) = (self::key(&below, kind), (*resource).to_owned());
-            edits.push(match own(there, resource) {
-                Some(_) => Edit::Replace { map, key, value: text(value) },
-                None => Edit::Put { map, key, value: text(value), before: None },
-            });
+            None => {
+                let mut amounts = entries_of(resources.get(kind));
+                list.into_iter().for_each(|(resource, value)| put(&mut amounts, resource, Tree::Text(value)));
+                edits.push(written(resources, &below, kind, Tree::Map(amounts)));
+            }
         }
     }
     edits
 }
 
-/// Puts the amounts into `requests` or `limits` of these resources.
-fn merge(resources: &mut Tree, kind: &str, list: &[(&str, String)]) {
-    let Tree::Map(kinds) = resources else { return };
-    if !kinds.iter().any(|(known, _)| known == kind) {
-        kinds.push((kind.to_owned(), Tree::Map(Vec::new())));
-    }
-    let Some(Tree::Map(amounts)) = kinds.iter_mut().find(|(known, _)| known == kind).map(|(_, value)| value) else {
-        return;
-    };
-    for (resource, value) in list {
-        amounts.retain(|(known, _)| known != resource);
-        amounts.push(((*resource).to_owned(), Tree::Text(value.clone())));
+/// A map that is an entry's own: not somebody else's by an alias or a merge, which would change there as well.
+fn written_here<'n>(map: &'n Node, key: &str) -> Option<&'n Node> {
+    own(map, key).map(|entry| &entry.value).filter(|node| node.alias.is_none() && node.entries().is_some())
+}
+
+/// A value for an entry of a map, whether it has that or not.
+fn written(map: &Node, path: &Path, key: &str, value: Tree) -> Edit {
+    let (place, key) = (path.clone(), key.to_owned());
+    match own(map, &key) {
+        Some(_) => Edit::Replace { map: place, key, value },
+        None => Edit::Put { map: place, key, value, before: None },
     }
 }

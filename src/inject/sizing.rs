@@ -14,7 +14,7 @@ use super::parts;
 use super::quantity::{of_bytes, of_millicores, thousandths, whole};
 use super::report::Change;
 use super::step::Field;
-use super::tree::Tree;
+use super::tree::{Tree, entries_of, put};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Node, Value};
 use crate::plan::{Checked, Manifest, Placement, Reporter};
@@ -253,8 +253,8 @@ impl Sizing {
     /// The `resources` of a step's container, where something of them changes.
     pub(super) fn field(&self, step: &str, container: &Node) -> Option<Field> {
         let place = self.names.iter().position(|name| name == step)?;
-        let mut resources = entries(container.get("resources").map(Tree::from));
-        let mut requests = entries(resources.iter().find(|(key, _)| key == "requests").map(|(_, of)| of.clone()));
+        let own = container.get("resources");
+        let (mut resources, mut requests) = (entries_of(own), entries_of(own.and_then(|own| own.get("requests"))));
         let mut is_changed = false;
         for of in &self.sized {
             let Some(amount) = of.requests.get(place).copied().flatten() else { continue };
@@ -335,18 +335,4 @@ fn sized(resource: Resource, containers: &Containers, checked: &Checked) -> Opti
     let (peak, is_exact) = (peak.total, peak.is_exact);
     let sized = Sized { resource, total, sum: before, requests, follows, together, peak, is_exact };
     (total < before).then_some(sized)
-}
-
-fn entries(tree: Option<Tree>) -> Vec<(String, Tree)> {
-    match tree {
-        Some(Tree::Map(entries)) => entries,
-        Some(Tree::Plain(_) | Tree::Text(_) | Tree::List(_)) | None => Vec::new(),
-    }
-}
-
-fn put(entries: &mut Vec<(String, Tree)>, key: &str, value: Tree) {
-    match entries.iter_mut().find(|(known, _)| known == key) {
-        Some((_, old)) => *old = value,
-        None => entries.push((key.to_owned(), value)),
-    }
 }

@@ -77,6 +77,22 @@ impl From<&Node> for Tree {
     }
 }
 
+/// The entries of a map; none where there is no map.
+pub(super) fn entries_of(node: Option<&Node>) -> Vec<(String, Tree)> {
+    match node.map(Tree::from) {
+        Some(Tree::Map(entries)) => entries,
+        Some(Tree::Plain(_) | Tree::Text(_) | Tree::List(_)) | None => Vec::new(),
+    }
+}
+
+/// Sets an entry of a map.
+pub(super) fn put(entries: &mut Vec<(String, Tree)>, key: &str, value: Tree) {
+    match entries.iter_mut().find(|(known, _)| known == key) {
+        Some((_, old)) => *old = value,
+        None => entries.push((key.to_owned(), value)),
+    }
+}
+
 /// Maps are equal whatever their order.
 impl PartialEq for Tree {
     fn eq(&self, other: &Self) -> bool {
