@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::flow::{Flow, Unit};
 use super::gaps::Spot;
 use super::references::replaced;
+use crate::inject::to_json;
 use crate::plan::diagnostic::quote;
-use crate::plan::yaml::{Node, Typed};
+use crate::plan::yaml::Node;
 
 /// Where outputs are written in a pod of their own.
 pub(super) const OUTPUTS: &str = "/podturn-outputs";
@@ -32,30 +33,13 @@ pub(super) trait Words {
     fn has_braces(&self) -> bool;
 }
 
-/// A node as JSON.
-pub(super) fn json_of(node: &Node) -> Value {
-    if let Some(items) = node.items() {
-        return items.iter().map(json_of).collect();
-    }
-    if let Some(entries) = node.entries() {
-        return entries.iter().map(|entry| (entry.key.clone(), json_of(&entry.value))).collect();
-    }
-    match node.typed() {
-        None | Some(Typed::Null) => Value::Null,
-        Some(Typed::Bool(value)) => value.into(),
-        Some(Typed::Integer(value)) => value.into(),
-        Some(Typed::Float(value)) => value.into(),
-        Some(Typed::String(text)) => text.into(),
-    }
-}
-
 /// Labels and annotations without podturn's.
 pub(super) fn kept(metadata: &Node) -> Map<String, Value> {
     let mut kept = Map::new();
     for field in ["labels", "annotations"] {
         let entries = metadata.get(field).and_then(Node::entries).unwrap_or_default();
         let others = entries.iter().filter(|entry| !entry.key.starts_with("podturn.dev/"));
-        let others: Map<String, Value> = others.map(|entry| (entry.key.clone(), json_of(&entry.value))).collect();
+        let others: Map<String, Value> = others.map(|entry| (entry.key.clone(), to_json(&entry.value))).collect();
         if !others.is_empty() {
             kept.insert(field.to_owned(), json!(others));
         }
@@ -73,7 +57,7 @@ pub(super) fn container(flow: &mut Flow<'_>, unit: &Unit, words: &mut dyn Words)
             "name" | "restartPolicy" | "restartPolicyRules" => continue,
             "command" | "args" => entry.value.items().unwrap_or_default().iter().map(|word| texts.of(word)).collect(),
             "env" => entry.value.items().unwrap_or_default().iter().map(|variable| texts.variable(variable)).collect(),
-            _ => json_of(&entry.value),
+            _ => to_json(&entry.value),
         };
         out.insert(entry.key.clone(), value);
     }
@@ -206,7 +190,7 @@ impl Texts<'_, '_> {
 
     /// A variable. One that is `localhost` and nothing else is the address of the one service that the step needs.
     fn variable(&mut self, variable: &Node) -> Value {
-        let mut out = json_of(variable);
+        let mut out = to_json(variable);
         let Some(value) = variable.get("value") else { return out };
         let text = value.as_str().unwrap_or_default();
         match self.services.as_slice() {

@@ -10,7 +10,9 @@ use podturn_turn::{Condition, Plan, Step};
 use super::Target;
 use super::containers::mentions;
 use super::gaps::{Gap, Gaps, Spot};
+use crate::inject::job_of;
 use crate::plan::diagnostic::quote;
+use crate::plan::site::at;
 use crate::plan::yaml::{Node, Typed};
 use crate::plan::{Checked, Manifest, Span};
 
@@ -172,8 +174,8 @@ impl<'m> Flow<'m> {
 
     /// A field of the Job that makes the pod.
     pub(super) fn job_field(&self, field: &str) -> Option<&'m Node> {
-        let job = self.manifest.job()?;
-        job.get(field)
+        let within = &job_of(self.manifest)?[self.manifest.site.object.len()..];
+        at(&self.manifest.object, within)?.get("spec")?.get(field)
     }
 
     /// A number of the Job that makes the pod.
@@ -231,22 +233,6 @@ impl<'m> Flow<'m> {
     pub(super) fn place(unit: &Unit, field: &str) -> Span {
         let entries = unit.container.entries().unwrap_or_default();
         entries.iter().find(|entry| entry.key == field).map_or(unit.container.place(), |entry| entry.key_span)
-    }
-}
-
-/// Where a Job is in the object of a manifest.
-trait OfJob {
-    fn job(&self) -> Option<&Node>;
-}
-
-impl OfJob for Manifest {
-    fn job(&self) -> Option<&Node> {
-        let spec = self.object.get("spec");
-        match self.kind.as_str() {
-            "Job" => spec,
-            "CronJob" => spec?.get("jobTemplate")?.get("spec"),
-            _ => None,
-        }
     }
 }
 

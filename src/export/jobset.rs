@@ -9,12 +9,13 @@
 use podturn_turn::{Condition, OnFailure, Step};
 use serde_json::{Map as Json, Value, json};
 
-use super::containers::{OUTPUTS, Words, container, json_of, kept};
+use super::containers::{OUTPUTS, Words, container, kept};
 use super::flow::{ALONE, Flow, Unit, seconds};
 use super::gaps::Spot;
 use super::page::{Map, Piece};
 use super::references::Reference;
 use super::volumes::{Volumes, divided};
+use crate::inject::to_json;
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::Node;
 
@@ -56,7 +57,7 @@ pub(super) fn job_set(flow: &mut Flow<'_>) -> Map {
     let mut metadata = Map::default();
     metadata.put("name", flow.manifest.name.clone());
     let own = flow.manifest.object.get("metadata");
-    metadata.put_some("namespace", own.and_then(|own| own.get("namespace")).map(json_of));
+    metadata.put_some("namespace", own.and_then(|own| own.get("namespace")).map(to_json));
     for (key, value) in own.map(kept).unwrap_or_default() {
         metadata.put(&key, value);
     }
@@ -94,7 +95,7 @@ fn replicated(flow: &mut Flow<'_>, unit: &Unit, volumes: &Volumes) -> Map {
     pod.put("restartPolicy", "Never");
     for entry in flow.manifest.spec.entries().unwrap_or_default() {
         if !NOT_KEPT.contains(&entry.key.as_str()) && !ALONE.iter().any(|(alone, _)| *alone == entry.key) {
-            pod.put(&entry.key, json_of(&entry.value));
+            pod.put(&entry.key, to_json(&entry.value));
         }
     }
     let mut all: Vec<Value> = volumes.common.iter().filter(|volume| mounts(&body, volume)).cloned().collect();

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::containers::json_of;
 use super::flow::{Flow, listed};
 use super::gaps::Spot;
+use crate::inject::to_json;
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::Node;
 
@@ -44,12 +44,12 @@ pub(super) fn divided(flow: &mut Flow<'_>) -> Volumes {
         let names: Vec<&str> = users.iter().map(String::as_str).collect();
         match (volume.get("emptyDir"), names.as_slice()) {
             (_, []) => {}
-            (Some(_), [one]) => volumes.own.entry((*one).to_owned()).or_default().push(json_of(volume)),
+            (Some(_), [one]) => volumes.own.entry((*one).to_owned()).or_default().push(to_json(volume)),
             (Some(directory), _) => {
                 let message =
                     format!("{} share the emptyDir {}, which pods of their own cannot", listed(&names), quote(name));
                 let help = "make it a persistentVolumeClaim that all of them can mount";
-                let size = directory.get("sizeLimit").map_or_else(|| CLAIM_SIZE.into(), json_of);
+                let size = directory.get("sizeLimit").map_or_else(|| CLAIM_SIZE.into(), to_json);
                 flow.gaps.add(Spot::Head, node.place(), message, help).instead(format!(
                     "a claim of {} for each run. ReadWriteOnce keeps its pods on one node; see to class and size",
                     size.as_str().unwrap_or(CLAIM_SIZE)
@@ -65,7 +65,7 @@ pub(super) fn divided(flow: &mut Flow<'_>) -> Volumes {
                     let help = "make it a persistentVolumeClaim, or keep the pods on one node by a nodeSelector";
                     flow.gaps.add(Spot::Head, node.place(), message, help).instead("each sees that of its own node");
                 }
-                volumes.common.push(json_of(volume));
+                volumes.common.push(to_json(volume));
             }
         }
     }

@@ -5,9 +5,10 @@
 
 use serde_json::{Map as Json, Value};
 
-use crate::export::containers::{json_of, kept};
+use crate::export::containers::kept;
 use crate::export::flow::{ALONE, Flow};
 use crate::export::page::Map;
+use crate::inject::to_json;
 
 /// Fields of a pod's `spec` that a Workflow's `spec` has, too, under the same name (Argo's docs/fields.md, `WorkflowSpec`).
 const SAME: [&str; 12] = [
@@ -46,11 +47,11 @@ pub(super) fn fields(flow: &Flow<'_>, spec: &mut Map) {
             continue;
         }
         if SAME.contains(&key) {
-            spec.put(key, json_of(&entry.value));
+            spec.put(key, to_json(&entry.value));
         } else if key == "priorityClassName" {
-            spec.put("podPriorityClassName", json_of(&entry.value));
+            spec.put("podPriorityClassName", to_json(&entry.value));
         } else if !GONE.contains(&key) {
-            patch.insert(key.to_owned(), json_of(&entry.value));
+            patch.insert(key.to_owned(), to_json(&entry.value));
         }
     }
     let pod = kept(&flow.manifest.metadata);
@@ -67,7 +68,7 @@ pub(super) fn metadata(flow: &Flow<'_>) -> Map {
     let mut map = Map::default();
     map.put("generateName", format!("{}-", flow.manifest.name));
     let own = flow.manifest.object.get("metadata");
-    map.put_some("namespace", own.and_then(|own| own.get("namespace")).map(json_of));
+    map.put_some("namespace", own.and_then(|own| own.get("namespace")).map(to_json));
     if let Some(own) = own {
         for (key, value) in kept(own) {
             map.put(&key, value);
