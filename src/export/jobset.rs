@@ -16,6 +16,7 @@ use super::page::{Map, Piece};
 use super::references::Reference;
 use super::volumes::{Volumes, divided};
 use crate::inject::to_json;
+use crate::plan::DEFAULT_STOP_SIGNAL;
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::Node;
 
@@ -227,7 +228,7 @@ fn step_gaps(flow: &mut Flow<'_>, unit: &Unit, step: &Step) {
         ("allowFailure", step.allow_failure, "may fail", "let the command end with 0", "it may not"),
         ("uses", !step.uses.is_empty(), "takes units of a pool", "let Kueue count", "nobody counts"),
         ("successExitCodes", has_codes, "succeeds with other codes than 0", "let it end with 0", "0 alone counts"),
-        ("stopSignal", step.stop_signal != SIGTERM, "has a stop signal of its own", "let it end on SIGTERM", "SIGTERM"),
+        ("stopSignal", step.stop_signal != DEFAULT_STOP_SIGNAL, "has a stop signal of its own", "let it end on SIGTERM", "SIGTERM"),
         ("retry", has_backoff, "has a backoff of its own", "leave `backoff` out", "the Job's (10s, 20s, up to 6m)"),
         ("retry", is_narrow, "is tried again for some causes alone", "write a podFailurePolicy", "for any"),
         ("timeout", is_timed, "has a time for one attempt", "leave `retry` or `timeout` out", "it is for all of them"),
@@ -238,9 +239,6 @@ fn step_gaps(flow: &mut Flow<'_>, unit: &Unit, step: &Step) {
         }
     }
 }
-
-/// The number of the signal that every kubelet sends.
-const SIGTERM: u8 = 15;
 
 /// What stands in the texts of a Job's container.
 struct JobSetWords {

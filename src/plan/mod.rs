@@ -50,6 +50,7 @@ pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};
 pub use signals::signal as stop_signal;
 pub use source::{FILE_MAX, Source, SourceFile, Span};
+pub use steps::DEFAULT_STOP_SIGNAL;
 pub use template::Edit;
 
 /// The name of the environment variable that holds a plan, and of its text in errors.

@@ -16,7 +16,7 @@ use super::source::Span;
 use super::yaml::{Entry, Node, Typed, Value};
 
 /// SIGTERM, as the kubelet sends it.
-pub(super) const DEFAULT_STOP_SIGNAL: u8 = 15;
+pub const DEFAULT_STOP_SIGNAL: u8 = 15;
 
 /// The code that counts as success by default.
 pub(super) const DEFAULT_SUCCESS: u8 = 0;

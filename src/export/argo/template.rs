@@ -12,6 +12,7 @@ use crate::export::flow::{Flow, Unit, seconds};
 use crate::export::gaps::Spot;
 use crate::export::page::{Map, Piece};
 use crate::export::volumes::Volumes;
+use crate::plan::DEFAULT_STOP_SIGNAL;
 use crate::plan::diagnostic::quote;
 
 /// The template behind a failure that is allowed: it ends at once, and has succeeded.
@@ -146,7 +147,7 @@ fn gaps(flow: &mut Flow<'_>, unit: &Unit, step: &Step) {
         let message = format!("step {name} takes units of a pool");
         flow.step_gap(unit, "uses", message, "give its template a `synchronization`");
     }
-    if step.stop_signal != SIGTERM {
+    if step.stop_signal != DEFAULT_STOP_SIGNAL {
         let message = format!("step {name} has a stop signal of its own, and Argo sends SIGTERM");
         flow.step_gap(unit, "stopSignal", message, "let the command end on SIGTERM");
     }
@@ -155,9 +156,6 @@ fn gaps(flow: &mut Flow<'_>, unit: &Unit, step: &Step) {
         flow.step_gap(unit, "allowFailure", message, "give it a `retry`");
     }
 }
-
-/// The number of the signal that everybody sends first.
-const SIGTERM: u8 = 15;
 
 /// The retry strategy of a step.
 fn retry(flow: &mut Flow<'_>, unit: &Unit, step: &Step) -> Option<Map> {
