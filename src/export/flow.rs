@@ -240,12 +240,3 @@ impl<'m> Flow<'m> {
 pub(super) const fn seconds(milliseconds: u64) -> u64 {
     milliseconds.div_ceil(1000)
 }
-
-/// The names of a list in a sentence.
-pub(super) fn listed(names: &[&str]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        [others @ .., last] => format!("{} and {last}", others.join(", ")),
-    }
-}

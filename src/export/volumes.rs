@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::flow::{Flow, listed};
+use super::flow::Flow;
 use super::gaps::Spot;
 use crate::inject::to_json;
-use crate::plan::diagnostic::quote;
+use crate::plan::diagnostic::{listed, quote};
 use crate::plan::yaml::Node;
 
 /// How large a claim is where the emptyDir had no limit.

@@ -6,7 +6,7 @@ use super::codes;
 use super::findings::Found;
 use super::pod::Pod;
 use crate::plan::Span;
-use crate::plan::diagnostic::quote;
+use crate::plan::diagnostic::{listed, quote};
 
 pub(super) fn ask(pod: &Pod<'_>, found: &mut Found) {
     used(pod, found);
@@ -93,7 +93,7 @@ fn grace(pod: &Pod<'_>, found: &mut Found) {
     let each = plan.grace_period.div_ceil(1000);
     let message = format!(
         "on the way down {} may need {each} s each, {needed} s together, and the pod has {allowed} s",
-        join(&parts)
+        listed(&parts)
     );
     let node = pod.spec().get("terminationGracePeriodSeconds");
     let span: Span =
@@ -101,12 +101,4 @@ fn grace(pod: &Pod<'_>, found: &mut Found) {
     found.add(codes::GRACE, span, message, &[]).help(format!(
         "`terminationGracePeriodSeconds: {needed}` in the pod's spec, or a shorter `gracePeriod` in the plan"
     ));
-}
-
-fn join(parts: &[String]) -> String {
-    match parts {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
 }

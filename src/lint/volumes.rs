@@ -7,7 +7,7 @@ use super::findings::Found;
 use super::pod::Pod;
 use crate::inject::PODTURN;
 use crate::plan::Span;
-use crate::plan::diagnostic::quote;
+use crate::plan::diagnostic::{listed, quote};
 use crate::plan::yaml::{Node, Typed};
 
 /// A step's mount of a volume.
@@ -148,12 +148,8 @@ fn groups(pod: &Pod<'_>, mounts: &[&Mount]) -> Vec<Vec<usize>> {
 
 /// Names as they are said.
 pub(super) fn said(names: &[&str]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        names if names.len() > NAMED => {
-            format!("{} and {} more steps", names[..NAMED - 1].join(", "), names.len() - (NAMED - 1))
-        }
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    if names.len() <= NAMED {
+        return listed(names);
     }
+    format!("{} and {} more steps", names[..NAMED - 1].join(", "), names.len() - (NAMED - 1))
 }

@@ -412,6 +412,17 @@ pub fn quote(text: &str) -> String {
     format!("\"{}\"", shorten(text))
 }
 
+/// Names in a sentence: `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
+
 /// As [`quote`], without the quotes.
 #[must_use]
 pub fn shorten(text: &str) -> String {
