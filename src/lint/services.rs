@@ -1,6 +1,6 @@
 //! Services: who waits for them, when they are ready, and the time that they need on the way down.
 
-use podturn_turn::{Condition, StepId};
+use podturn_turn::{Condition, Dependency, StepId};
 
 use super::codes;
 use super::findings::Found;
@@ -36,27 +36,20 @@ fn used(pod: &Pod<'_>, found: &mut Found) {
 
 fn ready(pod: &Pod<'_>, found: &mut Found) {
     let plan = pod.plan();
-    for (id, service) in (0..).map(StepId).zip(&plan.steps).filter(|(_, step)| step.service) {
-        let waits = |condition: Condition, on: StepId| on == id && condition == Condition::Ready;
-        let dependents = plan
-            .steps
-            .iter()
-            .filter(|step| step.depends_on.iter().any(|dependency| waits(dependency.condition, dependency.step)));
-        let Some(first) = dependents.into_iter().next().filter(|_| service.readiness.is_none()) else { continue };
+    for (at, service, container) in pod.steps().into_iter().filter(|(_, step, _)| step.service) {
+        let is_on = |on: &Dependency| on.step.index() == at && on.condition == Condition::Ready;
+        let first = plan.steps.iter().find(|step| step.depends_on.iter().any(is_on));
+        let Some(first) = first.filter(|_| service.readiness.is_none()) else { continue };
         let (name, first) = (quote(&service.name), quote(&first.name));
         let message = format!("{name} has no readiness, so {first} begins as soon as its command is started");
-        let container = pod.container_of(&service.name);
-        let probe = pod.manifest.spec.get("containers").and_then(|list| list.items()).unwrap_or_default();
-        let has_probe = probe.iter().any(|item| {
-            item.get("name").and_then(|name| name.as_str()) == Some(container) && item.get("readinessProbe").is_some()
-        });
-        let help = match has_probe {
-            true => {
+        let help = match container.get("readinessProbe") {
+            Some(_) => {
                 "its readinessProbe is the kubelet's; say the same in the plan: `readiness: { tcpSocket: { port: 5432 } }`"
             }
-            false => "add, for example, `readiness: { tcpSocket: { port: 5432 } }`",
+            None => "add, for example, `readiness: { tcpSocket: { port: 5432 } }`",
         };
-        found.add(codes::NO_READINESS, pod.place_of(&service.name), message, &[container]).help(help);
+        let pattern = pod.container_of(&service.name);
+        found.add(codes::NO_READINESS, pod.place_of(&service.name), message, &[pattern]).help(help);
     }
 }
 

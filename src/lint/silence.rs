@@ -37,19 +37,15 @@ impl Silences {
         for node in levels.filter_map(|path| at(document, path)) {
             let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
             let Some(value) = annotations.and_then(|annotations| annotations.get(LINT_IGNORE)) else { continue };
-            if self
-                .all
-                .iter()
-                .any(|silence| silence.span.start >= value.span.start && silence.span.end <= value.span.end)
-            {
-                // Another pod of the same object.
-                let same = |silence: &&mut Silence| {
-                    silence.span.start >= value.span.start && silence.span.end <= value.span.end
-                };
-                self.all.iter_mut().filter(same).for_each(|silence| silence.pods.push(pod));
-                continue;
+            // Those that another pod of the same object has read.
+            let is_of =
+                |silence: &&mut Silence| silence.span.start >= value.span.start && silence.span.end <= value.span.end;
+            let mut known = self.all.iter_mut().filter(is_of).peekable();
+            if known.peek().is_some() {
+                known.for_each(|silence| silence.pods.push(pod));
+            } else {
+                self.read_value(value, manifest, pod, found);
             }
-            self.read_value(value, manifest, pod, found);
         }
     }
 
