@@ -1,10 +1,9 @@
 //! `podturn export`: a plan as an object of an engine whose steps are pods of their own.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{input, podturn_failed};
+use super::{input, podturn_failed, written};
 use crate::export::{self, Target};
 use crate::plan::SourceFile;
 
@@ -63,13 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(diagnostics) => return input::refuse(&diagnostics),
     };
     input::print(&exported.told);
-    let written = if arguments.output.as_os_str() == "-" {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(exported.text.as_bytes()).and_then(|()| stdout.flush())
-    } else {
-        std::fs::write(&arguments.output, &exported.text)
-    };
-    match written {
+    match written::put(&arguments.output, &exported.text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => podturn_failed(&error),
     }
