@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::{inject, input};
+use super::{inject, input, print};
 use crate::lint::{Finding, Linted, Report, lint, sarif};
 use crate::plan::{Diagnostic, Diagnostics, Severity, SourceFile};
 
@@ -28,7 +28,7 @@ Examples:
   podturn lint --output sarif manifests/ > lint.sarif
   podturn lint --level warning --job-defaults job.yaml
 
-Exit codes: 0 nothing found, 1 something found, 2 a file cannot be read.")]
+Exit codes: 0 nothing found, 1 something found, 2 a file cannot be read, 125 the findings cannot be written.")]
 pub(super) struct Arguments {
     /// Manifests, or directories of manifests (*.yaml, *.yml, *.json); - for stdin
     #[arg(required = true)]
@@ -91,31 +91,28 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let shown = |finding: &Finding| arguments.level.shows(finding.diagnostic.severity);
     all.findings.retain(shown);
     all.silenced.retain(shown);
-    print(&all, &files, arguments.output);
+    let counts = |finding: &Finding| arguments.strict || finding.diagnostic.severity != Severity::Info;
+    let code = match unreadable.has_errors() {
+        true => input::BAD_INPUT,
+        false => u8::from(all.findings.iter().any(counts)),
+    };
+    let code = print(&text(&all, &files, arguments.output), ExitCode::from(code));
     input::print(&unreadable);
-    if unreadable.has_errors() {
-        return ExitCode::from(input::BAD_INPUT);
-    }
-    if all.pods == 0 && all.findings.is_empty() {
+    if all.pods == 0 && all.findings.is_empty() && !unreadable.has_errors() {
         input::print(&nothing().into());
     }
-    let counts = |finding: &Finding| arguments.strict || finding.diagnostic.severity != Severity::Info;
-    ExitCode::from(u8::from(all.findings.iter().any(counts)))
+    code
 }
 
-fn print(all: &Linted, files: &[Arc<SourceFile>], output: Output) {
+fn text(all: &Linted, files: &[Arc<SourceFile>], output: Output) -> String {
     match output {
         Output::Text => {
-            for finding in &all.findings {
-                anstream::println!("{}\n", finding.diagnostic.render_coded(finding.rule.code, true));
-            }
-            anstream::println!("{}", summary(all, files.len()));
+            let shown = |finding: &Finding| format!("{}\n\n", finding.diagnostic.render_coded(finding.rule.code, true));
+            let findings: String = all.findings.iter().map(shown).collect();
+            format!("{findings}{}\n", summary(all, files.len()))
         }
-        Output::Json => {
-            let report = serde_json::to_value(Report::of(all)).unwrap_or_default();
-            anstream::println!("{report:#}");
-        }
-        Output::Sarif => anstream::println!("{:#}", sarif(all)),
+        Output::Json => format!("{:#}\n", serde_json::to_value(Report::of(all)).unwrap_or_default()),
+        Output::Sarif => format!("{:#}\n", sarif(all)),
     }
 }
 

@@ -229,6 +229,17 @@ fn volume_error(error: &VolumeError) -> ExitCode {
     code
 }
 
+/// Prints on stdout, in colour where that is a terminal; returns the code that was given, or the one for a stdout that takes nothing
+/// (a full disk, a closed pipe).
+#[cfg(feature = "tools")]
+fn print(text: &str, code: ExitCode) -> ExitCode {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => code,
+        Err(error) => podturn_failed(&std::io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))),
+    }
+}
+
 /// Says that podturn itself failed; returns the exit code for it.
 fn podturn_failed(error: &dyn std::error::Error) -> ExitCode {
     let _ = writeln!(anstream::stderr(), "error: {error}"); // which may be closed

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::input;
 use super::wiring::{self, Settings};
+use super::{input, print};
 use crate::inject;
 use crate::plan::{Diagnostic, Diagnostics};
 
@@ -18,7 +18,7 @@ It prints a MutatingAdmissionPolicy that wires pods with a plan when they are cr
 refuses what the first one cannot wire, and their bindings: Kubernetes 1.36 and above. docs/auto-inject.md says what it \
 does, and what only `podturn inject` can do.
 
-Exit codes: 0 printed, 2 an option that a policy cannot keep.")]
+Exit codes: 0 printed, 2 an option that a policy cannot keep, 125 it cannot be written.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: Settings,
@@ -27,10 +27,7 @@ pub(super) struct Arguments {
 /// Prints both policies on stdout.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match text(arguments) {
-        Ok(text) => {
-            anstream::print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&text, ExitCode::SUCCESS),
         Err(diagnostics) => input::refuse(&diagnostics),
     }
 }

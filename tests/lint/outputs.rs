@@ -23,6 +23,19 @@ fn json_is_as_its_schema_says() {
     assert!(finding["place"]["line"].as_u64().is_some_and(|line| line > 1));
 }
 
+#[test]
+fn a_stdout_that_takes_nothing_is_a_failure_that_is_said() {
+    for output in ["text", "json", "sarif"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a disk without room");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_podturn"));
+        command.current_dir(super::package().join("tests/lint")).env("PODTURN_CONFIG", "/dev/null");
+        let ended = command.args(["lint", "--output", output, "job.yaml"]).stdout(full).output().expect("it runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(125), "{output}: {said}");
+        assert!(said.starts_with("error: cannot write to stdout: No space"), "{output}: {said}");
+    }
+}
+
 /// By structure (SARIF 2.1.0, sections 3.13 to 3.30): each result names a rule of the driver's table, and a region in a file.
 #[test]
 fn sarif_names_rules_and_regions() {

@@ -307,6 +307,15 @@ fn an_option_that_a_policy_cannot_keep_is_refused() {
     }
 }
 
+#[test]
+fn a_stdout_that_takes_nothing_is_a_failure_that_is_said() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("a disk without room");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_podturn"));
+    let output = command.arg("policy").stdout(full).output().expect("podturn starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && said.starts_with("error: cannot write to stdout: No space"), "{said}");
+}
+
 /// The program, without any options from this environment.
 fn podturn() -> Command {
     let mut command = Command::cargo_bin("podturn").expect("the binary is built");
