@@ -7,8 +7,9 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 
 use super::{Expression, path};
 
-/// Operators that are written between their operands in both languages.
-const BETWEEN: [(&str, &str); 14] = [
+/// Operators that are written between their operands in both languages, and mean the same: `/` is not among them, since expr-lang
+/// makes a fraction of two whole numbers.
+const BETWEEN: [(&str, &str); 13] = [
     (operators::LOGICAL_AND, "&&"),
     (operators::LOGICAL_OR, "||"),
     (operators::EQUALS, "=="),
@@ -20,7 +21,6 @@ const BETWEEN: [(&str, &str); 14] = [
     (operators::ADD, "+"),
     (operators::SUBSTRACT, "-"),
     (operators::MULTIPLY, "*"),
-    (operators::DIVIDE, "/"),
     (operators::MODULO, "%"),
     (operators::IN, "in"),
 ];
@@ -65,6 +65,7 @@ impl Writer<'_> {
                 Ok(format!("[{}]", items?.join(", ")))
             }
             Expr::Call(call) => match (call.target.as_deref(), call.args.as_slice()) {
+                (None, [_, _]) if call.func_name == operators::DIVIDE => Err("a division".to_owned()),
                 (None, [left, right]) => {
                     let found = BETWEEN.iter().find(|(known, _)| *known == call.func_name);
                     let (_, sign) = found.ok_or_else(|| format!("`{}`", call.func_name))?;
@@ -112,9 +113,29 @@ fn literal_text(literal: &LiteralValue) -> Result<String, String> {
         LiteralValue::Int(value) => value.inner().to_string(),
         LiteralValue::UInt(value) => value.inner().to_string(),
         LiteralValue::Null => "nil".to_owned(),
-        LiteralValue::String(value) => format!("'{}'", value.inner().replace('\\', "\\\\").replace('\'', "\\'")),
+        LiteralValue::String(value) => quoted(value.inner())?,
         LiteralValue::Bytes(_) => return Err("bytes".to_owned()),
     })
+}
+
+/// A string, which has no line ends of its own there; braces would end the expression, or begin another one.
+fn quoted(text: &str) -> Result<String, String> {
+    if text.contains("{{") || text.contains("}}") {
+        return Err("a text with two braces".to_owned());
+    }
+    let mut out = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\\' | '\'' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('\'');
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -138,6 +159,7 @@ mod tests {
             ("steps['a-b'].outputs.v.startsWith('v')", "steps_a-b_outputs_v startsWith 'v'"),
             ("has(steps.a.outputs.v) ? true : false", "(steps_a_outputs_v != nil) ? true : false"),
             ("size(params.A) + 1 == 2 || false", "((len(params_A) + 1) == 2) || false"),
+            ("params.A != 'a\\nb\\t\\u0001'", r"params_A != 'a\nb\t\u0001'"),
         ] {
             assert_eq!(written(text).as_deref(), Ok(wanted), "{text}");
         }
@@ -149,6 +171,8 @@ mod tests {
             ("plan.outcome == 'Failed'", "`plan.outcome`"),
             ("['a'].exists(x, x == params.A)", "a macro over a list (`exists`, `all`, `map`, `filter`)"),
             ("bool(params.A)", "the function `bool`"),
+            ("int(params.A) / 2 == 1", "a division"),
+            ("params.A == '}}'", "a text with two braces"),
         ] {
             assert_eq!(written(text), Err(what.to_owned()), "{text}");
         }
