@@ -31,18 +31,41 @@ const METHODS: [(&str, &str); 3] = [("contains", "contains"), ("startsWith", "st
 /// Functions, and what Argo calls them.
 const FUNCTIONS: [(&str, &str); 4] = [("double", "asFloat"), ("int", "asInt"), ("string", "string"), ("size", "len")];
 
+/// What a name becomes there.
+pub struct Named {
+    /// The variable, which is nil where the name is not there.
+    pub variable: String,
+    /// The function that makes the name's value of it, if it is a text there and a number here.
+    pub by: Option<&'static str>,
+}
+
+impl From<String> for Named {
+    fn from(variable: String) -> Self {
+        Self { variable, by: None }
+    }
+}
+
+impl Named {
+    fn value(self) -> String {
+        match self.by {
+            Some(function) => format!("{function}({})", self.variable),
+            None => self.variable,
+        }
+    }
+}
+
 impl Expression {
     /// The expression in expr-lang. `name` says what a name becomes there; `None`: it has no value there.
     ///
     /// # Errors
     /// What cannot be said there, as a noun: `the macro exists`, `steps.a.phase`.
-    pub fn in_expr_lang(&self, name: &dyn Fn(&[String]) -> Option<String>) -> Result<String, String> {
+    pub fn in_expr_lang(&self, name: &dyn Fn(&[String]) -> Option<Named>) -> Result<String, String> {
         Writer { name }.write(self.program.expression(), true)
     }
 }
 
 struct Writer<'w> {
-    name: &'w dyn Fn(&[String]) -> Option<String>,
+    name: &'w dyn Fn(&[String]) -> Option<Named>,
 }
 
 impl Writer<'_> {
@@ -53,10 +76,10 @@ impl Writer<'_> {
         {
             let mut parts = path(&select.operand).ok_or("`has` of a value that is no name")?;
             parts.push(select.field.clone());
-            return Ok(bracketed(&format!("{} != nil", self.named(&parts)?), is_outermost));
+            return Ok(bracketed(&format!("{} != nil", self.named(&parts)?.variable), is_outermost));
         }
         if let Some(parts) = path(expression) {
-            return self.named(&parts);
+            return self.named(&parts).map(Named::value);
         }
         match &expression.expr {
             Expr::Literal(literal) => literal_text(literal),
@@ -97,7 +120,7 @@ impl Writer<'_> {
         }
     }
 
-    fn named(&self, parts: &[String]) -> Result<String, String> {
+    fn named(&self, parts: &[String]) -> Result<Named, String> {
         (self.name)(parts).ok_or_else(|| format!("`{}`", parts.join(".")))
     }
 }
@@ -143,7 +166,8 @@ mod tests {
     use super::*;
 
     fn written(text: &str) -> Result<String, String> {
-        let name = |parts: &[String]| (parts[0] != "plan").then(|| parts.join("_"));
+        let by = |parts: &[String]| parts.last().is_some_and(|last| last == "exitCode").then_some("asInt");
+        let name = |parts: &[String]| (parts[0] != "plan").then(|| Named { variable: parts.join("_"), by: by(parts) });
         Expression::read(text).unwrap_or_else(|error| panic!("{text}: {error:?}")).in_expr_lang(&name)
     }
 
@@ -158,6 +182,10 @@ mod tests {
             ("!(params.A in ['x', 'y'])", "!(params_A in ['x', 'y'])"),
             ("steps['a-b'].outputs.v.startsWith('v')", "steps_a-b_outputs_v startsWith 'v'"),
             ("has(steps.a.outputs.v) ? true : false", "(steps_a_outputs_v != nil) ? true : false"),
+            (
+                "has(steps.a.exitCode) && steps.a.exitCode == 3",
+                "(steps_a_exitCode != nil) && (asInt(steps_a_exitCode) == 3)",
+            ),
             ("size(params.A) + 1 == 2 || false", "((len(params_A) + 1) == 2) || false"),
             ("params.A != 'a\\nb\\t\\u0001'", r"params_A != 'a\nb\t\u0001'"),
         ] {

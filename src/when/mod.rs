@@ -13,6 +13,8 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 use cel::{Context, ExecutionError, Program, Value};
 
 pub use decide::decide;
+#[cfg(feature = "tools")]
+pub use dialect::Named;
 
 /// The functions that may be called, beside operators and the macros `has`, `all`, `exists`, `exists_one`, `map`, `filter`.
 pub const FUNCTIONS: [&str; 9] =

@@ -12,7 +12,7 @@ use crate::export::gaps::Spot;
 use crate::export::references::{Reference, replaced};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::Node;
-use crate::when::Expression;
+use crate::when::{Expression, Named};
 
 /// The outputs that somebody asks for: by step and key, the default where all who ask name the same one.
 pub(super) type Outputs = BTreeMap<String, BTreeMap<String, Option<String>>>;
@@ -123,17 +123,19 @@ pub(super) fn when(flow: &mut Flow<'_>, unit: &Unit) -> Option<String> {
     let expression = Expression::read(text).ok()?;
     let mut inputs = Vec::new();
     let words = ArgoWords::new(flow, unit, &mut inputs);
-    let name = |parts: &[String]| -> Option<String> {
+    let name = |parts: &[String]| -> Option<Named> {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts.as_slice() {
-            ["params", name] => Some(format!("workflow.parameters['{name}']")),
-            ["plan", "outcome"] => Some("workflow.status".to_owned()),
+            ["params", name] => Some(format!("workflow.parameters['{name}']").into()),
+            ["plan", "outcome"] => Some("workflow.status".to_owned().into()),
             ["steps", step, rest @ ..] => {
                 words.seen(step, "").ok()?;
                 match rest {
-                    ["outputs", key] if is_name(key) => Some(format!("tasks['{step}'].outputs.parameters['{key}']")),
-                    ["phase"] => Some(format!("tasks['{step}'].status")),
-                    ["exitCode"] => Some(format!("asInt(tasks['{step}'].exitCode)")),
+                    ["outputs", key] if is_name(key) => {
+                        Some(format!("tasks['{step}'].outputs.parameters['{key}']").into())
+                    }
+                    ["phase"] => Some(format!("tasks['{step}'].status").into()),
+                    ["exitCode"] => Some(Named { variable: format!("tasks['{step}'].exitCode"), by: Some("asInt") }),
                     _ => None,
                 }
             }
