@@ -69,13 +69,12 @@ pub(super) fn job_set(flow: &mut Flow<'_>) -> Map {
 /// Each unit behind those that it waits for: a JobSet knows no Job that comes later in its list.
 fn ordered(flow: &Flow<'_>) -> Vec<Unit> {
     let mut done: Vec<Unit> = Vec::new();
-    let mut left = flow.units.clone();
+    let mut left: Vec<_> = flow.units.iter().map(|unit| (unit.clone(), waited_for(flow, unit))).collect();
     // A checked plan has no cycle, so each round takes one at least.
     while !left.is_empty() {
-        let is_free =
-            |unit: &Unit| flow.dependencies(unit).iter().all(|(name, _)| done.iter().any(|known| known.name == *name));
-        let at = left.iter().position(is_free).unwrap_or(0);
-        done.push(left.remove(at));
+        let is_done = |name: &String| done.iter().any(|known| known.name == *name);
+        let at = left.iter().position(|(_, waits)| waits.iter().all(|(name, _)| is_done(name))).unwrap_or(0);
+        done.push(left.remove(at).0);
     }
     done
 }
@@ -142,11 +141,8 @@ fn mounts(body: &Json<String, Value>, volume: &Value) -> bool {
 }
 
 fn depends(flow: &mut Flow<'_>, unit: &Unit) -> Vec<Piece> {
-    if flow.step_of(unit).is_some_and(|step| step.finally) {
-        return ends(flow).into_iter().take(DEPENDS_MAX).map(complete).collect();
-    }
     let mut list = Vec::new();
-    for (name, condition) in flow.dependencies(unit) {
+    for (name, condition) in waited_for(flow, unit) {
         let on = flow.unit(&name).and_then(|on| flow.step_of(on));
         let is_service = on.is_some_and(|on| on.service);
         let status = match condition {
@@ -175,8 +171,18 @@ fn depends(flow: &mut Flow<'_>, unit: &Unit) -> Vec<Piece> {
     list
 }
 
-fn complete(name: String) -> Piece {
-    json!({ "name": name, "status": "Complete" }).into()
+/// What a unit waits for here: a finally step first for the tasks that all others lead to.
+fn waited_for(flow: &Flow<'_>, unit: &Unit) -> Vec<(String, Condition)> {
+    let mut all: Vec<(String, Condition)> = Vec::new();
+    if flow.step_of(unit).is_some_and(|step| step.finally) {
+        all.extend(ends(flow).into_iter().map(|name| (name, Condition::Succeeded)));
+    }
+    for dependency in flow.dependencies(unit) {
+        if all.iter().all(|(name, _)| *name != dependency.0) {
+            all.push(dependency);
+        }
+    }
+    all
 }
 
 /// The tasks that nobody but finally steps waits for.
@@ -228,7 +234,13 @@ fn step_gaps(flow: &mut Flow<'_>, unit: &Unit, step: &Step) {
         ("allowFailure", step.allow_failure, "may fail", "let the command end with 0", "it may not"),
         ("uses", !step.uses.is_empty(), "takes units of a pool", "let Kueue count", "nobody counts"),
         ("successExitCodes", has_codes, "succeeds with other codes than 0", "let it end with 0", "0 alone counts"),
-        ("stopSignal", step.stop_signal != DEFAULT_STOP_SIGNAL, "has a stop signal of its own", "let it end on SIGTERM", "SIGTERM"),
+        (
+            "stopSignal",
+            step.stop_signal != DEFAULT_STOP_SIGNAL,
+            "has a stop signal of its own",
+            "let it end on SIGTERM",
+            "SIGTERM",
+        ),
         ("retry", has_backoff, "has a backoff of its own", "leave `backoff` out", "the Job's (10s, 20s, up to 6m)"),
         ("retry", is_narrow, "is tried again for some causes alone", "write a podFailurePolicy", "for any"),
         ("timeout", is_timed, "has a time for one attempt", "leave `retry` or `timeout` out", "it is for all of them"),
