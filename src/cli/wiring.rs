@@ -139,7 +139,6 @@ impl Settings {
 
     /// These, and what they leave open from `others`.
     fn or(self, others: Self) -> Self {
-        let both = |mine: Vec<_>, others: Vec<_>| [others, mine].concat();
         Self {
             image: self.image.or(others.image),
             pull_policy: self.pull_policy.or(others.pull_policy),
@@ -157,7 +156,7 @@ impl Settings {
             pod_resources: self.pod_resources || others.pod_resources,
             drop_plan_annotation: self.drop_plan_annotation || others.drop_plan_annotation,
             parameters: [others.parameters, self.parameters].concat(),
-            template_path: both(self.template_path, others.template_path),
+            template_path: [others.template_path, self.template_path].concat(),
             #[cfg(feature = "resolve")]
             resolve: if self.resolve.is_empty() { others.resolve } else { self.resolve },
             #[cfg(feature = "resolve")]
