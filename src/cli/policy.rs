@@ -40,6 +40,10 @@ fn text(arguments: &Arguments) -> Result<String, Diagnostics> {
         diagnostic.help(format!("--kubernetes {} and above, or `podturn inject`", inject::POLICY_SINCE));
         return Err(diagnostic.into());
     }
+    #[cfg(feature = "resolve")]
+    if !settings.resolve.is_empty() {
+        return Err(Diagnostic::error("--resolve: a policy sees no images; use `podturn inject` for that pod").into());
+    }
     let options = wiring::options(settings)?;
     inject::policy(&options).map_err(|why| Diagnostic::error(why).into())
 }

@@ -297,6 +297,7 @@ fn an_option_that_a_policy_cannot_keep_is_refused() {
         ("--drop-plan-annotation", "where the plan comes from"),
         ("--pod-resources", "which CEL cannot read"),
         ("--kubernetes=1.35", "does not serve these policies"),
+        ("--resolve", "sees no images"),
     ] {
         let output = podturn().args(["policy", option]).output().expect("podturn starts");
         let said = String::from_utf8_lossy(&output.stderr);
