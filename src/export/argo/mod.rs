@@ -17,10 +17,12 @@ mod pod;
 mod template;
 mod words;
 
+use std::collections::BTreeMap;
+
 use podturn_turn::{Condition, OnFailure, Step};
 use serde_json::json;
 
-use self::template::{Template, go_on};
+use self::template::{Body, Template, go_on};
 use super::flow::{Flow, Unit, seconds};
 use super::gaps::Spot;
 use super::page::{Map, Piece};
@@ -44,12 +46,14 @@ pub(super) fn workflow(flow: &mut Flow<'_>) -> Map {
     let units = flow.units.clone();
     let (finally, main): (Vec<&Unit>, Vec<&Unit>) =
         units.iter().partition(|unit| flow.step_of(unit).is_some_and(|step| step.finally));
-    let mut templates: Vec<Piece> = vec![dag(flow, PLAN, &main).into()];
+    let mut bodies = BTreeMap::new();
+    let mut templates: Vec<Piece> = vec![dag(flow, PLAN, &main, &mut bodies).into()];
     if !finally.is_empty() {
-        templates.push(dag(flow, FINALLY, &finally).into());
+        templates.push(dag(flow, FINALLY, &finally, &mut bodies).into());
     }
     for unit in &units {
-        let made = Template::new(flow, unit, &outputs, &volumes);
+        let body = bodies.remove(&unit.name).unwrap_or_default();
+        let made = Template::new(flow, unit, body, &outputs, &volumes);
         templates.extend(made.pieces());
     }
     templates.extend(helpers(flow));
@@ -96,11 +100,11 @@ fn deadline(flow: &Flow<'_>) -> Option<u64> {
     [plan, flow.job_number("activeDeadlineSeconds")].into_iter().flatten().min()
 }
 
-/// A template of tasks that are all its targets.
-fn dag(flow: &mut Flow<'_>, name: &str, units: &[&Unit]) -> Map {
+/// A template of tasks that are all its targets. What their own templates have in them is left in `bodies`.
+fn dag(flow: &mut Flow<'_>, name: &str, units: &[&Unit], bodies: &mut BTreeMap<String, Body>) -> Map {
     let mut tasks: Vec<Piece> = Vec::new();
     for unit in units {
-        template::tasks(flow, unit, &mut tasks);
+        bodies.insert(unit.name.clone(), template::tasks(flow, unit, &mut tasks));
     }
     let target: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
     let mut inner = Map::default();

@@ -3,7 +3,7 @@
 //! Belongs here: what a step says. Does not belong here: what its texts say (`words`), and what it waits for (`depends`).
 
 use podturn_turn::{Backoff, Cause, Step};
-use serde_json::{Value, json};
+use serde_json::{Map as Json, Value, json};
 
 use super::words::{self, ArgoWords, Input, Outputs};
 use super::{APPROVE, depends};
@@ -23,8 +23,15 @@ pub(super) fn go_on() -> Piece {
     json!({ "name": GO_ON, "suspend": { "duration": "0" } }).into()
 }
 
+/// The container of a unit in Argo's words, and the parameters that these are about: its task gives them, its template has them.
+#[derive(Default)]
+pub(super) struct Body {
+    inputs: Vec<Input>,
+    fields: Json<String, Value>,
+}
+
 /// The task of a unit, and before it that of its approval.
-pub(super) fn tasks(flow: &mut Flow<'_>, unit: &Unit, tasks: &mut Vec<Piece>) {
+pub(super) fn tasks(flow: &mut Flow<'_>, unit: &Unit, tasks: &mut Vec<Piece>) -> Body {
     if unit.name.starts_with(|first: char| first.is_ascii_digit()) {
         let message = format!("{}: a task with `depends` does not begin with a digit", quote(&unit.name));
         flow.step_gap(unit, "", message, "give the container another name");
@@ -42,10 +49,7 @@ pub(super) fn tasks(flow: &mut Flow<'_>, unit: &Unit, tasks: &mut Vec<Piece>) {
     }
     let mut inputs = Vec::new();
     let mut words = ArgoWords::new(flow, unit, &mut inputs);
-    // The texts are looked at once more for the template; what is wrong with them is told there.
-    let told = std::mem::replace(&mut flow.gaps, crate::export::gaps::Gaps::new(flow.manifest));
-    container(flow, unit, &mut words);
-    flow.gaps = told;
+    let fields = container(flow, unit, &mut words);
     let arguments: Vec<Value> =
         inputs.iter().map(|input| json!({ "name": input.name, "value": input.value })).collect();
     let mut task = Map::default();
@@ -55,6 +59,7 @@ pub(super) fn tasks(flow: &mut Flow<'_>, unit: &Unit, tasks: &mut Vec<Piece>) {
         task.put("arguments", json!({ "parameters": arguments }));
     }
     tasks.push(task.into());
+    Body { inputs, fields }
 }
 
 /// The template of a unit.
@@ -67,18 +72,16 @@ pub(super) struct Template {
 }
 
 impl Template {
-    pub(super) fn new(flow: &mut Flow<'_>, unit: &Unit, outputs: &Outputs, volumes: &Volumes) -> Self {
+    pub(super) fn new(flow: &mut Flow<'_>, unit: &Unit, body: Body, outputs: &Outputs, volumes: &Volumes) -> Self {
         let step = flow.step_of(unit);
-        let mut inputs = Vec::new();
-        let mut words = ArgoWords::new(flow, unit, &mut inputs);
-        let mut body = container(flow, unit, &mut words);
+        let Body { inputs, mut fields } = body;
         let mut own = volumes.of(&unit.name);
         let keys = outputs.get(&unit.name);
         if flow.has_outputs(unit) {
             own.push(json!({ "name": "podturn-outputs", "emptyDir": {} }));
         }
-        if body.is_empty() {
-            body.insert("image".to_owned(), Value::Null);
+        if fields.is_empty() {
+            fields.insert("image".to_owned(), Value::Null);
         }
         let is_wrapped = step.is_some_and(|step| step.allow_failure && !step.service);
         let retry = step.and_then(|step| retry(flow, unit, step));
@@ -99,7 +102,7 @@ impl Template {
         }
         map.put_some("retryStrategy", retry);
         map.put_full("volumes", own.into_iter().map(Piece::from).collect::<Vec<_>>());
-        map.put("container", Value::Object(body));
+        map.put("container", Value::Object(fields));
         Self { name: unit.name.clone(), is_wrapped, inputs, map }
     }
 
