@@ -14,7 +14,7 @@ use crate::inject::job_of;
 use crate::plan::diagnostic::quote;
 use crate::plan::site::at;
 use crate::plan::yaml::{Node, Typed};
-use crate::plan::{Checked, Manifest, Span};
+use crate::plan::{Checked, Manifest, Places, Span};
 
 /// Fields of a pod that one of many cannot have, with the reason.
 pub(super) const ALONE: [(&str, &str); 4] = [
@@ -45,12 +45,21 @@ pub(super) struct Flow<'m> {
     /// Steps whose outputs somebody asks for.
     pub asked: BTreeSet<String>,
     pub gaps: Gaps,
+    /// Where the plan says what.
+    pub places: Places,
 }
 
 impl<'m> Flow<'m> {
     pub(super) fn new(manifest: &'m Manifest, checked: &'m Checked, target: Target) -> Self {
-        let mut flow =
-            Self { manifest, checked, target, units: Vec::new(), asked: BTreeSet::new(), gaps: Gaps::new(manifest) };
+        let mut flow = Self {
+            manifest,
+            checked,
+            target,
+            units: Vec::new(),
+            asked: BTreeSet::new(),
+            gaps: Gaps::new(manifest),
+            places: Places::of(manifest),
+        };
         flow.init_containers();
         flow.steps();
         flow.object();
@@ -100,13 +109,13 @@ impl<'m> Flow<'m> {
 
     /// Notes that a field of a step cannot be said.
     pub(super) fn step_gap(&mut self, unit: &Unit, field: &str, message: impl Into<String>, help: &str) -> &mut Gap {
-        let place = self.gaps.step_field(self.checked.pattern_of(&unit.name), field);
+        let place = self.places.step_field(self.checked.pattern_of(&unit.name), field);
         self.gaps.add(Spot::Step(unit.name.clone()), place, message, help)
     }
 
     /// Notes that a field of the plan cannot be said.
     pub(super) fn plan_gap(&mut self, field: &str, message: impl Into<String>, help: &str) -> &mut Gap {
-        let place = self.gaps.plan_field(field);
+        let place = self.places.field(&[field]);
         self.gaps.add(Spot::Head, place, message, help)
     }
 

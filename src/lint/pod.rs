@@ -4,8 +4,8 @@ use podturn_turn::{Plan, Step};
 
 use super::order::Order;
 use crate::inject::{Options, PODTURN, PODTURN_INIT};
-use crate::plan::yaml::{self, Entry, Node, Typed};
-use crate::plan::{Checked, Manifest, RestartPolicy, Span};
+use crate::plan::yaml::{Node, Typed};
+use crate::plan::{Checked, Manifest, Places, RestartPolicy, Span};
 
 /// A pod whose plan is right.
 pub(super) struct Pod<'p> {
@@ -15,15 +15,14 @@ pub(super) struct Pod<'p> {
     pub checked: &'p Checked,
     pub options: &'p Options,
     pub order: Order<'p>,
-    /// The plan's text as a tree.
-    text: Option<Node>,
+    /// Where the plan says what.
+    pub places: Places,
 }
 
 impl<'p> Pod<'p> {
     pub(super) fn new(document: &'p Node, manifest: &Manifest, checked: &'p Checked, options: &'p Options) -> Self {
-        let text = yaml::parse(&manifest.plan).ok().and_then(|documents| documents.into_iter().next());
-        let order = Order::of(&checked.plan);
-        Self { document, manifest: manifest.expanded(checked), checked, options, order, text }
+        let (order, places) = (Order::of(&checked.plan), Places::of(manifest));
+        Self { document, manifest: manifest.expanded(checked), checked, options, order, places }
     }
 
     pub(super) fn plan(&self) -> &'p Plan {
@@ -60,35 +59,7 @@ impl<'p> Pod<'p> {
 
     /// Where the plan names the step; the whole plan where it names none.
     pub(super) fn place_of(&self, step: &str) -> Span {
-        if let Some(entry) = self.entry(step) {
-            return entry.key_span;
-        }
-        let items = self.steps_node().and_then(Node::items).unwrap_or_default();
-        let item = items.iter().find(|item| item.as_str() == Some(step));
-        item.map_or(self.manifest.plan_key, Node::place)
-    }
-
-    /// Where a field of the step begins.
-    pub(super) fn field_of(&self, step: &str, field: &str) -> Span {
-        let fields = self.entry(step).and_then(|entry| entry.value.entries()).unwrap_or_default();
-        let found = fields.iter().find(|entry| entry.key == field);
-        found.map_or_else(|| self.place_of(step), |entry| entry.key_span)
-    }
-
-    /// Where the value of a path of keys in the plan is named.
-    pub(super) fn plan_field(&self, path: &[&str]) -> Option<Span> {
-        let (last, first) = path.split_last()?;
-        let node = first.iter().try_fold(self.text.as_ref()?, |node, key| node.get(key))?;
-        node.entries()?.iter().find(|entry| entry.key == *last).map(|entry| entry.key_span)
-    }
-
-    fn steps_node(&self) -> Option<&Node> {
-        self.text.as_ref()?.get("steps")
-    }
-
-    fn entry(&self, step: &str) -> Option<&Entry> {
-        let name = self.container_of(step);
-        self.steps_node()?.entries()?.iter().find(|entry| entry.key == name)
+        self.places.step(self.container_of(step))
     }
 
     /// A number of the container's `securityContext`, or of the pod's where the container says nothing.

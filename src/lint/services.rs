@@ -89,8 +89,7 @@ fn grace(pod: &Pod<'_>, found: &mut Found) {
         listed(&parts)
     );
     let node = pod.spec().get("terminationGracePeriodSeconds");
-    let span: Span =
-        node.map(|node| node.place()).or_else(|| pod.plan_field(&["gracePeriod"])).unwrap_or(pod.manifest.plan_key);
+    let span: Span = node.map_or_else(|| pod.places.field(&["gracePeriod"]), |node| node.place());
     found.add(codes::GRACE, span, message, &[]).help(format!(
         "`terminationGracePeriodSeconds: {needed}` in the pod's spec, or a shorter `gracePeriod` in the plan"
     ));

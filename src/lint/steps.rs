@@ -20,7 +20,7 @@ fn never(pod: &Pod<'_>, found: &mut Found) {
         if expression.names().is_empty() && expression.evaluate(&View::default()) == Ok(false) {
             let (name, container) = (quote(&step.name), pod.container_of(&step.name));
             let message = format!("step {name} can never run: `{}` is always false", shorten(when));
-            found.add(codes::NEVER, pod.field_of(&step.name, "when"), message, &[container]).help(
+            found.add(codes::NEVER, pod.places.step_field(container, "when"), message, &[container]).help(
                 "a name in it makes a choice of it, such as `params.DEPLOY == 'yes'`; or take the step out of the plan",
             );
         }
@@ -47,7 +47,7 @@ fn pools(pod: &Pod<'_>, found: &mut Found) {
         if plan.steps.iter().any(|step| step.uses.iter().any(|wanted| wanted.pool == at)) {
             continue;
         }
-        let span = pod.plan_field(&["pools", &pool.name]).unwrap_or(pod.manifest.plan_key);
+        let span = pod.places.field(&["pools", &pool.name]);
         let message = format!("no step uses the pool {}", quote(&pool.name));
         let help = format!("a step says `uses: {{ {}: 1 }}`; without it, it runs whatever the pool holds", pool.name);
         found.add(codes::UNUSED_POOL, span, message, &[]).help(help);

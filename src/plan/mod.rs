@@ -23,6 +23,7 @@ mod links;
 mod manifest;
 mod matrix;
 mod names;
+mod places;
 mod readiness;
 mod reference;
 mod retry;
@@ -45,6 +46,7 @@ pub use facts::{
 pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest};
 pub use matrix::{Instance, Matrix};
 pub use names::named_step;
+pub use places::Places;
 pub use readiness::{container_hook, container_probe};
 pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};

@@ -184,7 +184,7 @@ pub(super) fn outputs(flow: &mut Flow<'_>) -> Outputs {
         let known = keys.entry(key.clone()).or_insert_with(|| default.clone());
         if *known != default {
             *known = None;
-            let place = flow.gaps.step_field(&step, "");
+            let place = flow.places.step(flow.checked.pattern_of(&step));
             let message =
                 format!("the output {} of {} has a default for some and none for others", quote(&key), quote(&step));
             let spot = Spot::Step(step.clone());
