@@ -2,8 +2,10 @@
 //!
 //! Belongs here: finding them and putting texts in their place. Does not belong here: what they are in another engine.
 
+use podturn_wire::reference::is_reference;
+
 /// Calls `replacement` for each reference of a text, and puts what it gives in its place. `$$$$(plan.outcome)`, which is
-/// the text `$(plan.outcome)` where podturn runs, becomes what a kubelet alone makes of that: `$$(plan.outcome)`.
+/// the text `$(plan.outcome)` where podturn runs, becomes `$$(plan.outcome)`, of which a kubelet alone makes that text.
 ///
 /// # Errors
 /// The first one of `replacement`.
@@ -15,11 +17,13 @@ pub(super) fn replaced(
     let mut rest = text;
     while let Some((start, end, dollars)) = next(rest) {
         out.push_str(&rest[..start]);
-        // As the kubelet halves them: an odd number that is left has a reference behind it.
-        if dollars.div_ceil(2) % 2 == 1 {
+        // The kubelet halves them, rounding up, and so does the shim, rounding down: an odd number there has a reference behind it.
+        // What both would leave is doubled for the kubelet alone.
+        let in_shim = dollars.div_ceil(2);
+        out.push_str(&"$$".repeat(in_shim / 2));
+        if in_shim % 2 == 1 {
             out.push_str(&replacement(&rest[start + dollars + 1..end - 1])?);
         } else {
-            out.push_str("$$");
             out.push_str(&rest[start + dollars..end]);
         }
         rest = &rest[end..];
@@ -33,9 +37,8 @@ fn next(text: &str) -> Option<(usize, usize, usize)> {
     text.match_indices("$(").find_map(|(at, _)| {
         let inner = &text[at + 2..];
         let end = inner.find(')')?;
-        let is_one = ["steps.", "params.", "plan."].iter().any(|head| inner.starts_with(head));
         let dollars = text[..=at].bytes().rev().take_while(|byte| *byte == b'$').count();
-        is_one.then_some((at + 1 - dollars, at + 2 + end + 1, dollars))
+        is_reference(&inner[..end]).then_some((at + 1 - dollars, at + 2 + end + 1, dollars))
     })
 }
 
@@ -84,6 +87,9 @@ mod tests {
             ("a $(steps.x.phase) b", "a <steps.x.phase> b"),
             ("$$(params.P)$(plan.outcome)", "<params.P><plan.outcome>"),
             ("$$$$(plan.outcome)", "$$(plan.outcome)"),
+            ("$$$$$(params.P) $$$$$$(params.P)", "$$<params.P> $$<params.P>"),
+            ("$$$$$$$$(params.P)", "$$$$(params.P)"),
+            ("$(steps.a) $(params.a b)", "$(steps.a) $(params.a b)"),
             ("$(steps.a.outputs.v:-none)", "<steps.a.outputs.v:-none>"),
             ("$(HOME) $(date) $(steps.", "$(HOME) $(date) $(steps."),
         ] {
