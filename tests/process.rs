@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::setsid;
-use podturn::process::{Pidfd, examine, is_alive, kill, sweep};
+use podturn::process::{Pidfd, examine, is_alive, kill, measure, sweep};
 use podturn_turn::Process;
 
 /// A shell in a session of its own, as the first process of a container is, that prints the ids of what it left.
@@ -42,6 +42,21 @@ fn what_a_dead_shim_left_behind_is_found_by_its_session_and_ended() {
     assert!(sweep(&who), "there was something");
     left.iter().for_each(wait_for_death);
     assert!(!sweep(&who), "there is nothing any more: zombies do not count");
+}
+
+/// A name that the kernel has cut in the middle of a character is no UTF-8.
+#[test]
+fn a_process_whose_name_is_no_text_is_measured_and_ended_too() {
+    let script = r"sh -c 'printf \\303 > /proc/$$/comm; sleep 1000 & echo $$; wait' & wait";
+    let (mut shim, pids) = leader(script, 1);
+    let who = examine(shim.id()).expect("it lives");
+    let used = measure(std::slice::from_ref(&who))[0].expect("it lives");
+    assert_eq!(used.processes, 2, "{used:?}");
+    let left = Pidfd::open(pids[0]).expect("it lives");
+    shim.kill().expect("our own child");
+    shim.wait().expect("our own child");
+    assert!(sweep(&who), "there was something");
+    wait_for_death(&left);
 }
 
 #[test]

@@ -13,32 +13,37 @@ use podturn_turn::Process;
 use super::Pidfd;
 
 /// What proc_pid_stat(5) says of a process.
-struct Stat {
+pub(super) struct Stat {
     state: char,
+    pub(super) parent: u32,
     session: u32,
+    /// Processor time of its own and of the children that it has waited for, user and system, in clock ticks.
+    pub(super) ticks: u64,
     threads: u32,
-    start_ticks: u64,
+    pub(super) start_ticks: u64,
 }
 
 impl Stat {
     fn read(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The command's name is in parentheses and may hold anything, parentheses and spaces included.
-    fn parse(text: &str) -> Option<Self> {
-        let (_, fields) = text.rsplit_once(") ")?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        Some(Self {
-            state: fields.first()?.chars().next()?,
-            session: fields.get(3)?.parse().ok()?,
-            threads: fields.get(17)?.parse().ok()?,
-            start_ticks: fields.get(19)?.parse().ok()?,
-        })
+    /// The command's name is in parentheses and may hold anything: parentheses and spaces, and the half of a character, since it is
+    /// cut after 15 bytes.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let behind = line.iter().rposition(|byte| *byte == b')')? + 1;
+        let mut fields = std::str::from_utf8(&line[behind..]).ok()?.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let mut number = |skipped| fields.nth(skipped)?.parse::<u64>().ok();
+        let parent = u32::try_from(number(0)?).ok()?;
+        let session = u32::try_from(number(1)?).ok()?;
+        let ticks = number(7)? + number(0)? + number(0)? + number(0)?; // utime, stime, cutime and cstime
+        let threads = u32::try_from(number(2)?).ok()?;
+        Some(Self { state, parent, session, ticks, threads, start_ticks: number(1)? })
     }
 
     /// A process whose first thread has ended is shown as a zombie though other threads of it run.
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
     }
 }
@@ -117,16 +122,19 @@ mod tests {
 
     #[test]
     fn a_name_in_a_stat_line_may_hold_anything() {
-        let line = "71 (a) S (b) ) R 1 70 69 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 8192 9";
-        let stat = Stat::parse(line).expect("a stat line");
-        assert_eq!((stat.state, stat.session, stat.threads, stat.start_ticks), ('R', 69, 1, 4711));
+        for name in [b"a) S (b) ".as_slice(), "zähler-zähler".as_bytes().split_at(13).0] {
+            let numbers = b") R 1 70 69 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 8192 9";
+            let stat = Stat::parse(&[b"71 (", name, numbers].concat()).expect("a stat line");
+            assert_eq!((stat.state, stat.session, stat.threads, stat.start_ticks), ('R', 69, 1, 4711));
+            assert_eq!((stat.parent, stat.ticks, stat.is_dead()), (1, 26, false));
+        }
     }
 
     #[test]
     fn a_process_lives_as_long_as_one_thread_of_it() {
         let line = |state, threads| format!("7 (a) {state} 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 4711 0 0");
         for (state, threads, is_dead) in [('Z', 1, true), ('X', 0, true), ('Z', 2, false), ('S', 1, false)] {
-            let stat = Stat::parse(&line(state, threads)).expect("a stat line");
+            let stat = Stat::parse(line(state, threads).as_bytes()).expect("a stat line");
             assert_eq!(stat.is_dead(), is_dead, "{state} with {threads} threads");
         }
     }

@@ -9,6 +9,8 @@ use std::io::Read;
 
 use podturn_turn::Process;
 
+use super::tree::Stat;
+
 /// Milliseconds in a clock tick as `/proc` counts them: `USER_HZ` is 100 where podturn runs (`include/asm-generic/param.h`).
 const TICK: u64 = 10;
 
@@ -35,29 +37,6 @@ pub struct Used {
     pub written: Option<u64>,
 }
 
-/// One process, as far as it counts here.
-struct Member {
-    parent: u32,
-    start_ticks: u64,
-    is_zombie: bool,
-    cpu: u64,
-}
-
-impl Member {
-    /// The command's name is in parentheses and may hold anything, parentheses and spaces included.
-    fn parse(stat: &str) -> Option<Self> {
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split_ascii_whitespace();
-        let state = fields.next()?;
-        let parent = fields.next()?.parse().ok()?;
-        // utime, stime, cutime and cstime are the fields 14 to 17.
-        let mut times = fields.by_ref().skip(9).map_while(|field| field.parse::<u64>().ok());
-        let cpu = (0..4).map_while(|_| times.next()).sum::<u64>() * TICK;
-        let start_ticks = times.nth(4)?;
-        Some(Self { parent, start_ticks, is_zombie: matches!(state, "Z" | "X" | "x"), cpu })
-    }
-}
-
 /// What the trees of these processes use; `None` for one that is gone. One look at all processes there are, however many trees.
 #[must_use]
 pub fn measure(roots: &[Process]) -> Vec<Option<Used>> {
@@ -66,10 +45,11 @@ pub fn measure(roots: &[Process]) -> Vec<Option<Used>> {
     let mut owners: HashMap<u32, Option<usize>> = HashMap::with_capacity(all.len());
     let mut used = Vec::with_capacity(roots.len());
     for (index, root) in roots.iter().enumerate() {
-        let is_it = |member: &&Member| member.start_ticks == root.start_ticks && !member.is_zombie;
+        let is_it = |member: &&Stat| member.start_ticks == root.start_ticks && !member.is_dead();
         used.push(all.get(&root.pid).filter(is_it).map(|member| {
             owners.insert(root.pid, Some(index));
-            Used { cpu: member.cpu, root_cpu: member.cpu, read: Some(0), written: Some(0), ..Used::default() }
+            let cpu = member.ticks * TICK;
+            Used { cpu, root_cpu: cpu, read: Some(0), written: Some(0), ..Used::default() }
         }));
     }
     for (pid, member) in &all {
@@ -84,14 +64,14 @@ pub fn measure(roots: &[Process]) -> Vec<Option<Used>> {
     used
 }
 
-fn read_all(buffer: &mut Vec<u8>) -> HashMap<u32, Member> {
+fn read_all(buffer: &mut Vec<u8>) -> HashMap<u32, Stat> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| Some((pid, Member::parse(read(pid, "stat", buffer)?)?))).collect()
+    pids.filter_map(|pid| Some((pid, Stat::parse(read(pid, "stat", buffer)?)?))).collect()
 }
 
 /// Whose tree a process is in. Every process on the way up is noted, so each is looked at once.
-fn owner(pid: u32, all: &HashMap<u32, Member>, owners: &mut HashMap<u32, Option<usize>>) -> Option<usize> {
+fn owner(pid: u32, all: &HashMap<u32, Stat>, owners: &mut HashMap<u32, Option<usize>>) -> Option<usize> {
     let mut way = Vec::new();
     let mut at = pid;
     let found = loop {
@@ -109,15 +89,15 @@ fn owner(pid: u32, all: &HashMap<u32, Member>, owners: &mut HashMap<u32, Option<
     found
 }
 
-fn add(used: &mut Used, pid: u32, member: &Member, buffer: &mut Vec<u8>) {
-    used.cpu += member.cpu;
-    if member.is_zombie {
+fn add(used: &mut Used, pid: u32, member: &Stat, buffer: &mut Vec<u8>) {
+    used.cpu += member.ticks * TICK;
+    if member.is_dead() {
         return;
     }
     used.processes += 1;
     if let Some(status) = read(pid, "status", buffer) {
-        used.rss += kib(status, "VmRSS:").unwrap_or(0);
-        used.max_rss = used.max_rss.max(kib(status, "VmHWM:").unwrap_or(0));
+        used.rss += number(status, "VmRSS:").unwrap_or(0);
+        used.max_rss = used.max_rss.max(number(status, "VmHWM:").unwrap_or(0));
     }
     let io = read(pid, "io", buffer).map(|io| (number(io, "read_bytes:"), number(io, "write_bytes:")));
     let (read, written) = io.unwrap_or((None, None));
@@ -125,20 +105,17 @@ fn add(used: &mut Used, pid: u32, member: &Member, buffer: &mut Vec<u8>) {
     used.written = used.written.zip(written).map(|(sum, more)| sum + more);
 }
 
-fn kib(status: &str, name: &str) -> Option<u64> {
-    number(status, name)
-}
-
 /// The number behind this name at the beginning of a line.
-fn number(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+fn number(text: &[u8], name: &str) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-fn read<'a>(pid: u32, name: &str, buffer: &'a mut Vec<u8>) -> Option<&'a str> {
+/// As bytes: a process may be called anything.
+fn read<'a>(pid: u32, name: &str, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     buffer.clear();
     File::open(format!("/proc/{pid}/{name}")).ok()?.take(STAT_MOST as u64).read_to_end(buffer).ok()?;
-    std::str::from_utf8(buffer).ok()
+    Some(buffer)
 }
 
 #[cfg(test)]
@@ -146,10 +123,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_line_is_read_from_behind_the_name() {
-        let line = "71 (a) S (b) ) R 1 70 69 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 8192 9";
-        let member = Member::parse(line).expect("a stat line");
-        assert_eq!((member.parent, member.cpu, member.start_ticks, member.is_zombie), (1, 260, 4711, false));
+    fn a_number_is_found_beside_a_name_that_is_no_text() {
+        let status = b"Name:\t\xc3\nVmHWM:\t    96 kB\nVmRSS:\t    12 kB\n";
+        assert_eq!((number(status, "VmRSS:"), number(status, "VmSwap:")), (Some(12), None));
     }
 
     #[test]
