@@ -196,7 +196,7 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
     let (state, told) = told;
     let system = |error| EngineError::System("keeping what the log tells".to_owned(), error);
     let directory = Copy::make().map_err(system)?;
-    write_copy(&directory.0, &told.run, &told.events, &state).map_err(system)?;
+    write_copy(&directory.0, &told.run, &told.events, &told.usage, &state).map_err(system)?;
     let volume = [OsString::from("--volume"), directory.0.clone().into_os_string()];
     let given = [vec!["podturn".into()], words.to_vec(), volume.to_vec()].concat();
     Ok(run(Arguments::parse_from(given).command))
