@@ -16,6 +16,9 @@ use crate::volume::write_copy;
 /// As which this program is kubectl's plugin: `kubectl podturn` looks for it on PATH.
 const PLUGIN: &str = "kubectl-podturn";
 
+/// What reads or writes a file that is here: it is done here, with what the coordinator's log tells.
+const WITH_FILES: [&str; 2] = ["report", "advise"];
+
 /// What is about a run and is no business of a person's at a desk.
 const OF_THE_POD: [&str; 4] = ["init", "coordinate", "alive", "terminating"];
 
@@ -24,9 +27,9 @@ Look into a pod with a plan, or tell it what to do
 
 Usage: kubectl podturn VERB POD [ARGUMENTS] [-n NAMESPACE] [--context NAME] [--kubeconfig FILE]
 
-POD is a pod's name, or job/NAME: the newest pod of that Job. The verbs are podturn's: status, why, graph, report, pause, resume,
-cancel, approve, retry, skip, stop; `podturn VERB --help` says what follows. They run in the coordinator's container by `kubectl
-exec`. Of a pod that has ended, its coordinator's log tells the run.
+POD is a pod's name, or job/NAME: the newest pod of that Job. The verbs are podturn's: status, why, watch, graph, report, advise,
+pause, resume, cancel, approve, retry, skip, stop; `podturn VERB --help` says what follows. They run in the coordinator's container
+by `kubectl exec`. To report and advise, and of a pod that has ended, its coordinator's log tells the run.
 
 Examples:
   kubectl podturn status my-pod
@@ -171,8 +174,8 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
     let runtime = runtime.map_err(|error| EngineError::System("starting the runtime".to_owned(), error))?;
     let pod = runtime.block_on(Pod::find(&cluster.cluster(), pod))?;
     let has_word = |wanted: &str| words.iter().any(|word| word == wanted);
-    // What is written has to be written here.
-    if !pod.has_ended() && words.first().is_none_or(|verb| verb != "report") {
+    let is_done_here = words.first().is_some_and(|verb| WITH_FILES.iter().any(|known| verb == known));
+    if !pod.has_ended() && !is_done_here {
         let is_lasting = has_word("watch") || has_word("--follow");
         let with_terminal = is_lasting && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         return pod.execute(words, with_terminal).map(ExitCode::from);

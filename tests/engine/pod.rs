@@ -50,6 +50,10 @@ fn a_run_in_a_pod_is_looked_into_and_told_what_to_do() {
     // The page is written here, and not in the pod.
     assert_says(&ask(&["report", "-o", "now.html"]), 0, "", "");
     assert!(std::fs::read_to_string(cluster.path("tmp/now.html")).expect("a page").contains("itest"));
+    // And the manifest that is to be changed is here.
+    let manifest = cluster.path("pod.yaml");
+    assert_says(&ask(&["advise", manifest.to_str().expect("UTF-8")]), 0, "migrate", "");
+    assert!(!cluster.calls().iter().flatten().any(|word| word == "advise"), "{:?}", cluster.calls());
     assert_says(&ask(&["stop", "itest"]), 0, "itest is told to stop\n", "");
     let ended = run.end();
     assert_eq!(ended.code, Some(143), "{ended:#?}");
