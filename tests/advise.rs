@@ -78,6 +78,9 @@ fn a_real_run_becomes_a_table_and_a_patch_that_keeps_what_people_wrote() {
     let memory = new.split("memory: ").nth(1).and_then(|rest| rest.split("Mi").next()).expect("an amount in Mi");
     let memory: u64 = memory.parse().expect("a number");
     assert!((57..160).contains(&memory), "40 MB, some shells, and a half more: {new}");
+    let failed = podturn(&["advise", "pod.yaml", "--volume", &kept, "-o", "no/such.yaml"], directory.path());
+    assert_eq!(failed.status.code(), Some(125));
+    assert!(text(&failed.stderr).contains("cannot write no/such.yaml: "), "{}", text(&failed.stderr));
     let again = podturn(&["advise", "pod.yaml", "--volume", &kept, "--margin", "50"], directory.path());
     assert!(text(&again.stdout).contains("nothing has to be changed"), "{}", text(&again.stdout));
     let runs = podturn(&["run", "pod.yaml"], directory.path());

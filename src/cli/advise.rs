@@ -1,12 +1,12 @@
 //! `podturn advise`: from what runs used to what the next one should ask for.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::place::Place;
+use super::written::put;
 use super::{difference, input, podturn_failed, record};
 use crate::history::{History, Measured, measured};
 use crate::inject::{self, NewResources, bytes, millicores, with_resources};
@@ -29,11 +29,12 @@ Examples:
   podturn advise pod.yaml --volume archive/RUN1 --volume archive/RUN2
   kubectl logs POD -c podturn | podturn advise pod.yaml --from-logs - --write
 
-Exit codes: 0 advised, or nothing to change; 1 no step of this file was measured; 2 there is no run, or the file cannot be edited.")]
+Exit codes: 0 advised, or nothing to change; 1 no step of this file was measured; 2 there is no run, or the file cannot be \
+edited; 125 podturn itself failed.")]
 pub(super) struct Arguments {
     /// The manifest
     file: PathBuf,
-    /// A run's shared volume, a copy of it, or its archive; may be repeated. Default: as for `podturn status`
+    /// A run's shared volume, a copy of it, or its archive; may be repeated. Default: /podturn, else the one `podturn run` of yours on this machine
     #[arg(long, value_name = "DIR")]
     volume: Vec<PathBuf>,
     /// A coordinator's log instead of a volume; - for stdin; may be repeated
@@ -80,25 +81,23 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     tell(arguments, &file, &advice(&all, arguments.margin), &text)
 }
 
-fn tell(arguments: &Arguments, file: &Arc<SourceFile>, table: &str, text: &str) -> ExitCode {
+fn tell(arguments: &Arguments, file: &SourceFile, table: &str, text: &str) -> ExitCode {
     let place = if arguments.write { Some(arguments.file.as_path()) } else { arguments.output.as_deref() };
-    let written = match place {
-        Some(place) if place == Path::new("-") => {
-            anstream::eprint!("{table}");
-            std::io::stdout().lock().write_all(text.as_bytes())
-        }
-        Some(place) => {
-            anstream::print!("{table}");
-            if place == arguments.file && text == file.text() { Ok(()) } else { std::fs::write(place, text) }
-        }
-        None => {
-            let patch = difference::between(file.name(), "as advised", file.text(), text);
-            let gap = if patch.is_empty() { "\nnothing has to be changed\n" } else { "\n" };
-            anstream::print!("{table}{gap}{patch}");
-            Ok(())
-        }
+    let Some(place) = place else {
+        let patch = difference::between(file.name(), "as advised", file.text(), text);
+        let gap = if patch.is_empty() { "\nnothing has to be changed\n" } else { "\n" };
+        anstream::print!("{table}{gap}{patch}");
+        return ExitCode::SUCCESS;
     };
-    match written {
+    if place == Path::new("-") {
+        anstream::eprint!("{table}");
+    } else {
+        anstream::print!("{table}");
+        if place == arguments.file && text == file.text() {
+            return ExitCode::SUCCESS; // it is as it should be
+        }
+    }
+    match put(place, text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => podturn_failed(&error),
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use podturn_turn::{Millis, Plan, StepId, Time};
 
 use super::run::{parameter, refuse_unknown};
+use super::written::put;
 use super::{input, podturn_failed};
 use crate::history::{History, Record};
 use crate::plan::diagnostic::quote;
@@ -80,10 +81,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(diagnostics) => return input::refuse(&diagnostics),
     };
     input::print(&checked.warnings);
-    let shown = if arguments.report.as_deref() == Some(Path::new("-")) {
-        page(&rehearsal::rehearse(&checked.plan, &wishes)).map(|page| anstream::print!("{page}"))
-    } else {
-        show(&checked.plan, &wishes, arguments)
+    let shown = match arguments.report.as_deref() {
+        Some(stdout) if stdout == Path::new("-") => write_page(&rehearsal::rehearse(&checked.plan, &wishes), stdout),
+        _ => show(&checked.plan, &wishes, arguments),
     };
     match shown {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,8 +105,8 @@ const WHEN_HELP: &str = "help: --output STEP.KEY=VALUE says what a step leaves, 
 
 type Failure = Box<dyn std::error::Error>;
 
-fn page(record: &Record) -> Result<String, Failure> {
-    Ok(view::report(record)?)
+fn write_page(record: &Record, file: &Path) -> Result<(), Failure> {
+    Ok(put(file, &view::report(record)?)?)
 }
 
 fn show(plan: &Plan, wishes: &Wishes, arguments: &Arguments) -> Result<(), Failure> {
@@ -144,8 +144,7 @@ fn show_one(record: &Record, history: &History, arguments: &Arguments) -> Result
         anstream::print!("\n{}", view::timeline(history));
     }
     if let Some(file) = &arguments.report {
-        let written = std::fs::write(file, page(record)?);
-        written.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        write_page(record, file)?;
     }
     Ok(())
 }
