@@ -7,14 +7,11 @@ use std::collections::BTreeMap;
 
 use podturn_turn::Reason;
 
-use super::{AttemptHistory, History};
+use super::{AttemptHistory, History, Piece, thousandths};
 use crate::volume::Resources;
 
 /// The part of its time in which a step has to be content with its CPU request, in percent.
-const ENOUGH: u64 = 95;
-
-/// A piece of time shorter than this says nothing about a rate, in ns: `/proc` counts in ticks of 10 ms.
-const SHORT: u64 = 200_000_000;
+const ENOUGH: u128 = 95;
 
 /// The least that is advised: thousandths of a core, and bytes.
 const LEAST: (u64, u64) = (10, 8 << 20);
@@ -32,8 +29,8 @@ pub struct Measured {
     pub memory: u64,
     /// One was killed for its memory: it would have taken more.
     pub was_killed: bool,
-    /// Lengths in ns, and thousandths of a core.
-    pieces: Vec<(u64, u64)>,
+    /// Thousandths of a core.
+    rates: Vec<Piece>,
 }
 
 impl Measured {
@@ -46,15 +43,15 @@ impl Measured {
     /// Thousandths of a core that were enough for 95 % of the time.
     #[must_use]
     pub fn enough(&self) -> u64 {
-        let mut pieces = self.pieces.clone();
-        pieces.sort_by_key(|(_, rate)| *rate);
-        let all: u64 = pieces.iter().map(|(length, _)| length).sum();
+        let mut rates = self.rates.clone();
+        rates.sort_by_key(|rate| rate.level);
+        let all: u128 = rates.iter().map(|rate| u128::from(rate.length())).sum();
         let mut past = 0;
-        let is_enough = |(length, _): &&(u64, u64)| {
-            past += *length;
-            u128::from(past) * 100 >= u128::from(all) * u128::from(ENOUGH)
+        let is_enough = |rate: &&Piece| {
+            past += u128::from(rate.length());
+            past * 100 >= all * ENOUGH
         };
-        pieces.iter().find(is_enough).map_or(0, |(_, rate)| *rate)
+        rates.iter().find(is_enough).map_or(0, |rate| rate.level)
     }
 
     /// What to ask for; `margin` in percent. A CPU limit is neither made nor lowered, as it only slows down; a step that was killed
@@ -78,39 +75,17 @@ impl Measured {
     }
 
     fn add(&mut self, attempt: &AttemptHistory, end: u64) {
-        let ran = attempt.ended.unwrap_or(end).saturating_sub(attempt.begun);
-        let (mut at, mut cpu) = (0, 0);
-        let mut memory = 0;
-        for sample in &attempt.samples {
-            let after = sample.after_ms.saturating_mul(1_000_000).min(ran);
-            if after >= at + SHORT {
-                self.pieces.push((after - at, thousandths(sample.cpu_ms.saturating_sub(cpu), after - at)));
-                (at, cpu) = (after, cpu.max(sample.cpu_ms));
-            }
-            memory = memory.max(sample.rss_kib).max(sample.max_rss_kib);
-        }
-        let mut all = attempt.samples.iter().map(|sample| sample.cpu_ms).max().unwrap_or(0);
-        if let Some(end) = attempt.end {
-            all = all.max(end.usage.cpu);
-            memory = memory.max(end.usage.max_rss);
-            if ran >= at + SHORT || self.pieces.is_empty() {
-                self.pieces.push(((ran - at).max(1), thousandths(end.usage.cpu.saturating_sub(cpu), ran - at)));
-            }
-        }
+        let memory = attempt.memory();
         if memory == 0 {
             return; // nobody saw anything of it
         }
         self.attempts += 1;
-        self.ran += ran;
-        self.cpu_time += all;
+        self.ran = self.ran.saturating_add(attempt.length(end));
+        self.cpu_time = self.cpu_time.saturating_add(attempt.cpu_time());
         self.memory = self.memory.max(memory);
         self.was_killed |= attempt.reason == Some(Reason::OOMKilled);
+        self.rates.extend(attempt.rates(end));
     }
-}
-
-/// Of a core: ms of processor time in ns.
-fn thousandths(cpu: u64, ran: u64) -> u64 {
-    u64::try_from(u128::from(cpu) * 1_000_000_000 / u128::from(ran.max(1))).unwrap_or(u64::MAX)
 }
 
 /// What the steps of these runs used, by name.

@@ -9,6 +9,7 @@ mod critical;
 mod log;
 mod play;
 mod replay;
+mod used;
 mod without;
 
 #[cfg(test)]
@@ -23,10 +24,11 @@ pub use advice::{Measured, measured};
 pub use critical::Leg;
 pub use log::{NoRecord, Told};
 pub use play::{Act, Script, Scripts, play, play_on};
+pub use used::{Piece, SHORT, thousandths};
 pub use without::{Removed, Without};
 
 use crate::volume::published::State;
-use crate::volume::usage::{Peaks, Sample};
+use crate::volume::usage::Sample;
 use crate::volume::{Resources, Run};
 
 /// All that has to be known of a run: it decides everything that a view shows.
@@ -174,16 +176,6 @@ pub struct AttemptHistory {
     pub samples: Vec<Sample>,
 }
 
-impl AttemptHistory {
-    /// The most of its samples.
-    #[must_use]
-    pub fn peaks(&self) -> Peaks {
-        let mut peaks = Peaks::default();
-        self.samples.iter().for_each(|sample| peaks.add(sample));
-        peaks
-    }
-}
-
 impl History {
     /// Plays the record through the core.
     ///
@@ -197,8 +189,7 @@ impl History {
     }
 
     fn add_usage(&mut self, usage: &[Sample]) {
-        let mut index: HashMap<&str, usize> = HashMap::with_capacity(self.steps.len());
-        index.extend(self.plan.steps.iter().zip(0..).map(|(step, index)| (step.name.as_str(), index)));
+        let index: HashMap<&str, usize> = self.plan.steps.iter().map(|step| step.name.as_str()).zip(0..).collect();
         for sample in usage {
             let Some(index) = index.get(sample.step.as_str()) else { continue };
             let attempts = &mut self.steps[*index].attempts;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::summary::memory;
 use super::{Page, length};
-use crate::history::AttemptHistory;
+use crate::history::{AttemptHistory, Piece, SHORT, thousandths};
 use crate::view::escape::Escaped;
 
 /// The size of a chart, in its own units.
@@ -16,24 +16,14 @@ const HEIGHT: u64 = 44;
 /// A request or limit so many times above all that was used is not drawn: the rest would be a flat line.
 const FAR: u64 = 4;
 
-/// A piece of time shorter than this says nothing about a rate, in ns: `/proc` counts in ticks of 10 ms.
-const SHORT: u64 = 200_000_000;
-
-/// A level that held from one moment to another, both in ns since the step's first begin.
-struct Piece {
-    from: u64,
-    to: u64,
-    level: u64,
-}
-
 /// What is drawn of one step.
 #[derive(Default)]
 struct Used {
-    /// Processor time in a time, in thousandths of a core.
+    /// Thousandths of a core. Times are since the step's first begin.
     cpu: Vec<Piece>,
     /// KiB.
     memory: Vec<Piece>,
-    /// The most memory, in KiB: of a moment that nobody looked at, that of the largest process.
+    /// KiB.
     peak: u64,
     /// In ms.
     cpu_time: u64,
@@ -52,57 +42,43 @@ impl Used {
         let mut used = Self::default();
         let Some(first) = attempts.first().map(|attempt| attempt.begun) else { return used };
         for attempt in attempts {
-            let end = attempt.ended.unwrap_or(now).max(attempt.begun);
-            used.add(attempt, attempt.begun - first, end - first);
+            used.add(attempt, attempt.begun - first, now);
         }
         used
     }
 
-    fn add(&mut self, attempt: &AttemptHistory, from: u64, to: u64) {
-        let (mut at, mut cpu, mut rss) = (from, 0, None);
+    fn add(&mut self, attempt: &AttemptHistory, begun: u64, now: u64) {
+        let length = attempt.length(now);
+        let later = |piece: Piece| Piece { from: begun + piece.from, to: begun + piece.to, ..piece };
+        self.cpu.extend(attempt.rates(now).into_iter().map(later));
+        let mut at = 0;
         for sample in &attempt.samples {
-            let until = (from + sample.after_ms * 1_000_000).min(to);
-            if until > at {
-                self.rate(at, until, sample.cpu_ms.saturating_sub(cpu));
-                self.memory.push(Piece { from: at, to: until, level: sample.rss_kib });
-                (at, cpu) = (until, cpu.max(sample.cpu_ms));
-            }
-            rss = Some(sample.rss_kib);
-            self.processes = self.processes.max(sample.processes);
-            self.read = self.read.max(sample.read_bytes);
-            self.written = self.written.max(sample.write_bytes);
-        }
-        // What the shim said at the end is exact. How the last moments were shared out nobody saw.
-        if let Some(end) = attempt.end {
-            if to.saturating_sub(at) >= SHORT || attempt.samples.is_empty() {
-                self.rate(at, to, end.usage.cpu.saturating_sub(cpu));
-            }
-            cpu = cpu.max(end.usage.cpu);
-            if attempt.samples.is_empty() {
-                rss = Some(end.usage.max_rss);
+            let to = sample.after_ms.saturating_mul(1_000_000).min(length);
+            if to > at {
+                self.memory.push(later(Piece { from: at, to, level: sample.rss_kib }));
+                at = to;
             }
         }
-        self.memory.extend(rss.filter(|_| to > at).map(|level| Piece { from: at, to, level }));
-        let most = attempt.samples.iter().map(|sample| sample.rss_kib.max(sample.max_rss_kib)).max().unwrap_or(0);
-        self.peak = self.peak.max(most).max(attempt.end.map_or(0, |end| end.usage.max_rss));
-        self.cpu_time += cpu;
-        self.ran += to - from;
-        self.total = self.total.max(to);
-    }
-
-    fn rate(&mut self, from: u64, to: u64, cpu_ms: u64) {
-        let level = u64::try_from(u128::from(cpu_ms) * 1_000_000_000 / u128::from(to.saturating_sub(from).max(1)));
-        self.cpu.push(Piece { from, to, level: level.unwrap_or(0) });
+        let last = attempt.samples.last().map(|sample| sample.rss_kib).or(attempt.end.map(|end| end.usage.max_rss));
+        self.memory.extend(last.filter(|_| length > at).map(|level| later(Piece { from: at, to: length, level })));
+        let peaks = attempt.peaks();
+        self.peak = self.peak.max(attempt.memory());
+        self.processes = self.processes.max(peaks.processes);
+        self.read = self.read.max(peaks.read_bytes);
+        self.written = self.written.max(peaks.write_bytes);
+        self.cpu_time = self.cpu_time.saturating_add(attempt.cpu_time());
+        self.ran += length;
+        self.total = self.total.max(begun + length);
     }
 
     /// The most of a rate, among the pieces that are long enough to have one.
     fn most_cpu(&self) -> u64 {
-        let long = self.cpu.iter().filter(|piece| piece.to - piece.from >= SHORT).map(|piece| piece.level).max();
-        long.or(self.cpu.iter().map(|piece| piece.level).max()).unwrap_or(0)
+        let most = |least| self.cpu.iter().filter(|piece| piece.length() >= least).map(|piece| piece.level).max();
+        most(SHORT).or_else(|| most(0)).unwrap_or(0)
     }
 
     fn average_cpu(&self) -> u64 {
-        self.cpu_time * 1_000_000_000 / self.ran.max(1)
+        thousandths(self.cpu_time, self.ran)
     }
 }
 
