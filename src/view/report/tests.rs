@@ -8,6 +8,7 @@ use podturn_wire::{Ended, Exit, InstanceId, RunId, Usage};
 use super::{ACT, ACT_HASH, Live, SCRIPT, SCRIPT_HASH, live, report};
 use crate::history::Record;
 use crate::plan::{PodFacts, Source, check};
+use crate::volume::usage::Sample;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -68,6 +69,38 @@ fn a_page_tells_the_whole_story_without_its_script() {
     ] {
         assert!(page.contains(told), "{told}\n{page}");
     }
+}
+
+/// A log may say anything of what was used.
+#[test]
+fn attempts_are_drawn_one_by_one_and_no_figure_is_too_large() {
+    let (step, instance, usage) = (StepId(0), InstanceId(9), Usage { cpu: 250, max_rss: 4_096 });
+    let begun = |attempt, at: u64| Kind::Begun { step, instance, report: at, attempt, started_at: at * SECOND };
+    let ended = |attempt, at: u64, code| {
+        let ended = Ended { at: at * SECOND, exit: Exit::Code(code), timed_out: false, usage };
+        Kind::Ended { step, instance, report: at, attempt, started_at: (at - 1) * SECOND, ended }
+    };
+    let arrived = Kind::Arrived { step, instance, report: 1, last: None, references: Vec::new() };
+    let start = Kind::CoordinatorStarted { rebooted: false };
+    let kinds = vec![start, arrived, begun(1, 3), ended(1, 4, 1), Kind::Deadline, begun(2, 6), ended(2, 7, 0)];
+    let mut record = record(plan("steps: { a: { retry: { limit: 1, backoff: { duration: 0s } } } }"), kinds);
+    for (attempt, amount) in [(1, 500), (2, u64::MAX)] {
+        record.usage.push(Sample {
+            step: "a".to_owned(),
+            attempt,
+            after_ms: amount,
+            cpu_ms: amount,
+            rss_kib: amount,
+            max_rss_kib: amount,
+            processes: 1,
+            read_bytes: None,
+            write_bytes: None,
+        });
+    }
+    let page = report(&record).expect("the record is sound");
+    let row = page.lines().find(|line| line.contains("<tr id=\"u0\"")).expect("a row for the step");
+    assert_eq!(row.matches(" d=\"M0 ").count(), 2, "CPU and memory of the first attempt, from its begin: {row}");
+    assert_eq!(row.matches(" M180 ").count(), 2, "the second one began after three seconds of four: {row}");
 }
 
 #[test]

@@ -169,18 +169,13 @@ fn write_chart(
     let top = levels.iter().filter_map(|(_, level)| *level).max().unwrap_or(0).max(most).max(1);
     let (x, y) =
         (|at: u64| scaled(at, total, WIDTH * 10), |level: u64| HEIGHT * 10 - 10 - scaled(level, top, HEIGHT * 10 - 30));
-    let mut line = String::new();
+    let (mut line, mut end) = (String::new(), None);
     for piece in pieces {
-        let (from, to, level) = (x(piece.from), x(piece.to), y(piece.level));
-        let _ = write!(
-            line,
-            "{}{} {} L{} {} ",
-            if line.is_empty() { 'M' } else { 'L' },
-            tenths(from),
-            tenths(level),
-            tenths(to),
-            tenths(level)
-        );
+        // Between two attempts nothing was used.
+        let begin = if end == Some(piece.from) { 'L' } else { 'M' };
+        let (from, to, level) = (tenths(x(piece.from)), tenths(x(piece.to)), tenths(y(piece.level)));
+        let _ = write!(line, "{begin}{from} {level} L{to} {level} ");
+        end = Some(piece.to);
     }
     let _ = write!(
         html,
