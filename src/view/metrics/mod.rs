@@ -75,7 +75,7 @@ static FAMILIES: &[Family] = &[
         whole(seen.started.map(|ms| ms as f64 / 1e3))
     }),
     family("run_duration", SECONDS, Gauge, &[], "How long the run has taken, to its end or to now.", |seen| {
-        whole(Some(in_seconds(length(seen))))
+        whole(Some(in_seconds(seen.history.end)))
     }),
     family(
         "outcome",
@@ -229,12 +229,6 @@ const fn runs(span: &Span) -> bool {
 fn newest_attempt(step: &StepHistory) -> Option<u64> {
     let newest = step.attempts.len().checked_sub(1)?;
     Some(step.spans.iter().filter(|span| span.what == What::Attempt(newest)).map(Span::length).sum())
-}
-
-/// A step that goes on is told up to now, so the longest of them is the run's length.
-fn length(seen: &Seen) -> u64 {
-    let last = |step: &StepHistory| step.spans.last().map(|span| span.to);
-    seen.history.steps.iter().filter_map(last).max().unwrap_or_default()
 }
 
 fn in_seconds(ns: u64) -> f64 {
