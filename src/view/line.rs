@@ -1,7 +1,7 @@
 //! A run in one line of a terminal: how much is done, who runs and for how long, who waits and for what.
 
 use super::table::{between, duration};
-use super::watch::{Look, cut, note, width};
+use super::watch::{Look, cut, is_running, note, width};
 use crate::volume::published::{State, Step};
 
 /// The line, in no more than these columns: what there is no room for is counted. `now` is the present time (RFC 3339). `None`: the plan
@@ -32,10 +32,6 @@ pub fn line(state: &State, now: &str, columns: usize, unicode: bool) -> Option<S
     let [.., least] = &from_most_to_least;
     let fitting = from_most_to_least.iter().find(|text| width(text) <= columns).unwrap_or(least);
     Some(cut(fitting, columns, Look { colours: false, unicode }))
-}
-
-fn is_running(step: &Step) -> bool {
-    matches!(step.phase.as_str(), "Granted" | "Running" | "Ready" | "Stopping")
 }
 
 const fn paused(state: &State) -> &'static str {

@@ -12,7 +12,7 @@ use super::super::table::{between, duration};
 use super::columns::{ALL, Column, fitting};
 use super::keys::{Act, Asking};
 use super::text::{clean, cut, fill, width, wrap};
-use super::{Look, Mode, Teller, Watch};
+use super::{Look, Mode, Teller, Watch, asks, is_running};
 
 /// From this width on the selected step stands beside the others, else below them.
 const WIDE: u16 = 120;
@@ -106,15 +106,12 @@ impl Watch {
         let over = state.steps.iter().filter(|step| step.ended_at.is_some()).count();
         words.push(format!("{over} of {} done", state.steps.len()));
         if state.outcome.is_none() {
-            let waits = |step: &&crate::volume::published::Step| {
-                matches!(step.waits_for.as_deref(), Some("Approval" | "Decision"))
-            };
-            match state.steps.iter().filter(waits).count() {
+            match state.steps.iter().filter(|step| asks(step)).count() {
                 0 => {}
                 1 => words.push("1 waits for you".to_owned()),
                 count => words.push(format!("{count} wait for you")),
             }
-            let running = state.steps.iter().filter(|step| is_running(&step.phase)).count();
+            let running = state.steps.iter().filter(|step| is_running(step)).count();
             words.push(format!("{running} running"));
         }
         let separator = if self.look.unicode { " · " } else { ", " };
@@ -354,10 +351,6 @@ fn cell(column: Column, text: &str, shape: &Shape, look: Look) -> String {
         true => format!("  {:>width$}", cut(text, width, look)),
         false => format!("  {}", fill(text, width, look)),
     }
-}
-
-fn is_running(phase: &str) -> bool {
-    matches!(phase, "Granted" | "Running" | "Ready" | "Stopping")
 }
 
 const fn row(area: Rect, index: u16) -> Rect {

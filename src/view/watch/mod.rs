@@ -78,6 +78,16 @@ enum Mode {
     Sure(Asking),
 }
 
+/// It has got its turn and has not ended.
+pub(super) fn is_running(step: &Step) -> bool {
+    matches!(step.phase.as_str(), "Granted" | "Running" | "Ready" | "Stopping")
+}
+
+/// A person has to say something before it goes on.
+fn asks(step: &Step) -> bool {
+    matches!(step.waits_for.as_deref(), Some("Approval" | "Decision"))
+}
+
 impl Watch {
     /// A run as it stands. What a person should look at first is selected.
     #[must_use]
@@ -133,7 +143,7 @@ impl Watch {
 
     /// Who waits for a person, failed, runs; else the first one.
     fn first_to_see(&self) -> usize {
-        let asks = |step: &&Step| matches!(step.waits_for.as_deref(), Some("Approval" | "Decision"));
+        let asks = |step: &&Step| asks(step);
         let failed = |step: &&Step| step.phase == "Failed" && !step.allow_failure;
         let runs = |step: &&Step| step.phase == "Running";
         let steps = || self.steps_in_order().map(|index| &self.state.steps[index]);
