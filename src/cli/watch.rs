@@ -17,7 +17,6 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use ratatui::crossterm::{cursor, execute, style, terminal};
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::MissedTickBehavior;
@@ -30,7 +29,7 @@ use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
 use crate::history::History;
 use crate::view;
 use crate::view::watch::{Act, Asking, Key, Log, Look, Teller, Watch, Wish};
-use crate::volume::news::Changes;
+use crate::volume::news::{self, Changes};
 use crate::volume::published::State;
 
 /// How often times are drawn anew, and how long the published state may be old before the coordinator is asked.
@@ -208,7 +207,7 @@ async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Opt
     let (tell, mut news) = mpsc::channel(16);
     listen_to_keys(tell.clone());
     let mut leave = [signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
-    let changes = source.changes.map(watched).transpose()?;
+    let changes = source.changes.map(news::News::of).transpose()?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut run = Following { live: source.live.as_ref(), tell, is_fresh: true, is_asking: false };
@@ -258,22 +257,11 @@ const fn whole((width, height): (u16, u16)) -> Rect {
     Rect { x: 0, y: 0, width, height }
 }
 
-/// The changes of a volume, for tokio.
-fn watched(changes: Changes) -> io::Result<AsyncFd<Changes>> {
-    // SAFETY: the descriptor is that of the changes, which live as long as this does.
-    Ok(unsafe { AsyncFd::register(changes) }?)
-}
-
 /// Waits until a new state has been published; for ever, where none will be.
-async fn published(changes: Option<&AsyncFd<Changes>>) -> io::Result<()> {
-    let Some(changes) = changes else { return std::future::pending().await };
-    loop {
-        let mut ready = changes.readable().await?;
-        let has_come = ready.get_inner().take()?;
-        ready.clear_ready();
-        if has_come {
-            return Ok(());
-        }
+async fn published(changes: Option<&news::News>) -> io::Result<()> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }
 

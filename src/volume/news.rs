@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::unix::AsyncFd;
 
 /// Files that come to a directory by being renamed.
 #[derive(Debug)]
@@ -57,5 +58,35 @@ impl Changes {
             }
         }
         Ok(())
+    }
+}
+
+/// The same for whoever waits for other things too, on tokio.
+#[derive(Debug)]
+pub struct News(AsyncFd<Changes>);
+
+impl News {
+    /// Of changes that are watched already.
+    ///
+    /// # Errors
+    /// When they cannot be waited for.
+    pub fn of(changes: Changes) -> io::Result<Self> {
+        // SAFETY: the descriptor is that of the changes, which live as long as this does.
+        Ok(Self(unsafe { AsyncFd::register(changes) }?))
+    }
+
+    /// Waits until something has come, and takes it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn next(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let has_come = ready.get_inner().take()?;
+            ready.clear_ready();
+            if has_come {
+                return Ok(());
+            }
+        }
     }
 }
