@@ -14,6 +14,7 @@ mod pod;
 mod pods;
 mod recipes;
 mod refused;
+mod rehearsed;
 mod restarts;
 mod terminal;
 mod traced;
