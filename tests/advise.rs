@@ -93,7 +93,7 @@ fn the_report_shows_requests_and_limits_beside_what_was_used() {
     let kept = ran(directory.path());
     let page = text(&podturn(&["report", "--volume", &kept, "-o", "-"], directory.path()).stdout);
     let row = page.lines().find(|line| line.contains("<tr id=\"u0\"")).expect("a row for the first step");
-    assert!(row.contains("<td class=\"n\">4.00</td>") && row.contains("<td class=\"n\">1024 MiB</td>"), "{row}");
+    assert!(row.contains("<td class=\"n\">4.00</td>") && row.contains("<td class=\"n\">1.0 GiB</td>"), "{row}");
     assert_eq!(row.matches("<svg").count(), 2, "{row}");
     assert!(page.contains("<tr id=\"u2\" hidden></tr>"), "a step that never ran has none");
 }

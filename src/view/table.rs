@@ -75,6 +75,19 @@ pub(super) fn duration(ms: u64) -> String {
     }
 }
 
+/// KiB as people read them: three figures are enough.
+pub(super) fn bytes(kib: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut tenths, mut unit) = (kib.saturating_mul(10), 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        (tenths, unit) = (tenths / 1024, unit + 1);
+    }
+    match tenths {
+        0..100 if unit > 0 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+        _ => format!("{} {}", tenths / 10, UNITS[unit]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +106,21 @@ mod tests {
             (3_600_000, "1h00m"),
         ] {
             assert_eq!(duration(ms), wanted);
+        }
+    }
+
+    #[test]
+    fn sizes_have_three_figures() {
+        for (kib, wanted) in [
+            (0, "0 KiB"),
+            (999, "999 KiB"),
+            (1_000, "0.9 MiB"),
+            (4_200, "4.1 MiB"),
+            (20_480, "20 MiB"),
+            (1_023_000, "999 MiB"),
+            (3 << 20, "3.0 GiB"),
+        ] {
+            assert_eq!(bytes(kib), wanted);
         }
     }
 

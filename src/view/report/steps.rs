@@ -4,11 +4,11 @@
 
 use std::fmt::Write as _;
 
-use super::summary::memory;
 use super::{Page, class, length};
 use crate::history::{AttemptHistory, What};
 use crate::view::escape::Escaped;
 use crate::view::signs::sign;
+use crate::view::table::bytes;
 use crate::volume::published::Step;
 
 /// Longer outputs are cut on the page.
@@ -65,7 +65,7 @@ impl Page<'_> {
         let cpu: Vec<u64> = step.attempts.iter().filter_map(|attempt| attempt.end).map(|end| end.usage.cpu).collect();
         let rss = step.attempts.iter().filter_map(|attempt| attempt.end).map(|end| end.usage.max_rss).max();
         let cpu = if cpu.is_empty() { String::new() } else { length(cpu.iter().sum::<u64>() * 1_000_000) };
-        let rss = rss.filter(|rss| *rss > 0).map(memory).unwrap_or_default();
+        let rss = rss.filter(|rss| *rss > 0).map(bytes).unwrap_or_default();
         let _ = write!(
             html,
             "</td><td role=\"cell\" class=\"n\">{cpu}</td><td role=\"cell\" class=\"n\">{rss}</td><td role=\"cell\" class=\"words\">{}",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Page, length};
 use crate::view::escape::Escaped;
 use crate::view::signs::sign;
+use crate::view::table::bytes;
 use crate::volume::published::Step;
 
 /// Said of a run that never was.
@@ -46,7 +47,7 @@ impl Page<'_> {
             fact("CPU time", &length(cpu * 1_000_000));
         }
         if let Some(largest) = usages().map(|usage| usage.max_rss).max().filter(|largest| *largest > 0) {
-            fact("Largest process", &memory(largest));
+            fact("Largest process", &bytes(largest));
         }
         let usage = if self.has_usage() { " <a href=\"#usage\">CPU and memory</a>" } else { "" };
         let _ = write!(
@@ -86,14 +87,5 @@ impl Page<'_> {
             let _ = writeln!(html, "<p>and {} more, in the table of steps</p>", culprits.len() - TROUBLES_MOST);
         }
         html.push_str("</section>\n");
-    }
-}
-
-/// KiB as people read them.
-pub(super) fn memory(kib: u64) -> String {
-    match kib {
-        0..10_240 => format!("{kib} KiB"),
-        10_240..10_485_760 => format!("{} MiB", kib / 1_024),
-        _ => format!("{}.{} GiB", kib / 1_048_576, kib % 1_048_576 * 10 / 1_048_576),
     }
 }

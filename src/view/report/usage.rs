@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::summary::memory;
 use super::{Page, length};
 use crate::history::{AttemptHistory, Piece, SHORT, thousandths};
 use crate::view::escape::Escaped;
+use crate::view::table::bytes;
 
 /// The size of a chart, in its own units.
 const WIDTH: u64 = 240;
@@ -139,15 +139,15 @@ impl Page<'_> {
         write_chart(&used.memory, used.total, (request, limit), &format!("memory of {name}"), html);
         html.push_str("</td>");
         let peak = Some(used.peak).filter(|peak| *peak > 0);
-        let bytes = |bytes: Option<u64>| bytes.map(|bytes| memory(bytes / 1024)).unwrap_or_default();
+        let stored = |amount: Option<u64>| amount.map(kib).map(bytes).unwrap_or_default();
         let processes = if used.processes > 0 { used.processes.to_string() } else { String::new() };
         for text in [
-            peak.map(memory).unwrap_or_default(),
-            request.map(memory).unwrap_or_default(),
-            limit.map(memory).unwrap_or_default(),
+            peak.map(bytes).unwrap_or_default(),
+            request.map(bytes).unwrap_or_default(),
+            limit.map(bytes).unwrap_or_default(),
             processes,
-            bytes(used.read),
-            bytes(used.written),
+            stored(used.read),
+            stored(used.written),
         ] {
             number(text, html);
         }

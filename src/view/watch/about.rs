@@ -1,8 +1,7 @@
 //! What there is to say of the selected step: why it is where it is, what it is, its attempts, outputs and last lines.
 
-use super::super::table::{between, duration};
+use super::super::table::{between, bytes, duration};
 use super::super::why::why;
-use super::columns::bytes;
 use super::text::{clean, wrap};
 use super::{Log, Watch};
 use crate::volume::published::{AttemptView, Step};

@@ -1,6 +1,6 @@
 //! The line of a step: what is said of it beside its name, as far as there is room.
 
-use super::super::table::{between, duration};
+use super::super::table::{between, bytes, duration};
 use super::super::why::unready;
 use crate::volume::published::{AttemptView, Step};
 
@@ -105,19 +105,6 @@ fn sum(
     attempts.iter().filter_map(of).reduce(and)
 }
 
-/// KiB as people read them: three figures are enough.
-pub(super) fn bytes(kib: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let (mut tenths, mut unit) = (kib.saturating_mul(10), 0);
-    while tenths >= 10_000 && unit + 1 < UNITS.len() {
-        (tenths, unit) = (tenths / 1024, unit + 1);
-    }
-    match tenths {
-        0..100 if unit > 0 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
-        _ => format!("{} {}", tenths / 10, UNITS[unit]),
-    }
-}
-
 /// What it waits for, or why it ended as it did, in a few words.
 pub(in crate::view) fn note(step: &Step, now: &str) -> String {
     match step.waits_for.as_deref() {
@@ -149,21 +136,6 @@ pub(in crate::view) fn note(step: &Step, now: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_three_figures() {
-        for (kib, wanted) in [
-            (0, "0 KiB"),
-            (999, "999 KiB"),
-            (1_000, "0.9 MiB"),
-            (4_200, "4.1 MiB"),
-            (20_480, "20 MiB"),
-            (1_023_000, "999 MiB"),
-            (3 << 20, "3.0 GiB"),
-        ] {
-            assert_eq!(bytes(kib), wanted);
-        }
-    }
 
     #[test]
     fn there_is_room_for_the_first_ones_first() {
