@@ -104,15 +104,11 @@ async fn exchange_over(path: PathBuf, request: Builder, body: Vec<u8>) -> Result
     Ok((status, response.into_body().collect().await.map_err(broken)?.to_bytes()))
 }
 
-/// A volume may lie deeper than the 108 bytes of a socket's address reach (unix(7)): then its directory is opened first.
+/// By its directory, as bells are: a volume may lie deeper than the 108 bytes of a socket's address reach (unix(7)).
 async fn connect(path: &Path) -> io::Result<UnixStream> {
-    const LONGEST: usize = 107;
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return UnixStream::connect(path).await;
+        return Err(io::ErrorKind::NotFound.into());
     };
-    if path.as_os_str().len() <= LONGEST {
-        return UnixStream::connect(path).await;
-    }
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = open(directory, flags, Mode::empty())?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
