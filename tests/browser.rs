@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 use podturn::history::{Act, Record, Script, Scripts, play};
 use podturn::plan::{PodFacts, Source, check};
 use podturn::view;
+use podturn::volume::Resources;
+use podturn::volume::usage::Sample;
 use podturn_turn::Outputs;
 use podturn_wire::{Exit, RunId};
 
@@ -84,7 +86,7 @@ fn story() -> Record {
     (db.acts[0].runs, db.acts[0].probed) = (None, Some((9_000 * MS, podturn_turn::Probed::Ready)));
     let mut deploy = script(1_000, &[(9_000, 7)]);
     deploy.approval = Some(21_000 * MS);
-    record(
+    let mut story = record(
         STORY,
         [
             ("clone", script(1_500, &[(6_000, 0)])),
@@ -99,7 +101,40 @@ fn story() -> Record {
             ("rollback", script(0, &[(6_000, 0)])),
         ]
         .into(),
-    )
+    );
+    for (step, attempt, seconds) in [("build", 1, 24), ("unit", 1, 11), ("unit", 2, 12), ("unit", 3, 14), ("db", 1, 60)]
+    {
+        story.usage.extend(used(step, attempt, seconds));
+    }
+    let asked = |cpu, memory: u64| Resources {
+        cpu_request: Some(cpu),
+        cpu_limit: Some(cpu * 2),
+        memory_request: Some(memory << 20),
+        memory_limit: Some(memory << 21),
+    };
+    story.resources.insert("build".to_owned(), asked(900, 300));
+    story.resources.insert("unit".to_owned(), asked(500, 150));
+    story.resources.insert("db".to_owned(), asked(8_000, 4_096));
+    story
+}
+
+/// A sample each second: work in waves, and memory that grows.
+fn used(step: &str, attempt: u32, seconds: u64) -> impl Iterator<Item = Sample> {
+    let mut cpu_ms = 0;
+    (1..=seconds).map(move |second| {
+        cpu_ms += 200 + second % 5 * 300;
+        Sample {
+            step: step.to_owned(),
+            attempt,
+            after_ms: second * 1_000 - 100,
+            cpu_ms,
+            rss_kib: (40 + second * 12) << 10,
+            max_rss_kib: (20 + second * 10) << 10,
+            processes: 3,
+            read_bytes: Some(second << 20),
+            write_bytes: Some(second << 12),
+        }
+    })
 }
 
 /// Twenty stages of fifty legs.

@@ -12,7 +12,7 @@ const tests = {
     assert.match(await page.title(), /^Failed - podturn run 0000000000005eed$/);
     const levels = await page.$$eval("h1, h2, h3", (all) => all.map((heading) => +heading.tagName[1]));
     levels.reduce((before, level) => (assert.ok(level <= before + 1, `h${before} then h${level}`), level), 0);
-    for (const part of ["summary", "troubles", "graph", "timeline", "path", "steps", "plan"]) {
+    for (const part of ["summary", "troubles", "graph", "timeline", "path", "steps", "usage", "plan"]) {
       assert.ok(await page.$(`#${part}`), part);
     }
     assert.equal(await page.$$eval("#steps tbody tr", (rows) => rows.length), 12);
@@ -75,6 +75,18 @@ const tests = {
     assert.equal(await page.$$eval("table", (tables) => tables.filter((table) => !table.querySelector("th[scope=col]")).length), 0);
     assert.equal(await page.$$eval("svg[role=img] > title", (all) => all.length), 1);
     assert.equal(await page.getAttribute("html", "lang"), "en");
+    return page;
+  },
+
+  async "what was used is drawn beside what was asked for"(context) {
+    const page = await open(context, story);
+    const row = (name) => page.locator("#usage tr", { has: page.locator(`th:text-is("${name}")`) });
+    assert.equal(await row("build").locator("svg .u-request").count(), 2);
+    assert.equal(await row("build").locator("svg .u-limit").count(), 2);
+    assert.equal(await row("db").locator("svg .u-limit").count(), 0, "far above what was used: told, and not drawn");
+    assert.match(await row("db").innerText(), /16\.00/);
+    const attempts = await row("unit").locator("svg .u-line").first().getAttribute("d");
+    assert.equal(attempts.match(/M/g).length, 3, "a line for each attempt");
     return page;
   },
 
