@@ -99,3 +99,20 @@ fn what_cannot_be_drawn_is_said() {
     let ended = podturn().args(["graph", "--volume", "/nonexistent"]).output().expect("it runs");
     assert_eq!(ended.status.code(), Some(2), "{}", String::from_utf8_lossy(&ended.stderr));
 }
+
+/// In a coordinator's container, or in somebody's profile, the variable is always set.
+#[test]
+fn a_variable_that_names_a_volume_does_not_stand_against_a_file() {
+    let plan = fs::read_to_string(golden("pipeline.yaml")).expect("the plan");
+    let by_variable = || {
+        let mut podturn = podturn();
+        podturn.env("PODTURN_VOLUME", "/nowhere").arg("graph");
+        podturn
+    };
+    let ended = by_variable().arg("-").write_stdin(plan).output().expect("podturn runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let ended = by_variable().args(["--from-logs", "-"]).write_stdin("").output().expect("podturn runs");
+    assert!(!String::from_utf8_lossy(&ended.stderr).contains("cannot be used with"), "the log is what is asked for");
+    let ended = by_variable().output().expect("podturn runs");
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("/nowhere"), "without either the variable says where");
+}

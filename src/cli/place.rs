@@ -11,19 +11,25 @@ use super::podturn_failed;
 use crate::control::{self, AskError};
 use crate::volume::published::State;
 
+/// The variable that names the shared volume.
+const VOLUME: &str = "PODTURN_VOLUME";
+
 /// Where the run is.
 #[derive(Default, clap::Args)]
 pub(super) struct Place {
-    /// The shared volume, or a copy of it. Default: /podturn, else the one `podturn run` of yours on this machine
-    #[arg(long, value_name = "DIR", env = "PODTURN_VOLUME")]
+    /// The shared volume, or a copy of it. Default: what PODTURN_VOLUME says, else /podturn, else that of the one `podturn run` of
+    /// yours on this machine
+    // Not read by clap: a variable that is always there must not stand against a FILE or a log that somebody names.
+    #[arg(long, value_name = "DIR")]
     volume: Option<PathBuf>,
 }
 
 impl Place {
     /// The directory; or why there is none, said already.
     pub(super) fn find(&self) -> Result<PathBuf, ExitCode> {
-        if let Some(volume) = &self.volume {
-            return Ok(volume.clone());
+        let by_variable = || std::env::var_os(VOLUME).filter(|name| !name.is_empty()).map(PathBuf::from);
+        if let Some(volume) = self.volume.clone().or_else(by_variable) {
+            return Ok(volume);
         }
         let mount = Path::new(names::MOUNT);
         if mount.join(names::RUN).exists() {

@@ -69,8 +69,9 @@ impl Terminal {
         }
     }
 
-    pub(crate) fn press(&mut self, key: u8) {
-        self.keyboard.write_all(&[key]).expect("a terminal takes a key");
+    /// At once: a key that is several bytes must not be read as several keys.
+    pub(crate) fn press(&mut self, keys: &[u8]) {
+        self.keyboard.write_all(keys).expect("a terminal takes keys");
     }
 
     /// Waits for the end: the exit code, and the lines that a person sees then.
@@ -147,7 +148,7 @@ fn ctrl_c_reaches_podturn_alone() {
     command.env("NO_COLOR", "1");
     let mut terminal = Terminal::start(command);
     terminal.wait("| begun");
-    terminal.press(0x03);
+    terminal.press(b"\x03");
     terminal.wait("| cleaned");
     let (code, lines) = terminal.end();
     assert_eq!(code, Some(143), "{lines:#?}");

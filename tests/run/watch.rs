@@ -61,7 +61,7 @@ impl Screen {
     }
 
     fn press(&mut self, keys: &str) {
-        keys.bytes().for_each(|key| self.terminal.press(key));
+        self.terminal.press(keys.as_bytes());
     }
 
     /// Waits for its end: the exit code, and what stands there then.
