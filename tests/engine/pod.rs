@@ -65,6 +65,13 @@ fn a_run_in_a_pod_is_looked_into_and_told_what_to_do() {
     assert_says(&ask(&["cancel"]), 1, "", "no: the plan has ended: Cancelled\n");
     let state = ask(&["status", "--json"]);
     assert!(state.steps().iter().any(|step| step.starts_with(r#""itest" "Cancelled""#)), "{state:#?}");
+    // The page is the one that the log itself makes, with what the steps used.
+    let log = cluster.ended_as("kubectl", &["logs", "database-test", "-c", "podturn"]).out;
+    assert!(log.contains(r#""podturn":"usage""#), "{log}");
+    let file = cluster.path("log");
+    std::fs::write(&file, log).expect("it can be written");
+    let of_log = cluster.podturn(&["report", "-o", "-", "--from-logs", file.to_str().expect("UTF-8")]);
+    assert!(ask(&["report", "-o", "-"]).out == of_log.out, "what attempts used is on it too");
     let left: Vec<_> = std::fs::read_dir(cluster.path("tmp")).expect("it is there").flatten().collect();
     assert!(left.iter().all(|file| file.file_name() == "now.html"), "{left:?}");
 }
