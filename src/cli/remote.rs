@@ -22,14 +22,18 @@ const WITH_FILES: [&str; 2] = ["report", "advise"];
 /// What is about a run and is no business of a person's at a desk.
 const OF_THE_POD: [&str; 4] = ["init", "coordinate", "alive", "terminating"];
 
+/// What reads or writes files of this machine, so that it cannot be done in the pod.
+const WITH_FILES: [&str; 2] = ["report", "advise"];
+
 const PLUGIN_HELP: &str = "\
 Look into a pod with a plan, or tell it what to do
 
 Usage: kubectl podturn VERB POD [ARGUMENTS] [-n NAMESPACE] [--context NAME] [--kubeconfig FILE]
 
-POD is a pod's name, or job/NAME: the newest pod of that Job. The verbs are podturn's: status, why, watch, graph, report, advise,
+POD is a pod's name, or job/NAME: the newest pod of that Job. The verbs are podturn's: status, watch, why, graph, report, advise,
 pause, resume, cancel, approve, retry, skip, stop; `podturn VERB --help` says what follows. They run in the coordinator's container
-by `kubectl exec`. To report and advise, and of a pod that has ended, its coordinator's log tells the run.
+by `kubectl exec`. Of a pod that has ended, its coordinator's log tells the run; report and advise, which have files here, always go
+by that.
 
 Examples:
   kubectl podturn status my-pod
@@ -173,10 +177,9 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| EngineError::System("starting the runtime".to_owned(), error))?;
     let pod = runtime.block_on(Pod::find(&cluster.cluster(), pod))?;
-    let has_word = |wanted: &str| words.iter().any(|word| word == wanted);
-    let is_done_here = words.first().is_some_and(|verb| WITH_FILES.iter().any(|known| verb == known));
-    if !pod.has_ended() && !is_done_here {
-        let is_lasting = has_word("watch") || has_word("--follow");
+    let verb = words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    if !pod.has_ended() && !WITH_FILES.contains(&verb) {
+        let is_lasting = verb == "watch" || words.iter().any(|word| word == "--follow");
         let with_terminal = is_lasting && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         return pod.execute(words, with_terminal).map(ExitCode::from);
     }
@@ -263,9 +266,10 @@ mod tests {
 
     #[test]
     fn what_is_about_a_run_is_known() {
-        for verb in
-            ["status", "why", "graph", "report", "cancel", "pause", "resume", "approve", "retry", "skip", "stop"]
-        {
+        for verb in [
+            "status", "watch", "why", "graph", "report", "advise", "cancel", "pause", "resume", "approve", "retry",
+            "skip", "stop",
+        ] {
             assert!(is_about_a_run(verb), "{verb}");
         }
         for verb in ["inject", "check", "init", "coordinate", "alive", "terminating", "no-such"] {
