@@ -29,6 +29,14 @@ pub(super) enum News {
     Note(String),
 }
 
+/// As what a container is in its pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Init,
+    Sidecar,
+    Ordinary,
+}
+
 /// How the pod stands.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
@@ -42,7 +50,7 @@ pub(super) struct Standing {
     reason: String,
     /// How often each container that has begun was started again.
     begun: BTreeMap<String, u64>,
-    /// Containers that have ended, and their codes.
+    /// Containers whose ends count, and their codes: those of native sidecars do not.
     codes: Vec<(String, i32)>,
     init_failed: Option<String>,
     /// An ordinary container that is in trouble, and was never there.
@@ -97,11 +105,15 @@ impl Standing {
         let mut news = Vec::new();
         self.codes.clear();
         self.unborn = None;
+        let is_sidecar = |status: &Value| {
+            let mut all = items(&pod["spec"]["initContainers"]);
+            all.any(|container| container["name"] == status["name"] && container["restartPolicy"] == "Always")
+        };
         for container in items(&status["initContainerStatuses"]) {
-            self.take(container, true, &mut news);
+            self.take(container, if is_sidecar(container) { Role::Sidecar } else { Role::Init }, &mut news);
         }
         for container in items(&status["containerStatuses"]) {
-            self.take(container, false, &mut news);
+            self.take(container, Role::Ordinary, &mut news);
         }
         let unscheduled = items(&status["conditions"])
             .find(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False");
@@ -114,13 +126,13 @@ impl Standing {
         news
     }
 
-    fn take(&mut self, container: &Value, is_init: bool, news: &mut Vec<News>) {
+    fn take(&mut self, container: &Value, role: Role, news: &mut Vec<News>) {
         let Some(name) = container["name"].as_str().map(str::to_owned) else { return };
         let state = &container["state"];
         let code = state["terminated"]["exitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
-        if let Some(code) = code {
+        if let Some(code) = code.filter(|_| role != Role::Sidecar) {
             self.codes.push((name.clone(), code));
-            if is_init && code != 0 && name != PODTURN && self.phase == "Failed" {
+            if role == Role::Init && code != 0 && self.phase == "Failed" {
                 self.init_failed.get_or_insert(name.clone());
             }
         }
@@ -128,7 +140,7 @@ impl Standing {
         if let Some(reason) = waiting["reason"].as_str().filter(|reason| TROUBLES.contains(reason)) {
             let message = waiting["message"].as_str().unwrap_or_default();
             self.say(format!("{name}: {reason}: {message}"), news);
-            if !is_init && !self.begun.contains_key(&name) {
+            if role == Role::Ordinary && !self.begun.contains_key(&name) {
                 self.unborn = Some(name.clone());
             }
         }
@@ -202,6 +214,22 @@ mod tests {
         assert_eq!(standing.handle(&pod("Pending", &init(0), &json!([]))), []);
         assert_eq!(standing.handle(&pod("Failed", &init(2), &json!([]))), [News::Began(PODTURN_INIT.to_owned())]);
         assert_eq!(standing.failed_init_container().as_deref(), Some(PODTURN_INIT));
+    }
+
+    #[test]
+    fn a_native_sidecar_may_end_as_it_likes() {
+        let mut standing = Standing::default();
+        let ended = |name: &str, code: i32| json!({ "name": name, "state": { "terminated": { "exitCode": code } } });
+        let told = |phase: &str, step: i32| {
+            let mut told = pod(phase, &json!([ended("first", 0), ended("proxy", 143)]), &json!([ended("a", step)]));
+            told["object"]["spec"] =
+                json!({ "initContainers": [{ "name": "first" }, { "name": "proxy", "restartPolicy": "Always" }] });
+            told
+        };
+        standing.handle(&told("Succeeded", 0));
+        assert_eq!((standing.failed(), standing.failed_init_container()), (Vec::new(), None));
+        standing.handle(&told("Failed", 3));
+        assert_eq!((standing.failed(), standing.failed_init_container()), (vec![("a".to_owned(), 3)], None));
     }
 
     #[test]
