@@ -12,7 +12,7 @@ use crate::engine::podman::{self, Podman};
 use crate::engine::{self, EngineError};
 use crate::inject::{self, Options, PODTURN, PODTURN_INIT};
 use crate::local::{End, Interrupt, Message};
-use crate::plan::{Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
 
 /// Where a pod runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -145,8 +145,8 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     }
     let mut settings = wiring::defaults()?;
     wiring::for_podman(&mut settings);
-    let (original, file) = read(arguments, Placement::Container)?;
-    input::print(&engine::check(&original)?);
+    let (original, checked, file) = read(arguments, Placement::Container)?;
+    input::print(&engine::check(&original, &checked)?);
     let mut options = wiring::options(settings.clone())?;
     options.placement = Placement::Container;
     options.whole_volume = true;
@@ -185,7 +185,7 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
     if let Some(image) = &arguments.elsewhere.image {
         options.image.clone_from(image);
     }
-    let (original, file) = read(arguments, options.placement)?;
+    let (original, _, file) = read(arguments, options.placement)?;
     engine::create(&original)?;
     resolve(settings, &file, &mut options)?;
     let manifest = wire(arguments, &file, options)?;
@@ -198,11 +198,11 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
 
 // --- for every engine ---
 
-/// The manifest as it was written, its plan checked.
+/// The manifest as it was written, and its plan.
 fn read(
     arguments: &run::Arguments,
     placement: Placement,
-) -> Result<(Manifest, std::sync::Arc<SourceFile>), Diagnostics> {
+) -> Result<(Manifest, Checked, std::sync::Arc<SourceFile>), Diagnostics> {
     let input::Text { name, text } = input::read(&arguments.file)?;
     let file = SourceFile::new(name.clone(), text.clone());
     let manifest = Manifest::read(&name, text)?;
@@ -213,7 +213,7 @@ fn read(
     facts.parameters.extend(arguments.parameters.iter().cloned());
     let checked = manifest.check(&facts)?;
     run::refuse_unknown(&arguments.parameters, &checked)?;
-    Ok((manifest, file))
+    Ok((manifest, checked, file))
 }
 
 /// Reads what images run whose containers have no command.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::inject::{PODTURN, PODTURN_INIT, to_json};
 use crate::plan::yaml::Node;
-use crate::plan::{Diagnostics, Manifest, Reporter};
+use crate::plan::{Checked, Diagnostics, Manifest, Reporter};
 
 /// So many characters of a name are kept: with what is added it stays a host name.
 const NAME_MAX: usize = 57;
@@ -42,11 +42,11 @@ pub struct Play {
     pub active_deadline_seconds: Option<u64>,
 }
 
-/// What podman would not do as the manifest says: warnings, where the run only lacks something.
+/// What podman would not do as the manifest says: warnings, where the run only lacks something. `checked`: its plan.
 ///
 /// # Errors
 /// Where it would not be what the manifest says.
-pub fn check(manifest: &Manifest) -> Result<Diagnostics, Diagnostics> {
+pub fn check(manifest: &Manifest, checked: &Checked) -> Result<Diagnostics, Diagnostics> {
     let mut reporter = Reporter::new(&manifest.file);
     let spec = &manifest.spec;
     if let Some(policy) = spec.get("restartPolicy").filter(|policy| policy.as_str() != Some("Never")) {
@@ -61,14 +61,14 @@ pub fn check(manifest: &Manifest) -> Result<Diagnostics, Diagnostics> {
         }
     }
     for container in items(spec, "initContainers").iter().chain(items(spec, "containers")).filter(|one| !is_ours(one)) {
-        left_out(manifest, container, &mut reporter);
+        left_out(manifest, checked, container, &mut reporter);
     }
     let is_wrong = reporter.has_errors();
     let told = reporter.finish();
     if is_wrong { Err(told) } else { Ok(told) }
 }
 
-fn left_out(manifest: &Manifest, container: &Node, reporter: &mut Reporter) {
+fn left_out(manifest: &Manifest, checked: &Checked, container: &Node, reporter: &mut Reporter) {
     for mount in items(container, "volumeMounts") {
         if reporter.has_errors() {
             return; // one is enough
@@ -83,17 +83,15 @@ fn left_out(manifest: &Manifest, container: &Node, reporter: &mut Reporter) {
             reporter.warning(path.span, "podman 4 mounts the whole volume, whatever subPath says");
         }
     }
-    for (field, what) in [
-        ("restartPolicy", "podman starts no container again by its own policy"),
-        ("restartPolicyRules", "podman starts no container again by its own policy"),
-    ] {
+    for field in ["restartPolicy", "restartPolicyRules"] {
         if let Some(node) = container.get(field).filter(|_| !is_sidecar(container)) {
-            reporter.warning(node.span, what);
+            reporter.warning(node.span, "podman starts no container again by its own policy");
         }
     }
-    let is_step = |name: &str| manifest.plan.text().contains(name);
     let name = container.get("name").and_then(Node::as_str).unwrap_or_default();
-    if let Some(hooks) = container.get("lifecycle").filter(|_| !is_step(name)) {
+    let is_step = checked.plan.steps.iter().any(|step| step.name == name)
+        || checked.matrices.iter().any(|matrix| matrix.step == name);
+    if let Some(hooks) = container.get("lifecycle").filter(|_| !is_step) {
         reporter.warning(hooks.span, "podman 4 runs no hooks of a container");
     }
 }
@@ -195,4 +193,28 @@ pub fn name_of_a_run(manifest: &str) -> String {
         bits /= 32;
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hooks_that_are_no_steps_are_warned_of() {
+        let hooks = "lifecycle: { postStart: { exec: { command: [a] } } }";
+        let warned = |plan: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, annotations: {{ podturn.dev/plan: '{plan}' }} }}\nspec:\n  \
+                 restartPolicy: Never\n  containers:\n  - {{ name: build, image: i, command: [a], {hooks} }}\n  \
+                 - {{ name: bu, image: i, command: [a], {hooks} }}\n"
+            );
+            let manifest = Manifest::read("p.yaml", text).expect("a manifest");
+            let checked = manifest.check(&manifest.facts).expect("a plan");
+            let told = check(&manifest, &checked).expect("nothing is refused").to_string();
+            told.matches("podman 4 runs no hooks").count()
+        };
+        assert_eq!(warned("sequential"), 0, "the plan names no container, and all are steps");
+        assert_eq!(warned("steps: { build: {} }"), 1, "bu is none, though the plan has these letters");
+        assert_eq!(warned("steps: { build: { matrix: { of: [a, b] } }, bu: {} }"), 0);
+    }
 }
