@@ -74,6 +74,10 @@ impl Podman {
                 (self.end.cancelled, self.end.never_began) = (true, true);
                 return Ok(());
             }
+            () = until(deadline) => {
+                self.end.deadline_exceeded = self.play.active_deadline_seconds;
+                return Ok(());
+            }
         };
         self.show_init_containers(played.is_err()).await;
         match (played, self.failed_init_container().await) {

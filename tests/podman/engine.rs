@@ -140,6 +140,13 @@ fn a_failure_on_podman_is_the_same_failure() {
         "{there:#?}"
     );
     engine.assert_nothing_is_left();
+    // One that goes on for too long: podman waits for its end.
+    let long = with(&init, "'echo no; exit 4'", "'sleep 1000'");
+    let long = with(&long, "  initContainers:", "  activeDeadlineSeconds: 5\n  initContainers:");
+    let late = engine.run("podman", &long, &[]);
+    assert_eq!(late.code, Some(1), "{late:#?}");
+    assert!(late.err.ends_with("the pod took longer than its activeDeadlineSeconds\n"), "{late:#?}");
+    engine.assert_nothing_is_left();
 }
 
 /// Starts a run and waits for this line.
