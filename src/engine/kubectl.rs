@@ -30,6 +30,9 @@ pub(super) const INSTALL: &str =
 /// How long the last lines of a log may take to come from the node.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// How long kubectl may take for what it was told last, where nobody wants to wait any more.
+const LAST_ORDERS: Duration = Duration::from_secs(5);
+
 /// A watch that breaks off (a proxy's time limit, an API server that goes) begins again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -103,7 +106,10 @@ impl Kubectl {
     /// # Errors
     /// What kubectl refused.
     pub async fn run(mut self, interrupts: &mut Receiver<Interrupt>) -> Result<End, EngineError> {
-        self.create().await?;
+        if !self.create(interrupts).await? {
+            self.end.never_began = true;
+            return Ok(self.end);
+        }
         let done = self.attend(interrupts).await;
         if !self.end.killed {
             let talk = &mut self.talk;
@@ -111,29 +117,68 @@ impl Kubectl {
         }
         self.conclude().await;
         if self.is_removed && !self.end.cancelled {
-            self.delete(&[]).await;
+            self.delete();
         }
-        while self.errands.join_next().await.is_some() {}
+        let errands = &mut self.errands;
+        tokio::select! {
+            () = async { while errands.join_next().await.is_some() {} } => {}
+            Some(Interrupt::Asked) = interrupts.recv() => {}
+            () = sleep(LAST_ORDERS), if self.end.killed => {}
+        }
         done.map(|()| self.end)
     }
 
-    async fn create(&mut self) -> Result<(), EngineError> {
-        if let Some(others) = &self.create.others {
-            self.program.run("kubectl apply", ["apply", "-f", "-"], Some(&others.to_string())).await?;
+    /// Creates everything; `false`: whoever asked for the end did not wait for that.
+    async fn create(&mut self, interrupts: &mut Receiver<Interrupt>) -> Result<bool, EngineError> {
+        let program = self.program.clone();
+        if let Some(others) = self.create.others.as_ref().map(Value::to_string) {
+            let apply = program.run("kubectl apply", ["apply", "-f", "-"], Some(&others));
+            if self.answered(apply, interrupts).await?.is_none() || self.end.cancelled {
+                return Ok(false);
+            }
         }
         let object = self.create.object.to_string();
-        let created = self.program.run("kubectl create", ["create", "-f", "-", "-o", "json"], Some(&object)).await?;
+        let create = program.run("kubectl create", ["create", "-f", "-", "-o", "json"], Some(&object));
+        let Some(created) = self.answered(create, interrupts).await? else {
+            note(&self.tell, format!("kubectl create has not answered: the {} may be there", self.create.kind)).await;
+            return Ok(false);
+        };
         let created: Value = serde_json::from_str(&created).unwrap_or_default();
         self.name = created["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let namespace = created["metadata"]["namespace"].as_str().unwrap_or("default");
         note(&self.tell, format!("{} {} in namespace {namespace}", self.create.kind, self.name)).await;
-        Ok(())
+        if self.end.cancelled {
+            self.go_down().await;
+        }
+        Ok(true)
+    }
+
+    /// What a call that creates something gives. Who asks for the end meanwhile waits for it; who asks twice does not (`None`).
+    async fn answered(
+        &mut self,
+        call: impl Future<Output = Result<String, EngineError>>,
+        interrupts: &mut Receiver<Interrupt>,
+    ) -> Result<Option<String>, EngineError> {
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                answer = &mut call => return answer.map(Some),
+                Some(interrupt) = interrupts.recv() => match (self.end.cancelled, interrupt) {
+                    (true, Interrupt::Unread) => {}
+                    (true, Interrupt::Asked) => return Ok(None),
+                    (false, _) => {
+                        self.end.cancelled = true;
+                        note(&self.tell, "ending, as soon as kubectl has answered. Once more does not wait for it").await;
+                    }
+                }
+            }
+        }
     }
 
     /// Goes on until the pod has ended, or is gone.
     async fn attend(&mut self, interrupts: &mut Receiver<Interrupt>) -> Result<(), EngineError> {
         let (to, mut seen) = channel(8);
-        let watch = tokio::spawn(watch(self.program.clone(), self.selection(), to));
+        let watch = tokio::spawn(watch(self.program.clone(), self.create.kind, self.name.clone(), to));
         let log = self.log.clone();
         let mut is_told = false;
         while !(self.standing.is_over() || self.end.killed) {
@@ -144,14 +189,12 @@ impl Kubectl {
             }
             tokio::select! {
                 () = log.outcome(), if !is_told => is_told = true,
-                Some(event) = seen.recv() => match event {
-                    Ok(event) => self.handle(&event).await?,
-                    Err(said) => {
-                        if self.is_gone().await {
-                            self.standing.is_gone = true;
-                        } else if !self.end.cancelled {
-                            note(&self.tell, format!("kubectl get --watch broke off, and begins again: {said}")).await;
-                        }
+                Some(seen) = seen.recv() => match seen {
+                    Seen::Event(event) => self.handle(&event).await?,
+                    Seen::Gone => self.standing.is_gone = true,
+                    Seen::BrokeOff(_) if self.end.cancelled => {}
+                    Seen::BrokeOff(said) => {
+                        note(&self.tell, format!("kubectl get --watch broke off, and begins again: {said}")).await;
                     }
                 },
                 Some(interrupt) = interrupts.recv() => self.handle_interrupt(interrupt).await,
@@ -160,19 +203,6 @@ impl Kubectl {
         }
         watch.abort();
         Ok(())
-    }
-
-    /// The pods to watch, in kubectl's words.
-    fn selection(&self) -> Vec<String> {
-        match self.create.kind {
-            "job" => vec!["pods".to_owned(), "--selector".to_owned(), format!("job-name={}", self.name)],
-            _ => vec!["pod".to_owned(), self.name.clone()],
-        }
-    }
-
-    async fn is_gone(&self) -> bool {
-        let get = ["get", self.create.kind, &self.name, "--ignore-not-found", "-o", "name"].map(str::to_owned);
-        self.program.run("kubectl get", get, None).await.is_ok_and(|found| found.trim().is_empty())
     }
 
     async fn handle(&mut self, event: &Value) -> Result<(), EngineError> {
@@ -217,22 +247,25 @@ impl Kubectl {
                 self.end.killed = true;
                 if !self.standing.pod.is_empty() {
                     let pod = ["delete", "pod", &self.standing.pod, "--now", "--wait=false", "--ignore-not-found"];
-                    let _ = self.program.run("kubectl delete", pod.map(str::to_owned), None).await;
+                    let (program, pod) = (self.program.clone(), pod.map(str::to_owned));
+                    self.errands.spawn(async move {
+                        let _ = program.run("kubectl delete", pod, None).await;
+                    });
                 }
             }
-            (false, _) => {
-                self.end.cancelled = true;
-                let grace = self.standing.grace_seconds.unwrap_or(30);
-                note(&self.tell, on_its_way_down(grace)).await;
-                self.delete(&[]).await;
-            }
+            (false, _) => self.go_down().await,
         }
     }
 
+    async fn go_down(&mut self) {
+        self.end.cancelled = true;
+        note(&self.tell, on_its_way_down(self.standing.grace_seconds.unwrap_or(30))).await;
+        self.delete();
+    }
+
     /// The cluster ends the pod, within its grace, and removes it.
-    async fn delete(&mut self, options: &[&str]) {
-        let words = ["delete", self.create.kind, &self.name, "--wait=false", "--ignore-not-found"];
-        let words: Vec<String> = words.iter().chain(options).map(|word| (*word).to_owned()).collect();
+    fn delete(&mut self) {
+        let words = ["delete", self.create.kind, &self.name, "--wait=false", "--ignore-not-found"].map(str::to_owned);
         let (program, tell, object) =
             (self.program.clone(), self.tell.clone(), format!("{} {}", self.create.kind, self.name));
         self.errands.spawn(async move {
@@ -281,17 +314,29 @@ impl Kubectl {
     }
 }
 
-/// Tells how the pod stands, whenever that changes; or why that could not be told for a moment.
-async fn watch(program: Program, selection: Vec<String>, to: Sender<Result<Value, String>>) {
+/// What a watch tells.
+enum Seen {
+    /// How the pod stands now.
+    Event(Value),
+    /// Why that could not be told for a moment.
+    BrokeOff(String),
+    /// The object is not there any more.
+    Gone,
+}
+
+/// Tells how the pod of this object stands, whenever that changes.
+async fn watch(program: Program, kind: &'static str, name: String, to: Sender<Seen>) {
+    let selector = format!("job-name={name}");
+    let pods = if kind == "job" { vec!["pods", "--selector", &selector] } else { vec!["pod", &name] };
+    let words = [vec!["get", "--watch", "--output-watch-events", "-o", "json"], pods].concat();
     loop {
-        let words = ["get", "--watch", "--output-watch-events", "-o", "json"].map(str::to_owned);
-        let mut command = program.command([words.to_vec(), selection.clone()].concat());
+        let mut command = program.command(words.clone());
         let said = match command.spawn() {
             Ok(mut child) => {
                 let (pass, mut passed) = channel(8);
                 let reading = child.stdout.take().map(|out| tokio::spawn(objects(out, pass)));
                 while let Some(object) = passed.recv().await {
-                    if to.send(Ok(object)).await.is_err() {
+                    if to.send(Seen::Event(object)).await.is_err() {
                         return;
                     }
                 }
@@ -307,7 +352,9 @@ async fn watch(program: Program, selection: Vec<String>, to: Sender<Result<Value
             }
             Err(error) => error.to_string(),
         };
-        if to.send(Err(said)).await.is_err() {
+        let object = ["get", kind, &name, "--ignore-not-found", "-o", "name"].map(str::to_owned);
+        let is_gone = program.run("kubectl get", object, None).await.is_ok_and(|found| found.trim().is_empty());
+        if to.send(if is_gone { Seen::Gone } else { Seen::BrokeOff(said) }).await.is_err() {
             return;
         }
         sleep(AGAIN).await;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -144,14 +144,17 @@ impl Ended {
 pub(crate) struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
     said: String,
+    noted: String,
 }
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("podturn starts");
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, out, said: String::new() }
+        let err = BufReader::new(child.stderr.take().expect("a pipe"));
+        Self { child, out, err, said: String::new(), noted: String::new() }
     }
 
     /// Waits until it has said this line on stdout.
@@ -162,14 +165,30 @@ impl Running {
         }
     }
 
+    /// Waits until it has said this on stderr.
+    pub(crate) fn wait_noted(&mut self, text: &str) {
+        while !self.noted.contains(text) {
+            let read = self.err.read_line(&mut self.noted).expect("a pipe can be read");
+            assert!(read > 0, "it never said {text:?}: {}", self.noted);
+        }
+    }
+
+    /// Waits for something that it does.
+    pub(crate) fn wait_for(&self, is_so: impl Fn() -> bool) {
+        let start = std::time::Instant::now();
+        while !is_so() {
+            assert!(start.elapsed().as_secs() < 60, "it never did");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn interrupt(&self) {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).expect("our child");
     }
 
     pub(crate) fn end(mut self) -> Ended {
-        let mut err = String::new();
         self.out.read_to_string(&mut self.said).expect("UTF-8");
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("UTF-8");
-        Ended { code: self.child.wait().expect("our child").code(), out: self.said, err }
+        self.err.read_to_string(&mut self.noted).expect("UTF-8");
+        Ended { code: self.child.wait().expect("our child").code(), out: self.said, err: self.noted }
     }
 }

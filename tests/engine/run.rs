@@ -87,6 +87,48 @@ fn a_second_ctrl_c_waits_for_nothing() {
 }
 
 #[test]
+fn an_api_server_that_does_not_answer_is_left_when_that_is_asked_for() {
+    let Some(cluster) = Cluster::new() else { return };
+    let stuck = |verb: &str| cluster.path(&format!("cluster/hangs-{verb}"));
+    let create = |name: &str| {
+        std::fs::write(stuck("create"), "").expect("a fresh file");
+        let run = Running::start(cluster.run_command(&with(DATABASE, "name: database-test", name), &KUBECTL));
+        run.wait_for(|| cluster.was_called(&["create"]));
+        run
+    };
+    // Before it is there.
+    let mut run = create("name: never");
+    run.interrupt();
+    run.wait_noted("ending, as soon as kubectl has answered");
+    run.interrupt();
+    let ended = run.end();
+    assert_eq!(ended.code, Some(143), "{ended:#?}");
+    assert!(ended.err.contains("kubectl create has not answered: the pod may be there\n"), "{ended:#?}");
+    assert!(ended.err.ends_with("cancelled before the plan began\n"), "{ended:#?}");
+    std::fs::remove_file(cluster.path("cluster/calls")).expect("it was called");
+
+    // Once is waited for, and what was created goes again.
+    let mut run = create("name: late");
+    run.interrupt();
+    run.wait_noted("ending, as soon as kubectl has answered");
+    std::fs::remove_file(stuck("create")).expect("it is there");
+    let ended = run.end();
+    assert_eq!(ended.code, Some(143), "{ended:#?}");
+    assert_eq!(cluster.pods(), [""; 0], "{ended:#?}");
+
+    // While it goes down.
+    let mut run = Running::start(cluster.run_command(&hangs("echo not yet"), &KUBECTL));
+    run.wait_said("itest    | testing");
+    std::fs::write(stuck("delete"), "").expect("a fresh file");
+    run.interrupt();
+    run.wait_noted("Once more kills everything at once");
+    run.interrupt();
+    let ended = run.end();
+    assert_eq!(ended.code, Some(143), "{ended:#?}");
+    assert!(ended.err.ends_with("everything was killed\n"), "{ended:#?}");
+}
+
+#[test]
 fn what_cannot_be_run_in_a_cluster_is_refused_before_anything_is_created() {
     let Some(cluster) = Cluster::new() else { return };
     let deployment = include_str!("../../manifests/services-in-order.yaml");
