@@ -277,20 +277,15 @@ impl Kubectl {
 
     /// What the run was.
     async fn conclude(&mut self) {
-        let is_told = |log: &Log| log.run().is_some_and(|(state, _)| state.outcome.is_some());
-        if !is_told(&self.log) && !self.standing.is_gone && !self.end.killed && !self.standing.pod.is_empty() {
+        let is_told = self.log.run().is_some_and(|(state, _)| state.outcome.is_some());
+        if !is_told && !self.standing.is_gone && !self.end.killed && !self.standing.pod.is_empty() {
             // What was followed may have broken off. The log itself is whole.
             let logs = ["logs", &self.standing.pod, "--container", PODTURN].map(str::to_owned);
             if let Ok(said) = self.program.run("kubectl logs", logs, None).await {
                 said.lines().for_each(|line| drop(self.log.take(line)));
             }
         }
-        if let Some((state, told)) = self.log.run() {
-            (self.end.state, self.end.journal) = (Some(state), Some((told.run, told.events, told.usage)));
-        }
-        if !is_told(&self.log) && !self.end.killed {
-            follow(PODTURN.to_owned(), Stream::Err, self.log.rest().as_bytes(), self.tell.clone()).await;
-        }
+        self.log.conclude(&mut self.end, &self.tell).await;
         self.end.failed = self.standing.failed();
         self.end.init_failed = self.standing.failed_init_container();
         if let Some(name) = &self.end.init_failed {

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::note;
 use crate::history::{History, Told};
-use crate::local::Message;
+use crate::inject::PODTURN;
+use crate::local::{End, Message, Stream, follow};
 use crate::volume::log::Line;
 use crate::volume::published::State;
 
@@ -69,16 +70,29 @@ impl Log {
 
     /// How the run stands after all that was told, and all of that.
     pub(super) fn run(&self) -> Option<(State, Told)> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = Told::from_log(&heard.lines).ok()?;
-        let state = History::of(&told.clone().into()).ok()?.state;
-        Some((state, told))
+        run_of(&self.0.lock().unwrap_or_else(PoisonError::into_inner).lines).ok()
     }
 
-    /// What the coordinator has said besides.
-    pub(super) fn rest(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).rest.clone()
+    /// Says at a pod's end what the run was. What a coordinator has said besides that told no outcome may tell why.
+    pub(super) async fn conclude(&self, end: &mut End, tell: &Sender<Message>) {
+        if let Some((state, told)) = self.run() {
+            (end.state, end.journal) = (Some(state), Some((told.run, told.events, told.usage)));
+        }
+        if end.state.as_ref().is_none_or(|state| state.outcome.is_none()) && !end.killed {
+            let rest = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).rest);
+            follow(PODTURN.to_owned(), Stream::Err, rest.as_bytes(), tell.clone()).await;
+        }
     }
+}
+
+/// How a run stands after all that a log tells, and all of that.
+///
+/// # Errors
+/// Why it tells of none.
+pub(super) fn run_of(log: &str) -> Result<(State, Told), String> {
+    let told = Told::from_log(log).map_err(|error| error.to_string())?;
+    let history = History::of(&told.clone().into()).map_err(|error| error.to_string())?;
+    Ok((history.state, told))
 }
 
 /// Takes what is said, so that nobody waits.

@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use super::kubectl::{Cluster, INSTALL};
+use super::logs::run_of;
 use super::program::{EngineError, Program};
-use crate::history::{History, Told};
+use crate::history::Told;
 use crate::inject::PODTURN;
 use crate::volume::published::State;
 
@@ -92,11 +93,7 @@ impl Pod {
     pub async fn told(&self) -> Result<Result<(State, Told), String>, EngineError> {
         let logs = ["logs", &self.name, "-c", PODTURN].map(str::to_owned);
         let log = self.program.run("kubectl logs", logs, None).await?;
-        let told = Told::from_log(&log).map_err(|error| error.to_string());
-        Ok(told.and_then(|told| {
-            let history = History::of(&told.clone().into()).map_err(|error| error.to_string())?;
-            Ok((history.state, told))
-        }))
+        Ok(run_of(&log))
     }
 }
 

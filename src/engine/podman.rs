@@ -54,13 +54,9 @@ impl Podman {
     pub async fn run(mut self, interrupts: &mut Receiver<Interrupt>) -> Result<End, EngineError> {
         let done = self.live(interrupts).await;
         self.remove().await;
-        if let Some((state, told)) = self.log.run() {
-            (self.end.state, self.end.journal) = (Some(state), Some((told.run, told.events, told.usage)));
-        }
-        if done.is_ok() && self.end.state.as_ref().is_none_or(|state| state.outcome.is_none()) && !self.end.killed {
-            self.pass_on_the_rest().await;
-        }
-        done.map(|()| self.end)
+        done?;
+        self.log.conclude(&mut self.end, &self.tell).await;
+        Ok(self.end)
     }
 
     async fn live(&mut self, interrupts: &mut Receiver<Interrupt>) -> Result<(), EngineError> {
@@ -156,11 +152,6 @@ impl Podman {
             let _ = child.wait().await;
         });
         Ok(())
-    }
-
-    /// The coordinator has failed: what it said may tell why.
-    async fn pass_on_the_rest(&self) {
-        follow(PODTURN.to_owned(), Stream::Err, self.log.rest().as_bytes(), self.tell.clone()).await;
     }
 
     // --- the end ---
