@@ -264,17 +264,6 @@ where
     runtime.map_err(system("starting the runtime"))?.block_on(async {
         let screen = Screen::new(&names, arguments.json).map_err(system("opening the output"))?;
         let (messages, received) = channel(MESSAGES);
-        let (interrupt, mut interrupts) = channel(2);
-        let watcher = tokio::spawn(run::watch_signals(interrupt.clone()));
-        let show = tokio::spawn(run::show(screen, received, interrupt));
-        let end = live(messages, &mut interrupts).await;
-        let is_killed = end.as_ref().is_ok_and(|end| end.killed);
-        tokio::select! {
-            _ = show => {}
-            Some(Interrupt::Asked) = interrupts.recv() => {}
-            () = tokio::time::sleep(crate::local::LAST_WORDS), if is_killed => {}
-        }
-        watcher.abort();
-        Ok(end?)
+        Ok(run::live(screen, received, async move |interrupts| live(messages, interrupts).await).await?)
     })
 }

@@ -250,7 +250,7 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
     let names: Vec<String> =
         containers().filter(|container| !container.is_quiet).map(|container| container.name.clone()).collect();
     let has_users = containers().any(|container| container.user.or(container.group).is_some_and(|id| id != 0));
-    let (messages, shown) = mpsc::channel(MESSAGES);
+    let (messages, received) = mpsc::channel(MESSAGES);
     let mut kubelet = Kubelet::new(pod, &directory.path, messages, arguments.keep)?;
     if has_users && kubelet.rights() == Rights::OneUser {
         say("podturn: every container runs as you: runAsUser and runAsGroup need root here\n");
@@ -264,23 +264,32 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
         if screen.has_live_line() {
             kubelet.tell_state();
         }
-        let (interrupt, mut interrupts) = mpsc::channel(2);
-        let watcher = tokio::spawn(watch_signals(interrupt.clone()));
-        let show = tokio::spawn(show(screen, shown, interrupt));
-        let end = kubelet.run(&mut interrupts).await;
-        let is_killed = end.as_ref().is_ok_and(|end| end.killed);
-        tokio::select! {
-            _ = show => {}
-            Some(Interrupt::Asked) = interrupts.recv() => {}
-            () = tokio::time::sleep(LAST_WORDS), if is_killed => {}
-        }
-        watcher.abort();
-        end
+        live(screen, received, async move |interrupts| kubelet.run(interrupts).await).await
     })
 }
 
+/// Has a pod run, and shows what it says meanwhile. Whoever has asked for the end twice does not wait for a reader that sleeps.
+pub(super) async fn live<E>(
+    screen: Screen,
+    received: mpsc::Receiver<Message>,
+    run: impl AsyncFnOnce(&mut mpsc::Receiver<Interrupt>) -> Result<End, E>,
+) -> Result<End, E> {
+    let (interrupt, mut interrupts) = mpsc::channel(2);
+    let watcher = tokio::spawn(watch_signals(interrupt.clone()));
+    let show = tokio::spawn(show(screen, received, interrupt));
+    let end = run(&mut interrupts).await;
+    let is_killed = end.as_ref().is_ok_and(|end| end.killed);
+    tokio::select! {
+        _ = show => {}
+        Some(Interrupt::Asked) = interrupts.recv() => {}
+        () = tokio::time::sleep(LAST_WORDS), if is_killed => {}
+    }
+    watcher.abort();
+    end
+}
+
 /// Shows what the containers say until nobody can say anything more, or until nobody reads it.
-pub(super) async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt: mpsc::Sender<Interrupt>) {
+async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>, interrupt: mpsc::Sender<Interrupt>) {
     if !screen.show(&mut shown).await {
         let _ = interrupt.send(Interrupt::Unread).await;
         while shown.recv().await.is_some() {}
@@ -289,7 +298,7 @@ pub(super) async fn show(mut screen: Screen, mut shown: mpsc::Receiver<Message>,
 
 /// Ctrl-C, a closed terminal and a polite kill mean the same at first. A terminal that is gone also fails every write: both
 /// together are one reason to end.
-pub(super) async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
+async fn watch_signals(interrupt: mpsc::Sender<Interrupt>) {
     let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
