@@ -205,7 +205,14 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
     write_copy(&directory.0, &told.run, &told.events, &told.usage, &state).map_err(system)?;
     let volume = [OsString::from("--volume"), directory.0.clone().into_os_string()];
     let given = [vec!["podturn".into()], words.to_vec(), volume.to_vec()].concat();
-    Ok(run(Arguments::parse_from(given).command))
+    Ok(match Arguments::try_parse_from(given) {
+        Ok(arguments) => run(arguments.command),
+        // It would end this process, and the directory stay.
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(BAD_INPUT)
+        }
+    })
 }
 
 /// A directory for what a log tells. It is removed at the end.
