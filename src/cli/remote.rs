@@ -200,8 +200,10 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
         );
     }
     let (state, told) = told;
-    let system = |error| EngineError::System("keeping what the log tells".to_owned(), error);
-    let directory = Copy::make().map_err(system)?;
+    let place = std::env::temp_dir();
+    let system =
+        |error| EngineError::System(format!("keeping what the log tells in {} (TMPDIR)", place.display()), error);
+    let directory = Copy::make(&place).map_err(system)?;
     write_copy(&directory.0, &told.run, &told.events, &told.usage, &state).map_err(system)?;
     let volume = [OsString::from("--volume"), directory.0.clone().into_os_string()];
     let given = [vec!["podturn".into()], words.to_vec(), volume.to_vec()].concat();
@@ -219,9 +221,8 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
 struct Copy(std::path::PathBuf);
 
 impl Copy {
-    fn make() -> std::io::Result<Self> {
-        let place = nix::unistd::mkdtemp(&std::env::temp_dir().join("podturn-log-XXXXXX"))?;
-        Ok(Self(place))
+    fn make(place: &std::path::Path) -> std::io::Result<Self> {
+        Ok(Self(nix::unistd::mkdtemp(&place.join("podturn-log-XXXXXX"))?))
     }
 }
 

@@ -219,18 +219,23 @@ struct Directory {
 
 impl Directory {
     fn make(keep: bool) -> std::io::Result<Self> {
-        let place = std::env::temp_dir().canonicalize()?;
+        let place = std::env::temp_dir();
+        let failed = |error: std::io::Error| {
+            let why = format!("cannot make a directory for the run in {} (TMPDIR): {error}", place.display());
+            std::io::Error::new(error.kind(), why)
+        };
         let mut private = std::fs::DirBuilder::new();
         private.mode(0o700); // a pod's volumes are open to all of its users, and to nobody else of this machine
+        let whole = place.canonicalize().map_err(failed)?;
         for number in 0..1000 {
-            let path = place.join(format!("podturn-run-{}-{number}", std::process::id()));
+            let path = whole.join(format!("podturn-run-{}-{number}", std::process::id()));
             match private.create(&path) {
                 Ok(()) => return Ok(Self { path, keep }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(failed(error)),
             }
         }
-        Err(std::io::ErrorKind::AlreadyExists.into())
+        Err(failed(std::io::ErrorKind::AlreadyExists.into()))
     }
 }
 

@@ -221,3 +221,16 @@ fn a_report_that_cannot_be_written_is_a_failure_and_a_summary_that_cannot_is_non
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("it ends with none of .html, .xml and .md"), "{said}");
 }
+
+#[test]
+fn a_run_without_a_place_for_its_files_says_where_there_is_none() {
+    let place = Place::new();
+    let file = place.write(&place.pod("steps: [a]", &[("a", "true")]));
+    let nowhere = place.path("nowhere");
+    let mut command = place.command(&file, &[]);
+    command.env("TMPDIR", &nowhere);
+    let ended = Place::start_command(command).end();
+    assert_eq!(ended.code, 125, "{}", ended.all());
+    let said = format!("error: cannot make a directory for the run in {} (TMPDIR): ", nowhere.display());
+    assert!(ended.err.iter().any(|line| line.starts_with(&said)), "{}", ended.all());
+}
