@@ -98,6 +98,12 @@ fn impossible(name: &str, value: &str, why: &str) -> NotAsked {
 
 /// That of traces is the whole address, that of everything gets the path of traces.
 fn endpoint(name: &str, address: &str) -> Result<Uri, NotAsked> {
+    if address.contains('@') {
+        // It would be in each message about the address, this one too.
+        let why =
+            "has a user in it, and perhaps a password, that podturn does not send: OTEL_EXPORTER_OTLP_HEADERS does";
+        return Err(NotAsked::Impossible(format!("{name} {why}")));
+    }
     let whole = if name.contains("_TRACES_") {
         address.to_owned()
     } else {
@@ -188,6 +194,10 @@ mod tests {
             (
                 &[ALL, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
                 "OTEL_EXPORTER_OTLP_PROTOCOL is \"grpc\": podturn has http/protobuf",
+            ),
+            (
+                &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@c:4318")],
+                "OTEL_EXPORTER_OTLP_ENDPOINT has a user in it",
             ),
             (&[ALL, ("OTEL_TRACES_EXPORTER", "zipkin")], "podturn has otlp and none"),
             (&[ALL, ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s")], "a number of milliseconds"),
