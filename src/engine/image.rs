@@ -1,7 +1,7 @@
 //! podturn's image for an engine of this machine: this very program, and the libraries that it runs with, so that no registry is
 //! needed.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -87,8 +87,13 @@ fn add(archive: &mut tar::Builder<impl Write>, file: &File, at: &Path) -> io::Re
 /// The dynamic loader, if the program asks for one, and what that finds for it: `name => path (address)` (ld.so(8), --list).
 fn libraries(program: &File) -> io::Result<Vec<PathBuf>> {
     let Some(loader) = interpreter(program)? else { return Ok(Vec::new()) };
-    let own = fs::read_link("/proc/self/exe")?;
+    // By this process: its file may have another name by now, or none.
+    let own = format!("/proc/{}/exe", std::process::id());
     let list = Command::new(&loader).arg("--list").arg(own).stdin(Stdio::null()).output()?;
+    if !list.status.success() {
+        let said = String::from_utf8_lossy(&list.stderr);
+        return Err(io::Error::other(format!("{} --list: {}", loader.display(), said.trim_end())));
+    }
     let mut files = vec![loader];
     for line in String::from_utf8_lossy(&list.stdout).lines() {
         let Some(path) = line.split_once(" => ").map(|(_, found)| found.split(" (").next().unwrap_or(found)) else {
