@@ -45,7 +45,7 @@ impl Verdict {
 }
 
 /// The command had no say in it.
-fn is_error(reason: &str) -> bool {
+pub(super) fn is_error(reason: &str) -> bool {
     matches!(reason, "ShimLost" | "NeverArrived" | "StartError" | "WhenError" | "Interrupted" | "VolumeFull")
 }
 

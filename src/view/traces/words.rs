@@ -3,6 +3,7 @@
 use podturn_turn::Reason;
 
 use crate::history::What;
+use crate::view::junit::is_error;
 
 /// `cicd.pipeline.result`.
 pub(super) fn outcome_result(outcome: &str) -> &'static str {
@@ -20,7 +21,7 @@ pub(super) fn reason_result(phase: &str, reason: &str) -> &'static str {
         ("Succeeded", _) => "success",
         ("Skipped" | "Omitted", _) => "skip",
         ("Cancelled", _) => "cancellation",
-        (_, "ShimLost" | "NeverArrived" | "StartError" | "WhenError" | "Interrupted" | "VolumeFull") => "error",
+        (_, reason) if is_error(reason) => "error",
         _ => "failure",
     }
 }
