@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | Succeeded | passed; `flakyFailure` for each attempt before the one that succeeded |
 //! | Failed by its command | `failure`; `rerunFailure` for each attempt after the first |
-//! | Failed without its command's doing (lost, never arrived, ...) | `error` |
+//! | Failed without its command's doing (lost, never arrived, ...); Cancelled by a full volume, which makes the outcome Failed | `error` |
 //! | Failed with `allowFailure` | `skipped`, as an expected failure of other test tools |
 //! | Cancelled by the plan's `timeout`, which makes the outcome Failed | `failure` |
 //! | Skipped, Omitted, Cancelled, not ended yet | `skipped` |
@@ -22,7 +22,7 @@ use crate::volume::published::{AttemptView, State, Step};
 const SUITE: &str = "podturn";
 
 /// What the case says that stands for the plan, where no step says why the outcome is Failed.
-const PLAN_FAILED: &str = "the plan's time was over, and only services still ran";
+const PLAN_FAILED: &str = "the plan's time was over, or its volume full, and only services still ran";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -38,6 +38,7 @@ impl Verdict {
             ("Succeeded", _) => Self::Passed,
             ("Failed", _) if step.allow_failure => Self::Skipped,
             ("Failed", Some(reason)) if is_error(reason) => Self::Error,
+            ("Cancelled", Some("VolumeFull")) => Self::Error,
             ("Failed", _) | ("Cancelled", Some("PlanTimedOut")) => Self::Failure,
             _ => Self::Skipped,
         }

@@ -97,6 +97,18 @@ fn a_failed_plan_without_a_failed_step_is_a_case_of_its_own() {
 }
 
 #[test]
+fn what_a_full_volume_has_ended_is_an_error() {
+    let record = record(plan("steps: { a: {} }"), &[&[act(1, 0)]]);
+    let mut state = History::of(&record).expect("the record is sound").state;
+    state.outcome = Some("Failed".to_owned());
+    (state.steps[0].phase, state.steps[0].reason) = ("Cancelled".to_owned(), Some("VolumeFull".to_owned()));
+    let xml = junit(&state);
+    assert_valid(&xml);
+    assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{xml}");
+    assert!(xml.contains("<error type=\"VolumeFull\""), "and no other case that speaks of the plan's time: {xml}");
+}
+
+#[test]
 fn a_run_that_has_just_begun_has_cases_too() {
     let mut record = record(plan("steps: { a: {} }"), &[&[act(1, 0)]]);
     record.events.truncate(1);
