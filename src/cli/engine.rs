@@ -11,7 +11,7 @@ use crate::engine::kubectl::{Cluster, Kubectl};
 use crate::engine::podman::{self, Podman};
 use crate::engine::{self, EngineError};
 use crate::inject::{self, Options, PODTURN, PODTURN_INIT};
-use crate::local::{End, Interrupt, Message};
+use crate::local::{End, Interrupt, Message, refuse_unknown_volumes};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
 
 /// Where a pod runs.
@@ -146,6 +146,7 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     let mut settings = wiring::defaults()?;
     wiring::for_podman(&mut settings);
     let (original, checked, file) = read(arguments, Placement::Container)?;
+    refuse_unknown_volumes(&original, &arguments.volumes)?;
     input::print(&engine::check(&original, &checked)?);
     let mut options = wiring::options(settings.clone())?;
     options.placement = Placement::Container;

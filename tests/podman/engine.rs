@@ -211,6 +211,9 @@ fn what_podman_cannot_do_is_said_before_anything_runs() {
     let refused = engine.run("podman", &with(QUICKSTART, "  containers:", &format!("{sidecar}  containers:")), &[]);
     assert_eq!(refused.code, Some(2), "{refused:#?}");
     assert!(refused.err.contains("podman knows no native sidecars"), "{refused:#?}");
+    let misspelt = engine.run("podman", QUICKSTART, &["--volume", "nobody=/tmp"]);
+    assert_eq!(misspelt.code, Some(2), "{misspelt:#?}");
+    assert!(misspelt.err.contains("the pod has no volume nobody"), "{misspelt:#?}");
     let mut missing = engine.command("podman", QUICKSTART, &[]);
     let missing = missing.env("PATH", engine.directory.path()).output().expect("podturn starts");
     let said = String::from_utf8_lossy(&missing.stderr).into_owned();

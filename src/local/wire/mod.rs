@@ -89,7 +89,7 @@ pub fn wire(
     facts: &PodFacts,
     stand_ins: &[(String, PathBuf)],
 ) -> Result<Wired, Diagnostics> {
-    refuse_unknown(manifest, stand_ins)?;
+    refuse_unknown_volumes(manifest, stand_ins)?;
     let steps = checked.plan.steps.iter().map(|step| step.name.clone()).collect();
     let mut reporter = Reporter::new(&manifest.file);
     let configs = Configs::of(&manifest.objects, &mut reporter);
@@ -111,7 +111,10 @@ struct Wiring<'m> {
 }
 
 /// A misspelt name would leave the volume as it is.
-fn refuse_unknown(manifest: &Manifest, stand_ins: &[(String, PathBuf)]) -> Result<(), Diagnostics> {
+///
+/// # Errors
+/// When the pod has none of such a name.
+pub fn refuse_unknown_volumes(manifest: &Manifest, stand_ins: &[(String, PathBuf)]) -> Result<(), Diagnostics> {
     let known: Vec<&str> = items(&manifest.spec, "volumes")
         .iter()
         .filter_map(|volume| volume.get("name").and_then(Node::as_str))
