@@ -38,7 +38,7 @@ pub struct Play {
     pub volumes: Vec<String>,
     /// `terminationGracePeriodSeconds`.
     pub grace_seconds: u64,
-    /// `activeDeadlineSeconds`, of the pod or of its Job.
+    /// `activeDeadlineSeconds`, of the pod or of its Job, whichever comes first.
     pub active_deadline_seconds: Option<u64>,
 }
 
@@ -122,8 +122,8 @@ pub fn play(manifest: &Manifest, name: &str, stand_ins: &[(String, PathBuf)]) ->
         names
     };
     let (init_containers, containers) = (names_of(&mut spec, "initContainers"), names_of(&mut spec, "containers"));
-    let of_job = at(&manifest.object, &["spec", "activeDeadlineSeconds"]);
-    let deadline = spec["activeDeadlineSeconds"].as_u64().or_else(|| of_job.and_then(to_number));
+    let of_job = manifest.object.get("spec").and_then(|spec| spec.get("activeDeadlineSeconds"));
+    let deadlines = [spec["activeDeadlineSeconds"].as_u64(), of_job.and_then(|seconds| to_json(seconds).as_u64())];
     let grace_seconds = spec["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(manifest, name), "spec": spec });
     let beside = manifest.objects.iter().filter(|object| {
@@ -137,7 +137,7 @@ pub fn play(manifest: &Manifest, name: &str, stand_ins: &[(String, PathBuf)]) ->
         init_containers,
         volumes: own,
         grace_seconds,
-        active_deadline_seconds: deadline,
+        active_deadline_seconds: deadlines.into_iter().flatten().min(),
     }
 }
 
@@ -172,14 +172,6 @@ fn list<'v>(value: &'v mut Value, key: &str) -> impl Iterator<Item = &'v mut Val
     value.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
-fn at<'n>(node: &'n Node, path: &[&str]) -> Option<&'n Node> {
-    path.iter().try_fold(node, |node, key| node.get(key))
-}
-
-fn to_number(node: &Node) -> Option<u64> {
-    to_json(node).as_u64()
-}
-
 /// The name of a pod of this run alone: two runs of one manifest may go on at once.
 #[must_use]
 pub fn name_of_a_run(manifest: &str) -> String {
@@ -198,6 +190,15 @@ pub fn name_of_a_run(manifest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_earlier_of_two_deadlines_counts() {
+        let text = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: j }\nspec:\n  activeDeadlineSeconds: 5\n  template:\n    \
+            metadata: { annotations: { podturn.dev/plan: sequential } }\n    spec:\n      restartPolicy: Never\n      \
+            activeDeadlineSeconds: 60\n      containers: [{ name: a, image: i, command: [a] }]\n";
+        let manifest = Manifest::read("j.yaml", text).expect("a manifest");
+        assert_eq!(play(&manifest, "j-1", &[]).active_deadline_seconds, Some(5));
+    }
 
     #[test]
     fn only_hooks_that_are_no_steps_are_warned_of() {
