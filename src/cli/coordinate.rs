@@ -110,7 +110,7 @@ fn show(listen: &Listen, volume: &Volume) -> Option<page::Served> {
     let address = listen.address?;
     let guard = listen.guard().unwrap_or_else(|why| {
         tracing::error!("nobody can act on the page: {why}");
-        page::Guard::default()
+        listen.read_only()
     });
     match page::listen(address, guard, volume) {
         Ok(served) => {

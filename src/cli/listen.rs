@@ -37,6 +37,11 @@ impl Listen {
         })
     }
 
+    /// Nobody may act, and everybody look as before.
+    pub(super) fn read_only(&self) -> Guard {
+        Guard::new(None, self.hosts.clone()).unwrap_or_default()
+    }
+
     fn token(&self) -> Result<Option<String>, String> {
         match &self.token_file {
             Some(file) => {

@@ -187,7 +187,13 @@ fn a_token_that_is_none_leaves_a_page_that_only_shows() {
     let directory = tempfile::tempdir().expect("a directory for the test");
     let file = directory.path().join("token");
     fs::write(&file, "short").expect("it can be written");
-    let (mut pod, address) = shown_with(PLAN, SCRIPTS, &["--listen-token-file", file.to_str().expect("it is UTF-8")]);
+    let arguments = ["--listen-token-file", file.to_str().expect("it is UTF-8"), "--listen-host", "ci.example"];
+    let (mut pod, address) = shown_with(PLAN, SCRIPTS, &arguments);
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    write!(stream, "GET /state.json HTTP/1.1\r\nHost: ci.example\r\n\r\n").expect("it takes a request");
+    let mut shown = String::new();
+    stream.read_to_string(&mut shown).expect("an answer");
+    assert!(shown.starts_with("HTTP/1.1 200 "), "by the name that it was given: {shown}");
     assert_eq!(post(address, "Host: 127.0.0.1\r\nAuthorization: Bearer short\r\n", "{\"verb\":\"cancel\"}").0, "405");
     assert!(!get(address, "GET /").1.contains("<button"), "it has no buttons");
     let said = fs::read_to_string(pod.log("coordinator")).expect("a log");
