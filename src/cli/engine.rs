@@ -92,14 +92,17 @@ pub(super) fn run(arguments: &run::Arguments) -> Option<ExitCode> {
             Some(run::write_down(end, &arguments.reports).unwrap_or(code))
         }
         Err(Failed::Input(diagnostics)) => Some(input::refuse(&diagnostics)),
-        Err(Failed::Engine(error)) => {
-            let code = podturn_failed(&error);
-            if let Some(help) = error.help() {
-                anstream::eprintln!("  help: {help}");
-            }
-            Some(code)
-        }
+        Err(Failed::Engine(error)) => Some(engine_failed(&error)),
     }
+}
+
+/// Says why an engine could not be used, and what may help; returns the exit code for it.
+pub(super) fn engine_failed(error: &EngineError) -> ExitCode {
+    let code = podturn_failed(error);
+    if let Some(help) = error.help() {
+        anstream::eprintln!("  help: {help}");
+    }
+    code
 }
 
 /// Why it did not run.

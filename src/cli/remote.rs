@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use super::engine::ClusterArguments;
+use super::engine::{ClusterArguments, engine_failed};
 use super::input::BAD_INPUT;
-use super::{Arguments, podturn_failed, run};
+use super::{Arguments, run};
 use crate::engine::EngineError;
 use crate::engine::pod::Pod;
 use crate::volume::write_copy;
@@ -164,10 +164,7 @@ fn ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let is_missing = matches!(&error, EngineError::Refused { said, .. } if said.contains("NotFound"));
-            let code = podturn_failed(&error);
-            if let Some(help) = error.help() {
-                anstream::eprintln!("  help: {help}");
-            }
+            let code = engine_failed(&error);
             if is_missing { ExitCode::from(BAD_INPUT) } else { code }
         }
     }
