@@ -41,8 +41,8 @@ pod's grace. A second Ctrl-C kills everything. A pod whose \
 containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
 terminal.
 
-Where the OTEL_* variables of OpenTelemetry ask for traces (OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318), the run is one, a part of \
-TRACEPARENT if that is set, and each command has its own TRACEPARENT.
+Where the OTEL_* variables of OpenTelemetry ask for traces (OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318), a run of --engine local \
+is one, a part of TRACEPARENT if that is set, and each command has its own TRACEPARENT.
 
 Where GITHUB_STEP_SUMMARY names a file, as on GitHub's runners, a summary of the run is appended to it.
 
