@@ -28,9 +28,6 @@ pub use program::EngineError;
 
 use crate::local::Message;
 
-/// What is heard of a pod's end before it is called one that nobody heard.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
-
 /// Something that podturn itself has to say.
 async fn note(tell: &tokio::sync::mpsc::Sender<Message>, text: impl Into<String>) {
     let _ = tell.send(Message::Note(text.into())).await; // nobody reads, then

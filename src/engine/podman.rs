@@ -10,12 +10,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::logs::Log;
 use super::played::Play;
 use super::program::{EngineError, Program};
-use super::{LAST_WORDS, image, note};
+use super::{image, note};
 use crate::inject::PODTURN;
 use crate::local::{End, Interrupt, Message, Stream, follow, on_its_way_down};
 
 /// How to come by podman.
 pub(super) const INSTALL: &str = "apt-get install podman, dnf install podman, ...; --engine local needs nothing";
+
+/// How long the last lines of containers that have ended may take to come from podman.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// podturn's image: this very program, put into podman's store where it is not there yet.
 ///
