@@ -52,6 +52,7 @@ mod watch;
 mod wiring;
 mod written;
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -158,10 +159,21 @@ pub fn main() -> ExitCode {
     if let Some(code) = remote::plugin(std::env::args_os()) {
         return code;
     }
-    let arguments = Arguments::parse();
+    obey(std::env::args_os().collect())
+}
+
+/// Does what these words say, the program's name first.
+fn obey(words: Vec<OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print(); // help and the version, too
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(input::BAD_INPUT));
+        }
+    };
     arguments.color.write_global();
     #[cfg(feature = "tools")]
-    if let Some(code) = arguments.remote.run(std::env::args_os()) {
+    if let Some(code) = arguments.remote.run(words.into_iter()) {
         return code;
     }
     run(arguments.command)

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 
 use super::engine::{ClusterArguments, engine_failed};
 use super::input::BAD_INPUT;
-use super::{Arguments, run};
+use super::{Arguments, obey};
 use crate::engine::EngineError;
 use crate::engine::pod::Pod;
 use crate::volume::write_copy;
@@ -122,11 +122,10 @@ pub(super) fn plugin(mut words: impl Iterator<Item = OsString>) -> Option<ExitCo
         return Some(ExitCode::SUCCESS);
     }
     if !is_about_a_run(&verb) {
-        let given = [vec!["podturn".into()], words, options].concat();
-        return Some(run(Arguments::parse_from(given).command));
+        return Some(obey([vec!["podturn".into()], words, options].concat()));
     }
     if words.iter().any(|word| word == "--help" || word == "-h") {
-        return Some(run(Arguments::parse_from([vec!["podturn".into()], words].concat()).command));
+        return Some(obey([vec!["podturn".into()], words].concat()));
     }
     if words.len() < 2 || is_option(&words[1]) {
         anstream::eprint!("error: which pod? kubectl podturn {verb} POD ...\n\n{PLUGIN_HELP}");
@@ -204,14 +203,7 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
     write_copy(&directory.0, &told.run, &told.events, &told.usage, &state).map_err(system)?;
     let volume = [OsString::from("--volume"), directory.0.clone().into_os_string()];
     let given = [vec!["podturn".into()], words.to_vec(), volume.to_vec()].concat();
-    Ok(match Arguments::try_parse_from(given) {
-        Ok(arguments) => run(arguments.command),
-        // It would end this process, and the directory stay.
-        Err(error) => {
-            let _ = error.print();
-            ExitCode::from(BAD_INPUT)
-        }
-    })
+    Ok(obey(given))
 }
 
 /// A directory for what a log tells. It is removed at the end.

@@ -89,6 +89,9 @@ fn kubectl_finds_podturn_as_its_plugin() {
     assert_says(&plugin(&["-n", "ci", "why", "proxy-job", "load"]), 0, "load", "");
     assert_says(&plugin(&["why", "proxy-job"]), 2, "", "required arguments were not provided");
     assert!(std::fs::read_dir(cluster.path("tmp")).expect("it is there").next().is_none(), "nothing is left of it");
+    // As podturn itself has it.
+    assert_says(&plugin(&["--pod", "nobody", "status"]), 2, "", "NotFound");
+    assert_says(&plugin(&["graph", "proxy-job", "--color", "always"]), 0, "\x1b[", "");
     assert_says(&plugin(&["status", "nobody"]), 2, "", "NotFound");
     assert_says(&plugin(&["status"]), 2, "", "error: which pod? kubectl podturn status POD");
     assert_says(&plugin(&[]), 0, "Usage: kubectl podturn VERB POD", "");
