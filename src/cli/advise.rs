@@ -86,13 +86,13 @@ fn tell(arguments: &Arguments, file: &SourceFile, table: &str, text: &str) -> Ex
     let Some(place) = place else {
         let patch = difference::between(file.name(), "as advised", file.text(), text);
         let gap = if patch.is_empty() { "\nnothing has to be changed\n" } else { "\n" };
-        anstream::print!("{table}{gap}{patch}");
+        super::show!("{table}{gap}{patch}");
         return ExitCode::SUCCESS;
     };
     if place == Path::new("-") {
         anstream::eprint!("{table}");
     } else {
-        anstream::print!("{table}");
+        super::show!("{table}");
         if place == arguments.file && text == file.text() {
             return ExitCode::SUCCESS; // it is as it should be
         }

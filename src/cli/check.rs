@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok((title, checked)) => {
             input::print(&checked.warnings);
             let text = if arguments.json { canonical(&checked.plan) } else { summary(&title, &checked) };
-            anstream::println!("{}", text.trim_end());
+            super::showln!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
         Err(diagnostics) => input::refuse(&diagnostics),

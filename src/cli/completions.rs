@@ -28,6 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Shell::Fish => clap_complete::Shell::Fish,
         Shell::Zsh => clap_complete::Shell::Zsh,
     };
-    clap_complete::generate(shell, &mut super::Arguments::command(), "podturn", &mut std::io::stdout());
-    ExitCode::SUCCESS
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::Arguments::command(), "podturn", &mut script);
+    super::print(&String::from_utf8_lossy(&script), ExitCode::SUCCESS)
 }

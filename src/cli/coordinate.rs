@@ -1,7 +1,7 @@
 //! `podturn coordinate`: the long-running program of the sidecar.
 
 use std::any::Any;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -137,7 +137,8 @@ fn open_control(volume: &Volume) -> (Box<dyn Any>, Option<Receiver<Asked>>) {
 
 fn tell(finished: &Finished, quiet: bool) -> ExitCode {
     if !quiet {
-        anstream::print!("{}{}", view::table(&finished.state), view::sentences(&finished.state));
+        // Its reader may be gone: that changes nothing of how the plan ended.
+        let _ = write!(anstream::stdout(), "{}{}", view::table(&finished.state), view::sentences(&finished.state));
     }
     match (finished.placement, finished.outcome) {
         (Placement::Sidecar, _) | (_, Outcome::Succeeded) => ExitCode::SUCCESS,

@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Format::Dot => graph.dot(),
         Format::Svg => graph.svg(),
     };
-    anstream::print!("{text}");
+    super::show!("{text}");
     ExitCode::SUCCESS
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env::{self, VarError};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,7 +64,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(run) => {
             let count = run.plan.steps.len();
             let volume = arguments.volume.display();
-            anstream::println!(
+            let _ = writeln!(
+                anstream::stdout(), // whose reader may be gone
                 "podturn: run {} of {count} step{} in {volume}",
                 run.run,
                 if count == 1 { "" } else { "s" }

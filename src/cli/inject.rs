@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::wiring::{self, Settings};
-use super::{difference, input, podturn_failed};
+use super::{difference, input};
 use crate::inject::{self, Format, Injected, Options};
 use crate::plan::yaml::Node;
 use crate::plan::{Diagnostic, Diagnostics, SourceFile};
@@ -239,7 +239,7 @@ fn print(files: &[Arc<SourceFile>], texts: Vec<String>, diff: bool) -> ExitCode 
     };
     match written {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => podturn_failed(&error),
+        Err(error) => super::not_printed(&error),
     }
 }
 

@@ -241,16 +241,43 @@ fn volume_error(error: &VolumeError) -> ExitCode {
     code
 }
 
-/// Prints on stdout, in colour where that is a terminal; returns the code that was given, or the one for a stdout that takes nothing
-/// (a full disk, a closed pipe).
+/// Prints on stdout, in colour where that is a terminal; returns the code that was given, or the one for a stdout that takes nothing.
 #[cfg(feature = "tools")]
 fn print(text: &str, code: ExitCode) -> ExitCode {
+    out(format_args!("{text}"));
+    code
+}
+
+/// Prints on stdout, in colour where that is a terminal.
+fn out(text: std::fmt::Arguments<'_>) {
     let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => code,
-        Err(error) => podturn_failed(&std::io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))),
+    if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {
+        not_printed(&error);
     }
 }
+
+/// Stdout takes nothing (a full disk, a closed pipe), and a command that shows something has nothing left to do: it ends with 125, and
+/// not in a panic.
+#[expect(clippy::disallowed_methods, reason = "this is the command line, and it ends by its exit code")]
+fn not_printed(error: &std::io::Error) -> ! {
+    if error.kind() != std::io::ErrorKind::BrokenPipe {
+        podturn_failed(&std::io::Error::new(error.kind(), format!("cannot write to stdout: {error}")));
+    } // whoever closes a pipe (`| head`) has read enough, and needs no word
+    std::process::exit(exit::SHIM_FAILED.into());
+}
+
+/// As `print!`, by [`out`].
+macro_rules! show {
+    ($($text:tt)*) => { $crate::cli::out(format_args!($($text)*)) };
+}
+
+/// As `println!`, by [`out`].
+macro_rules! showln {
+    () => { $crate::cli::out(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::cli::out(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+use {show, showln};
 
 /// Says that podturn itself failed; returns the exit code for it.
 fn podturn_failed(error: &dyn std::error::Error) -> ExitCode {

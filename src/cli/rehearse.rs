@@ -110,7 +110,7 @@ fn write_page(record: &Record, file: &Path) -> Result<(), Failure> {
 }
 
 fn show(plan: &Plan, wishes: &Wishes, arguments: &Arguments) -> Result<(), Failure> {
-    anstream::println!("A rehearsal: nothing was run, commands are stubs{}.\n", assumed(plan, wishes));
+    super::showln!("A rehearsal: nothing was run, commands are stubs{}.\n", assumed(plan, wishes));
     let record = rehearsal::rehearse(plan, wishes);
     let history = History::of(&record)?;
     let lacks_a_value = history.state.steps.iter().any(|step| step.reason.as_deref() == Some("WhenError"));
@@ -119,29 +119,29 @@ fn show(plan: &Plan, wishes: &Wishes, arguments: &Arguments) -> Result<(), Failu
         for (step, record) in rehearsal::each_failure(plan, wishes) {
             runs.push((Some(plan.steps[step.index()].name.clone()), History::of(&record)?.state));
         }
-        anstream::print!("{}", view::failures(&runs));
+        super::show!("{}", view::failures(&runs));
     } else {
         show_one(&record, &history, arguments)?;
     }
     if lacks_a_value {
-        anstream::println!("{WHEN_HELP}");
+        super::showln!("{WHEN_HELP}");
     }
     Ok(())
 }
 
 fn show_one(record: &Record, history: &History, arguments: &Arguments) -> Result<(), Failure> {
-    anstream::print!("{}", view::table(&history.state));
+    super::show!("{}", view::table(&history.state));
     if history.state.outcome.is_some() {
-        anstream::print!("{}", view::sentences(&history.state));
+        super::show!("{}", view::sentences(&history.state));
     } else {
         let again = history.state.steps.iter().find(|step| step.attempt > rehearsal::ATTEMPTS_MOST);
         let stops = again.map_or(STANDS.to_owned(), |step| {
             format!("the rehearsal stops here: {} has failed {} times", step.name, rehearsal::ATTEMPTS_MOST)
         });
-        anstream::print!("{}{stops}\n", view::standing(&history.state, &end_of(record)));
+        super::show!("{}{stops}\n", view::standing(&history.state, &end_of(record)));
     }
     if arguments.timeline {
-        anstream::print!("\n{}", view::timeline(history));
+        super::show!("\n{}", view::timeline(history));
     }
     if let Some(file) = &arguments.report {
         write_page(record, file)?;

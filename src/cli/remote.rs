@@ -22,9 +22,6 @@ const WITH_FILES: [&str; 2] = ["report", "advise"];
 /// What is about a run and is no business of a person's at a desk.
 const OF_THE_POD: [&str; 4] = ["init", "coordinate", "alive", "terminating"];
 
-/// What reads or writes files of this machine, so that it cannot be done in the pod.
-const WITH_FILES: [&str; 2] = ["report", "advise"];
-
 const PLUGIN_HELP: &str = "\
 Look into a pod with a plan, or tell it what to do
 
@@ -118,7 +115,7 @@ pub(super) fn plugin(mut words: impl Iterator<Item = OsString>) -> Option<ExitCo
     let (options, mut words) = split(words);
     let verb = words.first().and_then(|word| word.to_str()).unwrap_or("--help").to_owned();
     if matches!(verb.as_str(), "--help" | "-h" | "help") {
-        anstream::print!("{PLUGIN_HELP}");
+        super::show!("{PLUGIN_HELP}");
         return Some(ExitCode::SUCCESS);
     }
     if !is_about_a_run(&verb) {

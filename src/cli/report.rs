@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         return podturn_failed(&error);
     }
     if arguments.output.is_none() {
-        anstream::println!("{}", file.display());
+        super::showln!("{}", file.display());
     }
     ExitCode::SUCCESS
 }

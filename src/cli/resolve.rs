@@ -177,5 +177,5 @@ fn wanted(arguments: &Arguments) -> Result<(Option<std::sync::Arc<SourceFile>>, 
 }
 
 fn print(map: &ImageMap, json: bool) {
-    anstream::print!("{}", if json { map.to_json() } else { map.to_yaml() });
+    super::show!("{}", if json { map.to_json() } else { map.to_yaml() });
 }

@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             anstream::eprintln!("error: --markdown is there for `podturn schema plan` only");
             return ExitCode::from(super::input::BAD_INPUT);
         }
-        anstream::print!("{}", plan_reference());
+        super::show!("{}", plan_reference());
         return ExitCode::SUCCESS;
     }
     let schema = match arguments.document {
@@ -77,6 +77,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Document::Control => control_schema(),
         Document::Lint => lint_schema(),
     };
-    anstream::println!("{:#}", schema.to_value());
+    super::showln!("{:#}", schema.to_value());
     ExitCode::SUCCESS
 }

@@ -62,17 +62,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn show(Seen { state, stale }: &Seen, arguments: &Arguments) {
     if arguments.json && arguments.follow {
-        anstream::println!("{}", serde_json::to_string(state).unwrap_or_default()); // one line each
+        super::showln!("{}", serde_json::to_string(state).unwrap_or_default()); // one line each
     } else if arguments.json {
-        anstream::println!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
+        super::showln!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
     } else {
-        anstream::print!("{}{}", view::table(state), sentences(state));
+        super::show!("{}{}", view::table(state), sentences(state));
         if *stale {
-            anstream::println!("{}", place::STALE);
+            super::showln!("{}", place::STALE);
         }
     }
     if arguments.follow && !arguments.json && state.outcome.is_none() {
-        anstream::println!();
+        super::showln!();
     }
 }
 
@@ -107,9 +107,9 @@ pub(super) fn why(arguments: &WhyArguments) -> ExitCode {
         anstream::eprintln!("error: the plan has no step {}; it has {}", arguments.step, names.join(", "));
         return ExitCode::from(input::BAD_INPUT);
     };
-    anstream::print!("{text}");
+    super::show!("{text}");
     if stale {
-        anstream::println!("{}", place::STALE);
+        super::showln!("{}", place::STALE);
     }
     ExitCode::SUCCESS
 }

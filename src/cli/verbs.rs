@@ -108,11 +108,11 @@ async fn ask_patiently(volume: &Path, ask: &Ask, patience: Duration) -> Result<T
 fn show(told: &Told) -> ExitCode {
     match told.result {
         Verdict::Done => {
-            anstream::println!("{}", told.message);
+            super::showln!("{}", told.message);
             ExitCode::SUCCESS
         }
         Verdict::Already => {
-            anstream::println!("nothing to do: {}", told.message);
+            super::showln!("nothing to do: {}", told.message);
             ExitCode::SUCCESS
         }
         Verdict::Refused => {

@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(Some(end)) => {
             let sentences =
                 if end.outcome.is_some() { view::sentences(&end) } else { view::standing(&end, &view::now()) };
-            anstream::print!("{}{sentences}", view::table(&end));
+            super::show!("{}{sentences}", view::table(&end));
             ExitCode::SUCCESS
         }
         Err(error) => podturn_failed(&error),

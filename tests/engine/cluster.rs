@@ -4,9 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use notify::{RecursiveMode, Watcher};
 use serde_json::Value;
 
 const PODTURN: &str = env!("CARGO_BIN_EXE_podturn");
@@ -94,6 +97,23 @@ impl Cluster {
         self.calls().iter().any(|call| call.windows(words.len()).any(|some| some == words))
     }
 
+    /// Waits until kubectl was called with these words.
+    pub(crate) fn wait_called(&self, words: &[&str]) {
+        let (tell, changes) = channel();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                let _ = tell.send(());
+            }
+        })
+        .expect("inotify(7)");
+        watcher.watch(&self.path("cluster"), RecursiveMode::NonRecursive).expect("it is there");
+        let mut pieces = 60; // of a second: this machine may stand still for a while
+        while !self.was_called(words) {
+            pieces -= u32::from(changes.recv_timeout(Duration::from_secs(1)).is_err());
+            assert!(pieces > 0, "kubectl was never called with {words:?}: {:?}", self.calls());
+        }
+    }
+
     /// The pods that are there.
     pub(crate) fn pods(&self) -> Vec<String> {
         let files =
@@ -170,15 +190,6 @@ impl Running {
         while !self.noted.contains(text) {
             let read = self.err.read_line(&mut self.noted).expect("a pipe can be read");
             assert!(read > 0, "it never said {text:?}: {}", self.noted);
-        }
-    }
-
-    /// Waits for something that it does.
-    pub(crate) fn wait_for(&self, is_so: impl Fn() -> bool) {
-        let start = std::time::Instant::now();
-        while !is_so() {
-            assert!(start.elapsed().as_secs() < 60, "it never did");
-            std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
 

@@ -93,7 +93,7 @@ fn an_api_server_that_does_not_answer_is_left_when_that_is_asked_for() {
     let create = |name: &str| {
         std::fs::write(stuck("create"), "").expect("a fresh file");
         let run = Running::start(cluster.run_command(&with(DATABASE, "name: database-test", name), &KUBECTL));
-        run.wait_for(|| cluster.was_called(&["create"]));
+        cluster.wait_called(&["create"]);
         run
     };
     // Before it is there.

@@ -3,12 +3,16 @@
 //! Belongs here: what holds for all of them. The Pods that people start from have stories of their own in `tests/run/five.rs`,
 //! `tests/run/recipes.rs` and `tests/podman`.
 
+#[path = "../support/objects.rs"]
+mod objects;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use podturn::inject::{Format, Options, Version, convert, inject, uninject};
+use objects::objects;
+use podturn::inject::{Options, Version, inject, uninject};
 use podturn::plan::SourceFile;
 use serde_json::{Value, json};
 
@@ -35,15 +39,6 @@ fn manifests() -> Vec<(String, String)> {
     found.sort();
     assert!(found.len() >= 18, "they are there");
     found
-}
-
-fn objects(text: &str) -> Vec<Value> {
-    let json = convert(&SourceFile::new("text", text), Format::Json).expect("it is YAML");
-    let mut root: Value = serde_json::from_str(&json).expect("it is JSON");
-    match root["kind"] == "List" {
-        true => root["items"].as_array_mut().map(std::mem::take).expect("its items"),
-        false => vec![root],
-    }
 }
 
 /// With native sidecars, for the oldest Kubernetes that has them.

@@ -2,24 +2,18 @@
 
 mod server;
 
+#[path = "../support/objects.rs"]
+mod objects;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use objects::objects;
 use podturn::inject::{Deadline, Format, Medium, Options, convert, inject, policy};
 use podturn::plan::{PodFacts, Source, SourceFile, check_wired};
 use serde_json::{Value, json};
 use server::Server;
-
-/// The objects of a text.
-fn objects(text: &str) -> Vec<Value> {
-    let json = convert(&SourceFile::new("text", text), Format::Json).expect("it is YAML");
-    let mut root: Value = serde_json::from_str(&json).expect("it is JSON");
-    match root["kind"] == "List" {
-        true => root["items"].as_array_mut().map(std::mem::take).expect("its items"),
-        false => vec![root],
-    }
-}
 
 fn server(options: &Options) -> Server {
     Server::new(&objects(&policy(options).expect("these options are fine")))

@@ -13,6 +13,12 @@ use crate::view::table::bytes;
 const WIDTH: u64 = 240;
 const HEIGHT: u64 = 44;
 
+/// The least that a chart of CPU reaches up to: a tenth of a core, in thousandths.
+const LEAST_CPU: u64 = 100;
+
+/// And one of memory: 1 MiB, in KiB.
+const LEAST_MEMORY: u64 = 1024;
+
 /// A request or limit so many times above all that was used is not drawn: the rest would be a flat line.
 const FAR: u64 = 4;
 
@@ -124,7 +130,7 @@ impl Page<'_> {
         let (request, limit) = (resources.cpu_request, resources.cpu_limit);
         let (average, most) = (used.average_cpu(), used.most_cpu());
         let _ = write!(html, "<tr id=\"u{index}\"><th scope=\"row\">{}</th><td>", Escaped(name));
-        write_chart(&used.cpu, used.total, (request, limit), &format!("CPU of {name}"), html);
+        write_chart(&used.cpu, used.total, (request, limit), LEAST_CPU, &format!("CPU of {name}"), html);
         let amount = |amount: Option<u64>| amount.map(cores).unwrap_or_default();
         let number = |text: String, html: &mut String| {
             let _ = write!(html, "<td class=\"n\">{text}</td>");
@@ -136,7 +142,7 @@ impl Page<'_> {
         html.push_str("<td>");
         let kib = |bytes: u64| bytes / 1024;
         let (request, limit) = (resources.memory_request.map(kib), resources.memory_limit.map(kib));
-        write_chart(&used.memory, used.total, (request, limit), &format!("memory of {name}"), html);
+        write_chart(&used.memory, used.total, (request, limit), LEAST_MEMORY, &format!("memory of {name}"), html);
         html.push_str("</td>");
         let peak = Some(used.peak).filter(|peak| *peak > 0);
         let stored = |amount: Option<u64>| amount.map(kib).map(bytes).unwrap_or_default();
@@ -155,18 +161,19 @@ impl Page<'_> {
     }
 }
 
-/// A line over time, with request and limit as levels.
+/// A line over time, with request and limit as levels. It reaches up to `least` at least: next to nothing is to look like it.
 fn write_chart(
     pieces: &[Piece],
     total: u64,
     (request, limit): (Option<u64>, Option<u64>),
+    least: u64,
     what: &str,
     html: &mut String,
 ) {
     let most = pieces.iter().map(|piece| piece.level).max().unwrap_or(0);
     let is_near = |level: &u64| *level <= most.saturating_mul(FAR);
     let levels = [("u-request", request.filter(is_near)), ("u-limit", limit.filter(is_near))];
-    let top = levels.iter().filter_map(|(_, level)| *level).max().unwrap_or(0).max(most).max(1);
+    let top = levels.iter().filter_map(|(_, level)| *level).max().unwrap_or(0).max(most).max(least);
     let (x, y) =
         (|at: u64| scaled(at, total, WIDTH * 10), |level: u64| HEIGHT * 10 - 10 - scaled(level, top, HEIGHT * 10 - 30));
     let (mut line, mut end) = (String::new(), None);
