@@ -215,7 +215,7 @@ async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Opt
         if let Some(name) = watch.selected().map(|step| step.name.clone()) {
             watch.tell_log(source.logs.of_step(&name));
         }
-        // Whenever it is drawn, since a change that comes together with a key is not always told (crossterm drops one of the two).
+        // Whenever it is drawn, and not only when a change is told: `kubectl exec` sets the size at a moment of its own.
         let area = whole(screen.size());
         if area != known {
             terminal.resize(area)?;
