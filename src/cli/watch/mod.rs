@@ -1,45 +1,41 @@
 //! `podturn watch`: a run on the whole terminal, as it goes on, and its verbs on keys.
 //!
-//! Belongs here: the terminal, and what comes from where: keys, news of the volume, the coordinator's answers, the time. Does not
-//! belong here: what is on the screen and what a key does (`view::watch`).
+//! Belongs here: what comes from where: keys, news of the volume, the coordinator's answers, the time. Does not belong here: the
+//! terminal itself (`terminal`), where a run is looked up (`source`), what is on the screen and what a key does (`view::watch`).
 
-use std::fs::{self, File};
-use std::io::{self, IsTerminal, Stdout, Write};
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+mod source;
+mod terminal;
+
+use std::fs;
+use std::io::{self, IsTerminal, Stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use podturn_turn::Plan;
 use podturn_wire::names;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::{cursor, execute, style, terminal};
+use ratatui::crossterm::style;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
+use source::{Live, Source, of_log, of_volume};
+use terminal::{Screen, listen_to_keys};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::MissedTickBehavior;
 
 use super::graph::has_unicode;
-use super::place::{self, Place, Seen};
-use super::{input, podturn_failed, record, tail};
+use super::place::Place;
+use super::{input, podturn_failed};
 use crate::control::{self, AskError};
 use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
-use crate::history::History;
 use crate::view;
-use crate::view::watch::{Act, Asking, Key, Log, Look, Teller, Watch, Wish};
-use crate::volume::news::{self, Changes};
+use crate::view::watch::{Act, Asking, Key, Look, Teller, Watch, Wish};
+use crate::volume::news;
 use crate::volume::published::State;
 
 /// How often times are drawn anew, and how long the published state may be old before the coordinator is asked.
 const TICK: Duration = Duration::from_secs(1);
-
-/// As many last lines of a step are kept in view.
-const LINES: usize = 200;
-
-/// What a terminal is taken for that does not say how large it is: `kubectl exec` tells of that a moment later.
-const SIZE: (u16, u16) = (80, 24);
 
 /// Arguments of `podturn watch`.
 #[derive(clap::Args)]
@@ -96,79 +92,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => podturn_failed(&error),
-    }
-}
-
-/// Where news comes from.
-struct Source {
-    /// The volume of a run that had not ended when it was opened.
-    live: Option<Live>,
-    /// What is published there.
-    changes: Option<Changes>,
-    logs: Logs,
-}
-
-struct Live {
-    volume: PathBuf,
-    /// Keeps the volume there: that of a `podturn run` is seen through one of its processes, and goes with the last one that has it.
-    _held: File,
-    plan: Plan,
-}
-
-fn of_log(log: &Path, look: Look) -> Result<(Watch, Source), ExitCode> {
-    let history = History::of(&record::of_log(log)?).map_err(|impossible| {
-        anstream::eprintln!("error: this is not one run, whole: {impossible}");
-        ExitCode::from(input::BAD_INPUT)
-    })?;
-    let teller = if history.state.outcome.is_some() { Teller::Silence } else { Teller::Record };
-    Ok((
-        Watch::new(&history.plan, history.state, teller, look),
-        Source { live: None, changes: None, logs: Logs::Elsewhere },
-    ))
-}
-
-fn of_volume(volume: PathBuf, look: Look) -> Result<(Watch, Source), ExitCode> {
-    let failed = |error: io::Error| podturn_failed(&error);
-    // Before the first look, so that nothing is missed between the two.
-    let changes = Changes::of(&volume);
-    let Seen { state, stale } = place::read(&volume)?;
-    let plan = record::read_run(&volume)?.plan;
-    let logs = Logs::of_volume(&volume);
-    let teller = if stale || state.outcome.is_some() { Teller::Silence } else { Teller::Coordinator };
-    if state.outcome.is_some() {
-        return Ok((Watch::new(&plan, state, teller, look), Source { live: None, changes: None, logs }));
-    }
-    let changes = Some(changes.map_err(failed)?);
-    let held = File::open(&volume).map_err(failed)?;
-    let through = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
-    let volume = if through.join(names::STATE).exists() { through } else { volume };
-    let live = Some(Live { volume, _held: held, plan: plan.clone() });
-    Ok((Watch::new(&plan, state, teller, look), Source { live, changes, logs }))
-}
-
-/// Where the last lines of steps are.
-enum Logs {
-    /// In the directory of a `podturn run`.
-    Run(PathBuf),
-    /// A container's log is its runtime's, and no file that other containers see.
-    Elsewhere,
-}
-
-impl Logs {
-    /// A run's volumes are in `volumes` of its directory.
-    fn of_volume(volume: &Path) -> Self {
-        match volume.ancestors().nth(2) {
-            Some(run) if tail::last(run, "", 0).is_some() => Self::Run(run.to_owned()),
-            _ => Self::Elsewhere,
-        }
-    }
-
-    fn of_step(&self, step: &str) -> Log {
-        let last = match self {
-            Self::Run(run) => tail::last(run, step, LINES),
-            Self::Elsewhere => None,
-        };
-        last.map_or_else(|| Log::Elsewhere(format!("its log is not here: kubectl logs POD -c {step}")), Log::Lines)
     }
 }
 
@@ -351,81 +274,4 @@ fn said(told: Result<Told, AskError>) -> String {
         Err(error @ AskError::Late(_)) => format!("{error}; it may still be done"),
         Err(error) => error.to_string(),
     }
-}
-
-/// A thread, since a terminal is read by waiting for it. It ends with the process.
-fn listen_to_keys(tell: Sender<News>) {
-    std::thread::spawn(move || {
-        loop {
-            let news = match event::read() {
-                Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => match known(key.code, key.modifiers) {
-                    Some(key) => News::Key(key),
-                    None => continue,
-                },
-                Ok(Event::Resize(..)) => News::Resized,
-                Ok(_) => continue,
-                Err(_) => News::Leave,
-            };
-            let is_last = matches!(news, News::Leave);
-            if tell.blocking_send(news).is_err() || is_last {
-                return;
-            }
-        }
-    });
-}
-
-fn known(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
-    Some(match code {
-        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Key::Interrupt,
-        _ if modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => return None,
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::Home,
-        KeyCode::End => Key::End,
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Esc => Key::Escape,
-        KeyCode::Char(character) => Key::Char(character),
-        _ => return None,
-    })
-}
-
-/// The terminal while it shows one thing. What was there before comes back with the end of this, also after a panic.
-struct Screen(());
-
-impl Screen {
-    fn take() -> io::Result<Self> {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            give_back();
-            before(panic);
-        }));
-        terminal::enable_raw_mode()?;
-        let screen = Self(());
-        execute!(
-            io::stdout(),
-            terminal::EnterAlternateScreen,
-            terminal::Clear(terminal::ClearType::All),
-            cursor::Hide
-        )?;
-        Ok(screen)
-    }
-
-    fn size(&self) -> (u16, u16) {
-        terminal::size().ok().filter(|(width, height)| *width > 0 && *height > 0).unwrap_or(SIZE)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        give_back();
-    }
-}
-
-/// Nobody reads what could not be said here.
-fn give_back() {
-    let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
-    let _ = terminal::disable_raw_mode();
-    let _ = io::stdout().flush();
 }

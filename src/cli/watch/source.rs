@@ -1,0 +1,93 @@
+//! Where a run is looked up: on its volume, or in its coordinator's log.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use podturn_turn::Plan;
+use podturn_wire::names;
+
+use crate::cli::place::{self, Seen};
+use crate::cli::{input, podturn_failed, record, tail};
+use crate::history::History;
+use crate::view::watch::{Log, Look, Teller, Watch};
+use crate::volume::news::Changes;
+
+/// As many last lines of a step are kept in view.
+const LINES: usize = 200;
+
+/// Where news comes from.
+pub(super) struct Source {
+    /// The volume of a run that had not ended when it was opened.
+    pub live: Option<Live>,
+    /// What is published there.
+    pub changes: Option<Changes>,
+    pub logs: Logs,
+}
+
+/// A run that goes on, and its volume.
+pub(super) struct Live {
+    pub volume: PathBuf,
+    /// Keeps the volume there: that of a `podturn run` is seen through one of its processes, and goes with the last one that has it.
+    _held: File,
+    pub plan: Plan,
+}
+
+pub(super) fn of_log(log: &Path, look: Look) -> Result<(Watch, Source), ExitCode> {
+    let history = History::of(&record::of_log(log)?).map_err(|impossible| {
+        anstream::eprintln!("error: this is not one run, whole: {impossible}");
+        ExitCode::from(input::BAD_INPUT)
+    })?;
+    let teller = if history.state.outcome.is_some() { Teller::Silence } else { Teller::Record };
+    Ok((
+        Watch::new(&history.plan, history.state, teller, look),
+        Source { live: None, changes: None, logs: Logs::Elsewhere },
+    ))
+}
+
+pub(super) fn of_volume(volume: PathBuf, look: Look) -> Result<(Watch, Source), ExitCode> {
+    let failed = |error: io::Error| podturn_failed(&error);
+    // Before the first look, so that nothing is missed between the two.
+    let changes = Changes::of(&volume);
+    let Seen { state, stale } = place::read(&volume)?;
+    let plan = record::read_run(&volume)?.plan;
+    let logs = Logs::of_volume(&volume);
+    let teller = if stale || state.outcome.is_some() { Teller::Silence } else { Teller::Coordinator };
+    if state.outcome.is_some() {
+        return Ok((Watch::new(&plan, state, teller, look), Source { live: None, changes: None, logs }));
+    }
+    let changes = Some(changes.map_err(failed)?);
+    let held = File::open(&volume).map_err(failed)?;
+    let through = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    let volume = if through.join(names::STATE).exists() { through } else { volume };
+    let live = Some(Live { volume, _held: held, plan: plan.clone() });
+    Ok((Watch::new(&plan, state, teller, look), Source { live, changes, logs }))
+}
+
+/// Where the last lines of steps are.
+pub(super) enum Logs {
+    /// In the directory of a `podturn run`.
+    Run(PathBuf),
+    /// A container's log is its runtime's, and no file that other containers see.
+    Elsewhere,
+}
+
+impl Logs {
+    /// A run's volumes are in `volumes` of its directory.
+    fn of_volume(volume: &Path) -> Self {
+        match volume.ancestors().nth(2) {
+            Some(run) if tail::last(run, "", 0).is_some() => Self::Run(run.to_owned()),
+            _ => Self::Elsewhere,
+        }
+    }
+
+    pub(super) fn of_step(&self, step: &str) -> Log {
+        let last = match self {
+            Self::Run(run) => tail::last(run, step, LINES),
+            Self::Elsewhere => None,
+        };
+        last.map_or_else(|| Log::Elsewhere(format!("its log is not here: kubectl logs POD -c {step}")), Log::Lines)
+    }
+}
