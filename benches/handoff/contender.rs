@@ -133,8 +133,8 @@ impl Pod {
     fn start_with(parent: &Path, plan: &str, steps: usize, argument: Option<&str>) -> Self {
         let directory = tempfile::tempdir_in(parent).expect("making the volume");
         let volume = directory.path().to_owned();
-        let podturn = env!("CARGO_BIN_EXE_podturn");
-        let mut init = Command::new(podturn);
+        let podturn = crate::program();
+        let mut init = Command::new(&podturn);
         init.arg("init").arg("--volume").arg(&volume).env("PODTURN_PLAN", plan).stdout(Stdio::null());
         let status = init.status().unwrap_or_else(|error| panic!("starting {init:?}: {error}"));
         assert!(status.success(), "podturn init: {status}");

@@ -1,4 +1,6 @@
-//! `cargo bench --bench handoff [-- --rounds N]`: how long it takes from the end of a step to the start of the next.
+//! `cargo bench --bench handoff [-- --rounds N --only WORD --program FILE]`: how long it takes from the end of a step to the start of the
+//! next, and what podturn costs while nothing happens. `--only` leaves out all tables but those with this word in their titles; `--program`
+//! measures this podturn, such as the image's, `target/image/podturn`.
 //!
 //! Every step stamps its own start and end. All contenders run in turn in every round, the first rounds are thrown away,
 //! and what counts are ratios of medians of one execution: absolute times belong to the machine they were taken on, and
@@ -13,6 +15,7 @@ mod graph;
 mod ground;
 mod onlookers;
 mod resident;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,27 +28,49 @@ use ground::{Ground, Stamp};
 /// Rounds thrown away: caches, the page tables of the programs, the frequency of the CPU.
 const WARM_UP: usize = 2;
 
+const CHAIN: &str = "hand-off, chain of 20";
+const FAN: &str = "1 -> 50 -> 1, first exit to last start";
+const LAYERS: &str = "1,000 steps in 20 layers, per step";
+
 fn main() {
-    let rounds = rounds();
+    let rounds = argument("--rounds").map_or(20, |number| number.parse().expect("--rounds takes a number"));
+    let only = argument("--only").unwrap_or_default();
+    let is_wanted = |title: &str| title.contains(&only);
     let ground = Ground::prepare();
     println!("{}; {rounds} rounds after {WARM_UP} to warm up", figures::machine());
     let chain = |stamps: &[Stamp]| stamps.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
-    compare(&ground, "hand-off, chain of 20", &Graph::chain(20), rounds, chain);
+    if is_wanted(CHAIN) {
+        compare(&ground, CHAIN, &Graph::chain(20), rounds, chain);
+    }
     let fan = |stamps: &[Stamp]| vec![stamps.last().map_or(0, |last| last.start) - stamps[0].end];
-    compare(&ground, "1 -> 50 -> 1, first exit to last start", &Graph::fan(50), rounds, fan);
+    if is_wanted(FAN) {
+        compare(&ground, FAN, &Graph::fan(50), rounds, fan);
+    }
     let layers = |stamps: &[Stamp]| {
         vec![(stamps.iter().map(|stamp| stamp.end).max().unwrap_or(0) - stamps[0].end) / stamps.len() as u64]
     };
-    compare(&ground, "1,000 steps in 20 layers, per step", &Graph::layers(20, 50), rounds.div_ceil(4), layers);
-    print_deaths(&ground, rounds);
-    print_idle(&ground);
-    print_sizes(&ground);
+    if is_wanted(LAYERS) {
+        compare(&ground, LAYERS, &Graph::layers(20, 50), rounds.div_ceil(4), layers);
+    }
+    let others: [(&str, &dyn Fn(&str)); 4] = [
+        ("a shim SIGKILLed -> the command of a dependent runs", &|title| print_deaths(&ground, title, rounds)),
+        ("nothing happens", &|title| print_idle(&ground, title)),
+        ("looking at what steps use", &|title| print_usage(&ground, title)),
+        ("size", &|title| print_sizes(&ground, title)),
+    ];
+    for (title, print) in others.iter().filter(|(title, _)| is_wanted(title)) {
+        print(title);
+    }
 }
 
-/// The number after `--rounds`; cargo adds arguments of its own.
-fn rounds() -> usize {
-    let given = std::env::args().skip_while(|argument| argument != "--rounds").nth(1);
-    given.map_or(20, |number| number.parse().expect("--rounds takes a number"))
+/// The podturn that is measured.
+fn program() -> String {
+    argument("--program").unwrap_or_else(|| env!("CARGO_BIN_EXE_podturn").to_owned())
+}
+
+/// What follows this option; cargo adds arguments of its own.
+fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 /// Runs all contenders in turn and prints what `measure` makes of their stamps, each beside the others.
@@ -80,16 +105,16 @@ fn compare(ground: &Ground, what: &str, graph: &Graph, rounds: usize, measure: i
     }
 }
 
-fn print_deaths(ground: &Ground, rounds: usize) {
+fn print_deaths(ground: &Ground, title: &str, rounds: usize) {
     let mut values: Vec<u64> = (0..rounds).map(|_| resident::death_to_next(ground)).collect();
-    let table = Table::begin(&["a shim SIGKILLed -> the command of a dependent runs", "median", "p99"]);
+    let table = Table::begin(&[title, "median", "p99"]);
     table.row(&["podturn, in memory".to_owned(), duration(median(&mut values)), duration(quantile(&mut values, 0.99))]);
 }
 
-fn print_idle(ground: &Ground) {
+fn print_idle(ground: &Ground, title: &str) {
     let stretch = Duration::from_secs(10);
     let (coordinator, shim) = resident::observe(ground, stretch);
-    let what = format!("nothing happens for {} s", stretch.as_secs());
+    let what = format!("{title} for {} s", stretch.as_secs());
     let table = Table::begin(&[&what, "resident", "private", "CPU", "wake-ups"]);
     let blocked = format!("a blocked shim (median of {}; the most CPU and wake-ups)", resident::BLOCKED);
     for (name, cost) in [(blocked, shim), (format!("the coordinator of {} steps", resident::BLOCKED + 1), coordinator)]
@@ -99,12 +124,32 @@ fn print_idle(ground: &Ground) {
     }
 }
 
-fn print_sizes(ground: &Ground) {
+/// The share of a core that each thread of the coordinator takes, with many steps that run, and with none.
+fn print_usage(ground: &Ground, title: &str) {
+    let what = format!("{title}, for {} s", usage::STRETCH.as_secs());
+    let table = Table::begin(&[&what, "CPU, of a core", "wake-ups a second"]);
+    let seconds = usage::STRETCH.as_secs_f64();
+    for (running, waiting) in [(usage::STEPS, usage::STEPS), (0, 2 * usage::STEPS)] {
+        let threads = usage::observe(ground, running, waiting);
+        let row = |thread: &str, cpu: u64, wakeups: u64| {
+            let name = format!("{running} steps run and {waiting} wait: {thread}");
+            let share = format!("{:.3} %", ratio(cpu, 10_000_000) / seconds);
+            table.row(&[name, share, format!("{:.1}", ratio(wakeups, 1) / seconds)]);
+        };
+        for (thread, spent) in &threads {
+            row(thread, spent.cpu, spent.wakeups);
+        }
+        let sum = |value: fn(&resident::Spent) -> u64| threads.values().map(value).sum();
+        row("all of it", sum(|spent| spent.cpu), sum(|spent| spent.wakeups));
+    }
+}
+
+fn print_sizes(ground: &Ground, title: &str) {
     let pod = Pod::start(ground.memory.path(), "steps:\n  s0: {}\n", 1);
     let shim = pod.volume.join("steps/s0/in/podturn-shim");
     let image = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/podturn");
-    let table = Table::begin(&["size", "bytes"]);
-    for (name, path) in [("shim", shim), ("podturn", env!("CARGO_BIN_EXE_podturn").into()), ("image", image)] {
+    let table = Table::begin(&[title, "bytes"]);
+    for (name, path) in [("shim", shim), ("podturn", program().into()), ("image", image)] {
         let size = std::fs::metadata(&path).map(|metadata| metadata.len().to_string());
         table.row(&[name, &size.unwrap_or_else(|_| "not built: images/build".to_owned())]);
     }

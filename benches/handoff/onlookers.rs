@@ -71,8 +71,8 @@ fn look(address: SocketAddr, seen: &Seen) {
 fn scrape(address: SocketAddr, seen: &Seen) {
     while !seen.is_over.load(Ordering::Relaxed) {
         if let Some(mut stream) = ask(address, "/metrics") {
-            let mut text = String::new();
-            let is_whole = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200 ");
+            let mut text = Vec::new();
+            let is_whole = stream.read_to_end(&mut text).is_ok() && text.starts_with(b"HTTP/1.1 200 ");
             seen.scrapes.fetch_add(u32::from(is_whole), Ordering::Relaxed);
         }
         pause(REST);

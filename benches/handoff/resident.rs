@@ -2,13 +2,14 @@
 //! happens; and how soon the death of a shim is acted on.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::contender::Pod;
-use crate::ground::{Ground, Stamps, now, pause, wait_until};
+use crate::ground::{Ground, Stamps, now, pause, text, wait_until};
 
 /// Blocked shims in the pod that is observed.
 pub(crate) const BLOCKED: usize = 50;
@@ -19,6 +20,15 @@ pub(crate) struct Cost {
     pub(crate) resident: u64,
     /// Resident and shared with nobody, in KiB.
     pub(crate) private: u64,
+    /// Nanoseconds on a CPU, of all its threads.
+    pub(crate) cpu: u64,
+    /// How often they were woken.
+    pub(crate) wakeups: u64,
+}
+
+/// What a thread used.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Spent {
     /// Nanoseconds on a CPU.
     pub(crate) cpu: u64,
     /// How often it was woken.
@@ -78,19 +88,30 @@ pub(crate) fn death_to_next(ground: &Ground) -> u64 {
 
 fn cost(pid: u32) -> Cost {
     let rollup = fields(pid, "smaps_rollup");
-    let status = fields(pid, "status");
-    let schedstat = read(pid, "schedstat");
+    let threads = threads(pid);
     let kib = |name: &str| rollup.get(name).copied().unwrap_or_else(|| panic!("no {name} in smaps_rollup"));
     Cost {
         resident: kib("Rss"),
         private: kib("Private_Clean") + kib("Private_Dirty"),
-        cpu: schedstat
-            .split(' ')
-            .next()
-            .and_then(|number| number.parse().ok())
-            .expect("schedstat begins with a number"),
-        wakeups: status["voluntary_ctxt_switches"],
+        cpu: threads.values().map(|spent| spent.cpu).sum(),
+        wakeups: threads.values().map(|spent| spent.wakeups).sum(),
     }
+}
+
+/// What each thread of a process has used so far, by the threads' names. Those of one name are taken together.
+pub(crate) fn threads(pid: u32) -> BTreeMap<String, Spent> {
+    let mut threads: BTreeMap<String, Spent> = BTreeMap::new();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    for task in tasks {
+        let task = format!("task/{}", text(Path::new(&task.expect("a thread").file_name())));
+        let name = read(pid, &format!("{task}/comm")).trim().to_owned();
+        let schedstat = read(pid, &format!("{task}/schedstat"));
+        let cpu = schedstat.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+        let spent = threads.entry(name).or_default();
+        spent.cpu += cpu.expect("schedstat begins with a number");
+        spent.wakeups += fields(pid, &format!("{task}/status"))["voluntary_ctxt_switches"];
+    }
+    threads
 }
 
 fn read(pid: u32, file: &str) -> String {
