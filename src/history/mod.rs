@@ -97,6 +97,8 @@ pub struct StepHistory {
     pub spans: Vec<Span>,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptHistory>,
+    /// Its processes could be seen: they share the coordinator's process namespace.
+    pub seen: bool,
     /// When its container was there for the first time.
     pub arrived: Option<Moment>,
     /// When it was seen to have begun: what meets `Started`.

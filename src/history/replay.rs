@@ -3,7 +3,7 @@
 //! The core says what a step does from when the coordinator took notice; its shim's stamps say when a command really began and
 //! ended. What lies between the two is podturn's own time.
 
-use podturn_turn::{Impossible, Kind, Phase, State, StepId, Time, Waits};
+use podturn_turn::{Impossible, Kind, Phase, Plan, State, StepId, Time, Waits};
 
 use super::{AttemptHistory, History, Moment, Record, Span, StepHistory, What};
 use crate::volume::published::{self, WallClock};
@@ -39,6 +39,8 @@ struct Replay {
     now: Moment,
     /// Who gave a slot back in this event.
     released: Vec<StepId>,
+    /// By step, those that depend on it, and every finally step, which waits for all.
+    dependents: Vec<Vec<StepId>>,
 }
 
 /// Plays every event; `critical` is left empty.
@@ -54,6 +56,7 @@ pub(super) fn replay(record: &Record) -> Result<History, Impossible> {
         shift: -i128::from(record.events.first().map_or(0, |event| event.at)),
         now: 0,
         released: Vec::new(),
+        dependents: dependents(&record.plan),
     };
     for event in &record.events {
         if matches!(event.kind, Kind::CoordinatorStarted { rebooted: true }) {
@@ -62,7 +65,7 @@ pub(super) fn replay(record: &Record) -> Result<History, Impossible> {
         replay.state.next(event)?;
         while replay.state.poll_turn().is_some() {} // nobody writes them
         replay.now = replay.moment(event.at);
-        replay.look();
+        replay.look(&event.kind);
     }
     if let (None, Some(until)) = (replay.state.outcome(), record.until) {
         replay.now = replay.now.max(replay.moment(until));
@@ -76,24 +79,40 @@ pub(super) fn replay(record: &Record) -> Result<History, Impossible> {
     Ok(History { state, plan: record.plan.clone(), end, steps: replay.steps, critical: Vec::new() })
 }
 
+fn dependents(plan: &Plan) -> Vec<Vec<StepId>> {
+    let finally: Vec<StepId> =
+        plan.steps.iter().zip(0u32..).filter(|(step, _)| step.finally).map(|(_, index)| StepId(index)).collect();
+    let mut dependents = vec![finally; plan.steps.len()];
+    for (step, index) in plan.steps.iter().zip(0u32..) {
+        for dependency in &step.depends_on {
+            dependents[dependency.step.index()].push(StepId(index));
+        }
+    }
+    dependents
+}
+
 impl Replay {
     fn moment(&self, at: Time) -> Moment {
         u64::try_from(i128::from(at) + self.shift).unwrap_or(0)
     }
 
     /// Closes and opens what this event has changed.
-    fn look(&mut self) {
+    fn look(&mut self, kind: &Kind) {
+        if let Kind::Connected { step, .. } = kind {
+            self.steps[step.index()].seen = true;
+            return; // nothing else has changed
+        }
         self.released.clear();
+        let touched = self.touched(kind);
         let mut changed = Vec::new();
-        for index in 0..self.running.len() {
-            let step = self.running[index];
-            let doing = self.doing(step);
+        for step in &touched {
+            let doing = self.doing(*step);
             let open = &self.open[step.index()];
             if doing != open.doing {
                 if matches!(open.doing, Doing::Attempt(_)) {
-                    self.released.push(step);
+                    self.released.push(*step);
                 }
-                changed.push((step, doing));
+                changed.push((*step, doing));
             }
         }
         for (step, doing) in changed {
@@ -103,11 +122,37 @@ impl Replay {
             (open.doing, open.since) = (doing, now);
             (open.begun, open.ready, open.stopping) = (None, None, None);
         }
-        for index in 0..self.running.len() {
-            self.note(self.running[index]);
+        for step in &touched {
+            self.note(*step);
         }
         let state = &self.state;
-        self.running.retain(|step| !state.phase(*step).is_end());
+        if touched.iter().any(|step| state.phase(*step).is_end()) {
+            self.running.retain(|step| !state.phase(*step).is_end());
+        }
+        let is_as_told = |step: &StepId| self.doing(*step) == self.open[step.index()].doing;
+        debug_assert!(self.running.iter().all(is_as_told), "what a step does has changed unseen by {kind:?}");
+    }
+
+    /// The steps that this event may have something new of, in the plan's order: its own, those whose phase has changed, and those that
+    /// may have waited for one of these. To look at all of them each time would take as many looks as there are steps, squared.
+    fn touched(&self, kind: &Kind) -> Vec<StepId> {
+        let is_new = |step: &&StepId| self.state.phase(**step) != self.open[step.index()].phase;
+        let mut touched: Vec<StepId> = self.running.iter().filter(is_new).copied().collect();
+        let holds = |step: &StepId| {
+            let phases = [self.state.phase(*step), self.open[step.index()].phase];
+            phases.contains(&Phase::Paused)
+        };
+        let has_pools = !self.state.plan().pools.is_empty(); // whoever takes units may change what others wait for
+        if kind.step().is_none() || has_pools || touched.iter().any(holds) {
+            return self.running.clone();
+        }
+        let waited = touched.iter().flat_map(|step| &self.dependents[step.index()]).copied().collect::<Vec<_>>();
+        touched.extend(waited);
+        touched.extend(kind.step());
+        touched.sort_unstable();
+        touched.dedup();
+        touched.retain(|step| !self.open[step.index()].phase.is_end());
+        touched
     }
 
     /// What is to be remembered of a step that has not changed what it does.

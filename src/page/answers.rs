@@ -71,20 +71,18 @@ async fn act(request: Request<Incoming>, volume: &Path) -> Answer {
 
 async fn show(request: &Request<Incoming>, versions: Rc<Versions>, is_over: watch::Receiver<bool>) -> Answer {
     match request.uri().path() {
-        "/" => versions
-            .newest(false)
-            .map_or_else(nothing_yet, |version| with("text/html; charset=utf-8", version.page.clone())),
+        "/" => {
+            versions.newest(false).map_or_else(nothing_yet, |version| with("text/html; charset=utf-8", version.page()))
+        }
         "/events" => events(request.uri().query(), versions, is_over),
         "/state.json" => versions.state().map_or_else(nothing_yet, |state| {
             with("application/json", serde_json::to_vec(&state).unwrap_or_default().into())
         }),
-        "/metrics" => versions.metrics().map_or_else(nothing_yet, |newest| {
-            if accept::wants_openmetrics(request.headers()) {
-                with(metrics::OPENMETRICS, newest.openmetrics().into())
-            } else {
-                with(metrics::PROMETHEUS, newest.prometheus().into())
-            }
-        }),
+        "/metrics" => {
+            let is_open = accept::wants_openmetrics(request.headers());
+            let kind = if is_open { metrics::OPENMETRICS } else { metrics::PROMETHEUS };
+            versions.metrics(is_open).map_or_else(nothing_yet, |text| with(kind, text))
+        }
         "/healthz" => {
             let alive = timeout(ALIVE, control::state(versions.volume().path())).await;
             match alive {
@@ -139,7 +137,7 @@ fn events(query: Option<&str>, versions: Rc<Versions>, is_over: watch::Receiver<
 }
 
 /// Keeps one page up to date. The next version is made when the one before has been taken, so a slow one skips some.
-async fn feed(versions: Rc<Versions>, mut has: u64, mut is_over: watch::Receiver<bool>, to: mpsc::Sender<String>) {
+async fn feed(versions: Rc<Versions>, mut has: u64, mut is_over: watch::Receiver<bool>, to: mpsc::Sender<Bytes>) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -148,12 +146,12 @@ async fn feed(versions: Rc<Versions>, mut has: u64, mut is_over: watch::Receiver
             if version.number != has {
                 let change = version.change_from(has);
                 has = version.number;
-                if to.send(format!("data: {change}\n\n")).await.is_err() {
+                if to.send(change).await.is_err() {
                     return;
                 }
             }
             if version.is_last || over {
-                let _ = to.send("event: end\ndata: \n\n".to_owned()).await;
+                let _ = to.send(Bytes::from_static(b"event: end\ndata: \n\n")).await;
                 return;
             }
         }
@@ -168,7 +166,7 @@ async fn feed(versions: Rc<Versions>, mut has: u64, mut is_over: watch::Receiver
 /// What an answer contains.
 pub(super) enum Content {
     Whole(Full<Bytes>),
-    Events(mpsc::Receiver<String>),
+    Events(mpsc::Receiver<Bytes>),
 }
 
 impl Body for Content {
@@ -178,7 +176,7 @@ impl Body for Content {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(whole) => Pin::new(whole).poll_frame(context),
-            Self::Events(feed) => feed.poll_recv(context).map(|text| text.map(|text| Ok(Frame::data(text.into())))),
+            Self::Events(feed) => feed.poll_recv(context).map(|event| event.map(|event| Ok(Frame::data(event)))),
         }
     }
 

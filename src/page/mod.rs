@@ -3,8 +3,8 @@
 //! Belongs here: connections, who gets which part when, and who may act. Does not belong here: what is on the page (`view`), what a
 //! request does (`control` hands it to the coordinator). Without a token it is read-only.
 //!
-//! It has a thread of its own and reads the volume as any other onlooker does, so whoever is connected, however slowly or wrongly, costs
-//! the coordinator nothing but a share of the processor.
+//! It has a thread of its own, which stands back for everybody else's, and reads the volume as any other onlooker does: whoever is
+//! connected, however slowly or wrongly, costs the coordinator next to nothing.
 
 mod accept;
 mod answers;
@@ -75,6 +75,9 @@ pub fn listen(address: SocketAddr, guard: Guard, volume: &Volume) -> io::Result<
     let (over, is_over) = watch::channel(false);
     let (ended, done) = std::sync::mpsc::channel();
     process::spawn("page", move || {
+        if let Err(error) = process::stand_back() {
+            tracing::debug!("the page takes its share of the processor: {error}");
+        }
         let served = LocalSet::new().block_on(&runtime, accept(listener, Door { address, guard }, volume, is_over));
         if let Err(error) = served {
             tracing::warn!("the page is served no more: {error}");

@@ -1,50 +1,113 @@
-//! The newest version of the page, and the newest metrics: made when somebody asks, once a second at most.
+//! The newest version of the page, and the newest metrics: made when somebody asks, and seldom enough.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::body::Bytes;
 
-use crate::history::Record;
+use crate::history::{History, Record};
 use crate::process;
-use crate::view::metrics::{Metrics, metrics};
+use crate::view::metrics;
 use crate::view::{self, Live};
 use crate::volume::published::State;
 use crate::volume::{Journal, Volume, usage};
 
-/// How old a version may be, in ns.
+/// How old what is shown may be, in ns.
 const FRESH: u64 = 900_000_000;
 
-/// One version.
-#[derive(Debug)]
-pub(super) struct Version {
-    /// Counts from 1.
-    pub(super) number: u64,
-    pub(super) page: Bytes,
-    /// The run's end is on it: no other version follows.
-    pub(super) is_last: bool,
-    /// The whole length of the timeline.
-    total: String,
-    parts: BTreeMap<String, String>,
-    /// The version before, and what has changed since.
-    change: (u64, String),
+/// It may be so many times older than it took to make. The page is made while nobody else wants the processor, so on a machine that is
+/// busy it takes its time, and comes less often.
+const PAUSE: u64 = 10;
+
+/// And no older than this, in ns.
+const OLDEST: u64 = 5_000_000_000;
+
+/// What is known of the run at one moment, and what was made of it so far.
+struct Look {
+    at: u64,
+    /// How long that took, in ns.
+    took: Cell<u64>,
+    record: Record,
+    history: Arc<History>,
+    openmetrics: OnceCell<Bytes>,
+    prometheus: OnceCell<Bytes>,
 }
 
-impl Version {
-    /// What whoever has this version (0: none that is known here) has to change to have the newest, as JSON.
-    pub(super) fn change_from(&self, number: u64) -> String {
-        if number == self.change.0 {
-            self.change.1.clone()
-        } else {
-            message(&self.total, self.number, self.parts.iter())
-        }
+impl Look {
+    /// Whether nothing newer is to be made yet.
+    fn is_fresh(&self, now: u64) -> bool {
+        let pause = self.took.get().saturating_mul(PAUSE).clamp(FRESH, OLDEST);
+        now.saturating_sub(self.at) < pause
+    }
+
+    fn has_ended(&self) -> bool {
+        self.history.state.outcome.is_some()
+    }
+
+    /// Makes something of it.
+    fn make<T>(&self, make: impl FnOnce() -> T) -> T {
+        let begun = process::now();
+        let made = make();
+        self.took.set(self.took.get() + process::now().saturating_sub(begun));
+        made
     }
 }
 
-fn message<'a>(total: &str, number: u64, parts: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+/// One version of the page.
+pub(super) struct Version {
+    /// Counts from 1.
+    pub(super) number: u64,
+    /// The run's end is on it: no other version follows.
+    pub(super) is_last: bool,
+    look: Rc<Look>,
+    /// A person may act on it, with the token.
+    acts: bool,
+    parts: BTreeMap<String, String>,
+    /// What has changed since the version before, as an event.
+    change: Bytes,
+    /// Everything, as an event.
+    everything: OnceCell<Bytes>,
+    page: OnceCell<Bytes>,
+}
+
+impl Version {
+    fn of(look: Rc<Look>, acts: bool, before: Option<&Self>) -> Self {
+        let number = before.map_or(1, |before| before.number + 1);
+        let (parts, change) = look.make(|| {
+            let live = Live::of(&look.record, &look.history, acts);
+            let parts = live.parts();
+            let is_new =
+                |(id, html): &(&String, &String)| before.is_none_or(|before| before.parts.get(*id) != Some(*html));
+            let change = event(&look.history, number, parts.iter().filter(is_new));
+            (parts, change)
+        });
+        let is_last = look.has_ended();
+        Self { number, is_last, look, acts, parts, change, everything: OnceCell::new(), page: OnceCell::new() }
+    }
+
+    /// The whole page.
+    pub(super) fn page(&self) -> Bytes {
+        let look = &self.look;
+        let make = || Live::of(&look.record, &look.history, self.acts).page(self.number).into();
+        self.page.get_or_init(|| look.make(make)).clone()
+    }
+
+    /// What whoever has this version (0: none that is known here) has to change to have the newest, as an event.
+    pub(super) fn change_from(&self, number: u64) -> Bytes {
+        if number + 1 == self.number {
+            return self.change.clone();
+        }
+        let make = || event(&self.look.history, self.number, self.parts.iter());
+        self.everything.get_or_init(|| self.look.make(make)).clone()
+    }
+}
+
+fn event<'a>(history: &History, number: u64, parts: impl Iterator<Item = (&'a String, &'a String)>) -> Bytes {
     let parts: serde_json::Map<_, _> = parts.map(|(id, html)| (id.clone(), html.clone().into())).collect();
-    serde_json::json!({ "version": number, "total": total, "parts": parts }).to_string()
+    let change = serde_json::json!({ "version": number, "total": view::total(history), "parts": parts });
+    format!("data: {change}\n\n").into()
 }
 
 /// Makes versions.
@@ -52,13 +115,13 @@ pub(super) struct Versions {
     volume: Volume,
     /// Whether whoever looks may act, with the token.
     acts: bool,
-    newest: RefCell<Option<(u64, Rc<Version>)>>,
-    metrics: RefCell<Option<(u64, Rc<Metrics>)>>,
+    look: RefCell<Option<Rc<Look>>>,
+    newest: RefCell<Option<Rc<Version>>>,
 }
 
 impl Versions {
     pub(super) const fn of(volume: Volume, acts: bool) -> Self {
-        Self { volume, acts, newest: RefCell::new(None), metrics: RefCell::new(None) }
+        Self { volume, acts, look: RefCell::new(None), newest: RefCell::new(None) }
     }
 
     pub(super) const fn volume(&self) -> &Volume {
@@ -68,27 +131,43 @@ impl Versions {
     /// The newest version; `None`: there is no run to be seen yet.
     /// `at_once`: however fresh the one before is.
     pub(super) fn newest(&self, at_once: bool) -> Option<Rc<Version>> {
-        let now = process::now();
         let known = self.newest.borrow().clone();
-        if let Some((made, version)) = &known
-            && (version.is_last || (!at_once && now.saturating_sub(*made) < FRESH))
-        {
+        if let Some(version) = known.as_ref().filter(|version| version.is_last) {
             return Some(version.clone());
         }
-        let before = known.map(|(_, version)| version);
-        let version = Rc::new(self.make(now, before.as_deref())?);
-        *self.newest.borrow_mut() = Some((now, version.clone()));
+        let look = self.look(at_once)?;
+        if let Some(version) = known.as_ref().filter(|version| Rc::ptr_eq(&version.look, &look)) {
+            return Some(version.clone());
+        }
+        let version = Rc::new(Version::of(look, self.acts, known.as_deref()));
+        *self.newest.borrow_mut() = Some(version.clone());
         Some(version)
     }
 
-    fn make(&self, now: u64, before: Option<&Version>) -> Option<Version> {
+    /// The run's metrics, as fresh as a version, in `OpenMetrics`' form or in Prometheus' own; `None`: there is no run to be seen yet.
+    pub(super) fn metrics(&self, is_open: bool) -> Option<Bytes> {
+        let look = self.look(false)?;
+        let made = if is_open { &look.openmetrics } else { &look.prometheus };
+        let make = || {
+            let metrics = metrics::of(&look.record, Arc::clone(&look.history));
+            if is_open { metrics.openmetrics() } else { metrics.prometheus() }
+        };
+        Some(made.get_or_init(|| look.make(make).into()).clone())
+    }
+
+    /// The newest look; `at_once`: however fresh the one before is.
+    fn look(&self, at_once: bool) -> Option<Rc<Look>> {
+        let now = process::now();
+        if let Some(look) = self.look.borrow().as_ref().filter(|look| !at_once && look.is_fresh(now)) {
+            return Some(look.clone());
+        }
         let record = self.record(now)?;
-        let number = before.map_or(1, |before| before.number + 1);
-        let Live { page, total, parts, has_ended } = view::live(&record, number, self.acts).ok()?;
-        let is_new = |(id, html): &(&String, &String)| before.is_none_or(|before| before.parts.get(*id) != Some(*html));
-        let change = message(&total, number, parts.iter().filter(is_new));
-        let change = (number - 1, change);
-        Some(Version { number, page: page.into(), is_last: has_ended, total, change, parts })
+        let history = Arc::new(History::of(&record).ok()?);
+        let took = Cell::new(process::now().saturating_sub(now));
+        let (openmetrics, prometheus) = (OnceCell::new(), OnceCell::new());
+        let look = Rc::new(Look { at: now, took, record, history, openmetrics, prometheus });
+        *self.look.borrow_mut() = Some(look.clone());
+        Some(look)
     }
 
     /// All that is known of the run now.
@@ -99,19 +178,6 @@ impl Versions {
         let mut record = Record::new(run, events, state.started_at.as_deref(), usage::read(&self.volume));
         record.until = Some(now);
         Some(record)
-    }
-
-    /// The run's metrics, as fresh as a version; `None`: there is no run to be seen yet.
-    pub(super) fn metrics(&self) -> Option<Rc<Metrics>> {
-        let now = process::now();
-        if let Some((made, metrics)) = &*self.metrics.borrow()
-            && now.saturating_sub(*made) < FRESH
-        {
-            return Some(metrics.clone());
-        }
-        let metrics = Rc::new(metrics(&self.record(now)?).ok()?);
-        *self.metrics.borrow_mut() = Some((now, metrics.clone()));
-        Some(metrics)
     }
 
     /// The published state.

@@ -10,7 +10,7 @@ mod usage;
 
 pub use clock::{boot_id, now, random, realtime};
 pub use pidfd::{Pidfd, peer};
-pub use thread::spawn;
+pub use thread::{spawn, stand_back};
 pub use tree::{examine, is_alive, kill, sweep};
 pub use usage::{Used, measure};
 

@@ -25,7 +25,7 @@ pub use junit::junit;
 pub use line::line;
 pub use markdown::markdown;
 pub use rehearsal::{failures, timeline};
-pub use report::{Live, live, report};
+pub use report::{Live, report, total};
 pub use table::{sentences, table};
 pub use traces::{Source, traces};
 pub use why::{now, standing, why};

@@ -6,6 +6,7 @@
 //! pool may be labels; a message, an output or the number of an attempt may not. What one run was in detail is on the page.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use podturn_turn::{Impossible, Kind, Outcome};
 use prometheus_client::collector::Collector;
@@ -31,7 +32,7 @@ const OUTCOMES: [Outcome; 3] = [Outcome::Succeeded, Outcome::Failed, Outcome::Ca
 /// What all values are made from.
 #[derive(Debug)]
 struct Seen {
-    history: History,
+    history: Arc<History>,
     /// When the first coordinator started: ms since 1970.
     started: Option<i64>,
     /// Coordinators that took over.
@@ -271,12 +272,18 @@ pub struct Metrics {
 /// # Errors
 /// When the record is damaged.
 pub fn metrics(record: &Record) -> Result<Metrics, Impossible> {
+    Ok(of(record, Arc::new(History::of(record)?)))
+}
+
+/// The same, where the record's history is known already.
+#[must_use]
+pub fn of(record: &Record, history: Arc<History>) -> Metrics {
     let starts = record.events.iter().filter(|event| matches!(event.kind, Kind::CoordinatorStarted { .. })).count();
     let restarts = starts.saturating_sub(1) as u64;
-    let seen = Seen { history: History::of(record)?, started: record.started, restarts };
+    let seen = Seen { history, started: record.started, restarts };
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(seen));
-    Ok(Metrics { registry })
+    Metrics { registry }
 }
 
 impl Metrics {

@@ -57,45 +57,50 @@ pub fn report(record: &Record) -> Result<String, Impossible> {
     Ok(Page::of(record, &history, false).html(None))
 }
 
-/// A page that is kept up to date, and the parts of it that may be replaced.
-#[derive(Clone, Debug)]
-pub struct Live {
-    /// The whole page.
-    pub page: String,
-    /// `--t` of the timeline.
-    pub total: String,
-    /// By id, the elements as they are now.
-    pub parts: BTreeMap<String, String>,
-    /// The plan has ended, and so does the page.
-    pub has_ended: bool,
+/// The page of a run that goes on, at one moment.
+pub struct Live<'a>(Page<'a>);
+
+impl<'a> Live<'a> {
+    /// `history`: that of the record. `acts`: whoever has the token may act on the page, at `/v1/requests`.
+    #[must_use]
+    pub fn of(record: &'a Record, history: &'a History, acts: bool) -> Self {
+        Self(Page::of(record, history, acts))
+    }
+
+    /// The whole page. `version`: what it calls itself when it asks for changes, at `/events`.
+    #[must_use]
+    pub fn page(&self, version: u64) -> String {
+        self.0.html(Some(version))
+    }
+
+    /// By id, the elements that may be replaced, as they are now.
+    #[must_use]
+    pub fn parts(&self) -> BTreeMap<String, String> {
+        let (page, end) = (&self.0, self.0.history.end.max(1));
+        let mut parts = BTreeMap::new();
+        let mut part = |id: String, write: &dyn Fn(&mut String)| {
+            let mut html = String::new();
+            write(&mut html);
+            parts.insert(id, html);
+        };
+        part("summary".to_owned(), &|html| page.write_header(html));
+        part("troubles".to_owned(), &|html| page.write_troubles(html));
+        part("picture".to_owned(), &|html| page.write_picture(html));
+        part("axis".to_owned(), &|html| timeline::write_axis(end, html));
+        part("path".to_owned(), &|html| page.write_path(html));
+        for index in 0..page.history.steps.len() {
+            part(format!("t{index}"), &|html| page.write_lane(index, end, html));
+            part(format!("s{index}"), &|html| page.write_step(index, html));
+            part(format!("u{index}"), &|html| page.write_used(index, html));
+        }
+        parts
+    }
 }
 
-/// The page of a run that goes on. `version`: what it calls itself when it asks for changes, at `/events`. `acts`: whoever has the token
-/// may act on it, at `/v1/requests`.
-///
-/// # Errors
-/// When the record is damaged.
-pub fn live(record: &Record, version: u64, acts: bool) -> Result<Live, Impossible> {
-    let history = History::of(record)?;
-    let page = Page::of(record, &history, acts);
-    let mut parts = BTreeMap::new();
-    let mut part = |id: String, write: &dyn Fn(&mut String)| {
-        let mut html = String::new();
-        write(&mut html);
-        parts.insert(id, html);
-    };
-    part("summary".to_owned(), &|html| page.write_header(html));
-    part("troubles".to_owned(), &|html| page.write_troubles(html));
-    part("picture".to_owned(), &|html| page.write_picture(html));
-    part("axis".to_owned(), &|html| timeline::write_axis(history.end.max(1), html));
-    part("path".to_owned(), &|html| page.write_path(html));
-    for index in 0..history.steps.len() {
-        part(format!("t{index}"), &|html| page.write_lane(index, history.end.max(1), html));
-        part(format!("s{index}"), &|html| page.write_step(index, html));
-        part(format!("u{index}"), &|html| page.write_used(index, html));
-    }
-    let total = timeline::milliseconds(history.end.max(1));
-    Ok(Live { page: page.html(Some(version)), total, parts, has_ended: history.state.outcome.is_some() })
+/// `--t` of the timeline: its whole length.
+#[must_use]
+pub fn total(history: &History) -> String {
+    timeline::milliseconds(history.end.max(1))
 }
 
 impl<'a> Page<'a> {

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use podturn_turn::{Condition, Dependency, Event, Kind, Outputs, Plan, StepId};
 use podturn_wire::{Ended, Exit, InstanceId, RunId, Usage};
 
-use super::{ACT, ACT_HASH, Live, SCRIPT, SCRIPT_HASH, live, report};
-use crate::history::Record;
+use super::{ACT, ACT_HASH, Live, SCRIPT, SCRIPT_HASH, report};
+use crate::history::{History, Record};
 use crate::plan::{PodFacts, Source, check};
 use crate::volume::usage::Sample;
 
@@ -161,10 +161,12 @@ fn sha256(text: &str) -> String {
 fn only_a_page_with_a_token_has_buttons() {
     let kinds = || vec![Kind::CoordinatorStarted { rebooted: false }];
     let run = record(plan("steps: { a: { approval: true }, b: { dependsOn: [a] } }"), kinds());
-    for page in [report(&run).expect("it is sound"), live(&run, 1, false).expect("it is sound").page] {
+    let history = History::of(&run).expect("it is sound");
+    for page in [report(&run).expect("it is sound"), Live::of(&run, &history, false).page(1)] {
         assert!(!page.contains("<button") && !page.contains("/v1/requests") && !page.contains("id=\"token\""));
     }
-    let Live { page, parts, .. } = live(&run, 1, true).expect("it is sound");
+    let live = Live::of(&run, &history, true);
+    let (page, parts) = (live.page(1), live.parts());
     assert!(page.contains(&format!("'sha256-{}' 'sha256-{}'", SCRIPT_HASH.trim(), ACT_HASH.trim())));
     assert!(parts["s0"].contains("data-verb=\"approve\" data-step=\"a\""), "{}", parts["s0"]);
     assert!(parts["s1"].contains("data-verb=\"skip\" data-step=\"b\""), "{}", parts["s1"]);
