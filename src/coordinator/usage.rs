@@ -4,8 +4,9 @@
 //! `process`), the form of a sample (`volume::usage`). Nothing is decided by it.
 //!
 //! Nothing runs: nothing is looked at, and nobody wakes. Whoever is not to be seen (another process namespace) is not measured, and
-//! what its shim says at the end is all there is.
+//! what its shim says at the end is all there is. That is said: once in the log, and of each such step while it runs.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::desk::Coordinator;
 use super::log::SampleLog;
+use super::seat::Seat;
 use super::world::World;
 use crate::process::{self, Used};
 use crate::volume::published;
@@ -50,13 +52,26 @@ impl<W: World> Coordinator<W> {
     /// The attempts that run now, of shims that can be seen.
     fn watched(&self, names: &[Arc<str>]) -> Vec<Watched> {
         let steps = (0..self.seats.len() as u32).map(StepId).zip(&self.seats);
-        let runs = |step| matches!(self.state.phase(step), Phase::Running | Phase::Ready | Phase::Stopping);
-        let watched = steps.filter(|(step, _)| runs(*step)).filter_map(|(step, seat)| {
+        let watched = steps.filter(|(step, _)| self.runs(*step)).filter_map(|(step, seat)| {
             let shim = seat.told.process(self.state.instance(step)?).filter(|process| process.pid > 0)?;
             let (attempt, begun) = (self.state.attempt(step), self.state.begun_at(step)?);
             Some(Watched { step, name: Arc::clone(&names[step.index()]), attempt, begun, shim: shim.clone() })
         });
         watched.collect()
+    }
+
+    /// The steps that run now, of shims that have connected and cannot be seen.
+    fn unseen(&self) -> Vec<StepId> {
+        let steps = (0..self.seats.len() as u32).map(StepId).zip(&self.seats);
+        let is_unseen = |(step, seat): &(StepId, &Seat)| {
+            let instance = self.state.instance(*step).filter(|_| self.runs(*step) && seat.present_link().is_some());
+            instance.is_some_and(|instance| seat.told.process(instance).is_none())
+        };
+        steps.filter(is_unseen).map(|(step, _)| step).collect()
+    }
+
+    fn runs(&self, step: StepId) -> bool {
+        matches!(self.state.phase(step), Phase::Running | Phase::Ready | Phase::Stopping)
     }
 }
 
@@ -77,6 +92,14 @@ pub(super) struct Measuring {
     watched: watch::Sender<Vec<Watched>>,
     seen: Shared,
     keeper: Arc<Mutex<Keeper>>,
+    unseen: RefCell<Unseen>,
+}
+
+/// What cannot be measured.
+#[derive(Default)]
+struct Unseen {
+    steps: Vec<StepId>,
+    is_told: bool,
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -103,7 +126,7 @@ impl Measuring {
         let keeper = Arc::new(Mutex::new(Keeper { attempts: Vec::new(), file, log }));
         let looking = Looking { seen: Arc::clone(&seen), keeper: Arc::clone(&keeper), news };
         runtime.spawn(looking.follow(wanted));
-        Self { names, watched, seen, keeper }
+        Self { names, watched, seen, keeper, unseen: RefCell::default() }
     }
 
     /// Keeps what was not kept yet: what is shown from now on is all that will ever be known.
@@ -119,10 +142,22 @@ impl Measuring {
             *known = watched;
             is_new
         });
+        let mut unseen = self.unseen.borrow_mut();
+        unseen.steps = coordinator.unseen();
+        if let (Some(step), false) = (unseen.steps.first(), unseen.is_told) {
+            tracing::warn!(
+                "what {} uses cannot be seen while it runs, since its container has a process namespace of its own; what it used is told at its end",
+                self.names[step.index()]
+            );
+            unseen.is_told = true;
+        }
     }
 
     /// Adds to the view what attempts use and used.
     pub(super) fn add_to(&self, view: &mut published::State) {
+        for step in &self.unseen.borrow().steps {
+            view.steps[step.index()].unseen = true;
+        }
         let seen = lock(&self.seen);
         for (step, seen) in view.steps.iter_mut().zip(seen.iter()) {
             for attempt in &mut step.attempts {

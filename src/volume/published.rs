@@ -129,6 +129,9 @@ pub struct Step {
     /// What its newest attempt uses, while it runs; absent: nobody has looked yet, or its processes cannot be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// It runs, and its processes cannot be seen: its container has a process namespace of its own. What it used is told at its end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unseen: bool,
     /// When its conditions were met (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<String>,
@@ -322,6 +325,7 @@ impl Step {
             turn: core.turn_for(id).turn,
             attempt: view.attempts,
             usage: None,
+            unseen: false,
             due_at: show(view.due_at),
             started_at: show(view.started_at),
             ready_at: show(view.ready_at),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -151,4 +151,43 @@ fn a_coordinator_that_takes_over_goes_on_with_the_account() {
     pod.end();
     let attempt = pod.state()["steps"][0]["attempts"][0].clone();
     assert!(is_about(attempt["peakRssKib"].as_u64().unwrap_or(0), MEMORY * 1024, 8 * 1024), "{attempt}");
+}
+
+/// As in a pod without `shareProcessNamespace`: the coordinator cannot name the shims' processes.
+#[test]
+fn what_cannot_be_seen_is_said_and_its_shim_accounts_for_it_at_the_end() {
+    let options = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let allowed = Command::new("unshare").args(options).arg("true").stderr(Stdio::null()).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: no process namespaces for this user: unshare {options:?} fails");
+        return;
+    }
+    let load = format!("{} load {CPU} {MEMORY} $NOTES/gate", witness().display());
+    let mut pod = Pod::laid_out("steps: { work: {} }", &[("work", &load)]);
+    pod.gate("gate");
+    let coordinator = pod.coordinator_command();
+    let mut unshared = Command::new("unshare");
+    unshared.args(options).arg(coordinator.get_program()).args(coordinator.get_args()).env("PODTURN_LOG", "info");
+    let log = fs::File::create(pod.log("coordinator")).expect("a writable directory");
+    unshared.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
+    pod.coordinator = Some(unshared.spawn().expect("it was there just now"));
+    pod.start_all();
+    pod.wait_until("it is said of the step", || {
+        pod.published().is_some_and(|state| state["steps"][0]["unseen"] == true)
+    });
+    assert!(pod.state()["steps"][0].get("usage").is_none(), "{}", pod.state());
+    let (_, page) = pod.ask(&["report", "--volume", pod.volume("").to_str().expect("UTF-8"), "-o", "-"]);
+    let row = page.lines().find(|line| line.starts_with("<tr id=\"u0\"")).unwrap_or_else(|| panic!("no row: {page}"));
+    assert!(row.contains("not seen while it runs"), "{row}");
+    pod.open_gate("gate");
+    let (ends, code) = pod.end();
+    assert!(code == 0 && ends["work"] == 0, "{}", pod.everything());
+
+    let log = fs::read_to_string(pod.log("coordinator")).expect("a log");
+    assert_eq!(log.matches("what work uses cannot be seen").count(), 1, "once: {log}");
+    let state = pod.state();
+    let attempt = &state["steps"][0]["attempts"][0];
+    assert!(is_about(attempt["cpuMs"].as_u64().unwrap_or(0), CPU, 40), "{attempt}");
+    assert!(is_about(attempt["maxRssKib"].as_u64().unwrap_or(0), MEMORY * 1024, 8 * 1024), "{attempt}");
+    assert!(attempt.get("peakRssKib").is_none() && samples(&pod).is_empty(), "nobody saw it: {attempt}");
 }

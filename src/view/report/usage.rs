@@ -22,6 +22,10 @@ const LEAST_MEMORY: u64 = 1024;
 /// A request or limit so many times above all that was used is not drawn: the rest would be a flat line.
 const FAR: u64 = 4;
 
+/// Why a step has no curves.
+const UNSEEN: &str = "<small>not seen while it runs: its container has a process namespace of its own. What it used is told at the end \
+                      of each attempt</small>";
+
 /// What is drawn of one step.
 #[derive(Default)]
 struct Used {
@@ -128,15 +132,18 @@ impl Page<'_> {
         let used = Used::of(&step.attempts, self.history.end);
         let resources = self.record.resources.get(name).copied().unwrap_or_default();
         let (request, limit) = (resources.cpu_request, resources.cpu_limit);
-        let (average, most) = (used.average_cpu(), used.most_cpu());
-        let _ = write!(html, "<tr id=\"u{index}\"><th scope=\"row\">{}</th><td>", Escaped(name));
+        // What its shim said at the end of an attempt is an average, and the largest process.
+        let is_unseen = !step.seen && step.attempts.iter().all(|attempt| attempt.samples.is_empty());
+        let (average, most) = (used.average_cpu(), Some(used.most_cpu()).filter(|_| !is_unseen));
+        let why = if is_unseen { UNSEEN } else { "" };
+        let _ = write!(html, "<tr id=\"u{index}\"><th scope=\"row\">{}{why}</th><td>", Escaped(name));
         write_chart(&used.cpu, used.total, (request, limit), LEAST_CPU, &format!("CPU of {name}"), html);
         let amount = |amount: Option<u64>| amount.map(cores).unwrap_or_default();
         let number = |text: String, html: &mut String| {
             let _ = write!(html, "<td class=\"n\">{text}</td>");
         };
         html.push_str("</td>");
-        for text in [cores(average), cores(most), amount(request), amount(limit)] {
+        for text in [cores(average), amount(most), amount(request), amount(limit)] {
             number(text, html);
         }
         html.push_str("<td>");
