@@ -13,6 +13,8 @@ mod coordinate;
 #[cfg(feature = "tools")]
 mod difference;
 #[cfg(feature = "tools")]
+mod directory;
+#[cfg(feature = "tools")]
 mod engine;
 #[cfg(feature = "tools")]
 mod export;

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use podturn_wire::exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::directory::Directory;
 use super::listen::Listen;
 use super::screen::{self, Screen};
 use super::tail::Tails;
@@ -41,8 +41,9 @@ pod's grace. A second Ctrl-C kills everything. A pod whose \
 containers restart (restartPolicy: Always) runs until then. `podturn status`, `why` and the verbs work beside it, in another \
 terminal.
 
-Where the OTEL_* variables of OpenTelemetry ask for traces (OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318), a run of --engine local \
-is one, a part of TRACEPARENT if that is set, and each command has its own TRACEPARENT.
+Where the OTEL_* variables of OpenTelemetry ask for traces (OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318), the run is one, a part of \
+TRACEPARENT if that is set; with --engine local each command has its own TRACEPARENT. With another engine the coordinator's container gets \
+these variables, so the endpoint is one that is reached from the pod.
 
 Where GITHUB_STEP_SUMMARY names a file, as on GitHub's runners, a summary of the run is appended to it.
 
@@ -211,44 +212,6 @@ pub(super) fn refuse_unknown(given: &[(String, String)], checked: &Checked) -> R
     Err(diagnostic.into())
 }
 
-/// Where everything of a run lies. It is removed at the end.
-struct Directory {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl Directory {
-    fn make(keep: bool) -> std::io::Result<Self> {
-        let place = std::env::temp_dir();
-        let failed = |error: std::io::Error| {
-            let why = format!("cannot make a directory for the run in {} (TMPDIR): {error}", place.display());
-            std::io::Error::new(error.kind(), why)
-        };
-        let mut private = std::fs::DirBuilder::new();
-        private.mode(0o700); // a pod's volumes are open to all of its users, and to nobody else of this machine
-        let whole = place.canonicalize().map_err(failed)?;
-        for number in 0..1000 {
-            let path = whole.join(format!("podturn-run-{}-{number}", std::process::id()));
-            match private.create(&path) {
-                Ok(()) => return Ok(Self { path, keep }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Err(failed(std::io::ErrorKind::AlreadyExists.into()))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if self.keep {
-            say(&format!("podturn: the volumes of this run are in {}\n", self.path.join("volumes").display()));
-        } else {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
 /// Runs the pod in the directory, and shows what it says.
 fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result<End, KubeletError> {
     let containers = || pod.init_containers.iter().chain(&pod.containers);
@@ -256,7 +219,7 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
         containers().filter(|container| !container.is_quiet).map(|container| container.name.clone()).collect();
     let has_users = containers().any(|container| container.user.or(container.group).is_some_and(|id| id != 0));
     let (messages, received) = mpsc::channel(MESSAGES);
-    let mut kubelet = Kubelet::new(pod, &directory.path, messages, arguments.keep)?;
+    let mut kubelet = Kubelet::new(pod, directory.path(), messages, arguments.keep)?;
     if has_users && kubelet.rights() == Rights::OneUser {
         say("podturn: every container runs as you: runAsUser and runAsGroup need root here\n");
     }
@@ -265,7 +228,7 @@ fn run_in(pod: LocalPod, arguments: &Arguments, directory: &Directory) -> Result
     let runtime = runtime.map_err(|error| system("starting the runtime", error))?;
     runtime.block_on(async {
         let screen = Screen::new(&names, arguments.json).map_err(|error| system("opening the output", error))?;
-        let screen = screen.with_tails(Tails::in_run(&directory.path));
+        let screen = screen.with_tails(Tails::in_run(directory.path()));
         if screen.has_live_line() {
             kubelet.tell_state();
         }
@@ -376,6 +339,6 @@ fn exit_code(end: &End, others_failed: bool) -> (u8, &'static str) {
 }
 
 /// To stderr, which may be closed: whoever does not read must not turn a run into a failure.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes());
 }

@@ -126,6 +126,32 @@ fn nothing_of_the_pod_outlives_a_killed_run() {
     assert_eq!(run.end().code, 137);
 }
 
+/// Whoever is killed removes nothing: the next run does, and takes neither what is to be kept nor what somebody works with.
+#[test]
+fn the_next_run_clears_away_what_a_killed_one_has_left() {
+    let place = Place::new();
+    ["gate", "never"].into_iter().for_each(|gate| place.gate(gate));
+    let waiting = |gate: &str| place.pod("steps: [a]", &[("a", &format!("echo begun; read _ < /notes/{gate}"))]);
+    assert_eq!(place.run(&place.pod("steps: [a]", &[("a", "true")]), &["--keep"]).code, 0);
+    let kept = place.left();
+    let mut living = place.start(&waiting("gate"), &[]);
+    living.wait_said("a", "begun");
+    let mut killed = place.start(&waiting("never"), &[]);
+    killed.wait_said("a", "begun");
+    let pod: Vec<Watched> = killed.pod().iter().filter_map(|member| Watched::new(member.pid)).collect();
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(killed.end().code, 137);
+    pod.iter().for_each(Watched::wait_end);
+    assert_eq!(place.left().len(), 3, "{:?}", place.left());
+
+    assert_eq!(place.run(&place.pod("steps: [a]", &[("a", "true")]), &[]).code, 0);
+    assert_eq!(place.left().len(), 2, "what was killed is gone: {:?}", place.left());
+    let _gate = place.open_gate("gate");
+    let ended = living.end();
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(place.left(), kept);
+}
+
 #[test]
 fn what_a_step_leaves_running_ends_with_the_run() {
     let place = Place::new();
