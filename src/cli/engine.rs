@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::run::{self, MESSAGES};
 use super::screen::Screen;
-use super::{input, podturn_failed, wiring};
+use super::{input, podturn_failed, trace, wiring};
 use crate::engine::kubectl::{Cluster, Kubectl};
 use crate::engine::podman::{self, Podman};
 use crate::engine::{self, EngineError};
@@ -161,6 +161,7 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
             options.pull_policy = Some("Never".to_owned());
         }
     }
+    hand_on(trace::for_pod(), &mut options);
     resolve(settings, &file, &mut options)?;
     let manifest = wire(arguments, &file, options)?;
     let name = engine::name_of_a_run(&original.name);
@@ -176,7 +177,7 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
         (
             arguments.listen.address.is_some(),
             "--listen",
-            "`podturn inject` with PODTURN_LISTEN and `kubectl port-forward` show the page",
+            "`podturn inject --coordinator-env PODTURN_LISTEN=127.0.0.1:8080` and `kubectl port-forward` show the page",
         ),
         (!arguments.volumes.is_empty(), "--volume", "the cluster has the volumes of the manifest"),
     ];
@@ -191,6 +192,7 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
     }
     let (original, _, file) = read(arguments, options.placement)?;
     engine::create(&original)?;
+    hand_on(shown_in_a_cluster(trace::for_pod()), &mut options);
     resolve(settings, &file, &mut options)?;
     let manifest = wire(arguments, &file, options)?;
     let create = engine::create(&manifest)?;
@@ -218,6 +220,25 @@ fn read(
     let checked = manifest.check(&facts)?;
     run::refuse_unknown(&arguments.parameters, &checked)?;
     Ok((manifest, checked, file))
+}
+
+/// Gives the coordinator these variables, but for those that it is given already.
+fn hand_on(variables: Vec<(String, String)>, options: &mut Options) {
+    for (name, value) in variables {
+        options.coordinator_env.entry(name).or_insert(value);
+    }
+}
+
+/// Headers have passwords in them, and whoever may look at a pod of a cluster reads its variables.
+fn shown_in_a_cluster(mut variables: Vec<(String, String)>) -> Vec<(String, String)> {
+    let is_secret = |name: &str| name.starts_with("OTEL_EXPORTER_OTLP_") && name.ends_with("HEADERS");
+    for (name, _) in variables.iter().filter(|(name, _)| is_secret(name)) {
+        run::say(&format!(
+            "warning: {name} is not put into the pod, where it would be shown; `coordinator-env: [{name}]` in .podturn.yaml does\n"
+        ));
+    }
+    variables.retain(|(name, _)| !is_secret(name));
+    variables
 }
 
 /// Reads what images run whose containers have no command.

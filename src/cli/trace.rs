@@ -84,6 +84,13 @@ pub(super) fn variables() -> Option<Vec<(String, String)>> {
     (!is_quiet).then(|| all.filter(|(name, _)| name.starts_with("OTEL_")).collect())
 }
 
+/// What asks the coordinator of a pod elsewhere for the trace of this run: the same variables, and what the run is a part of.
+#[cfg(feature = "tools")]
+pub(super) fn for_pod() -> Vec<(String, String)> {
+    let parent = std::env::var(trace::PARAMETER).ok().map(|parent| (trace::PARAMETER.to_owned(), parent));
+    variables().map_or_else(Vec::new, |variables| variables.into_iter().chain(parent).collect())
+}
+
 /// What this process is a part of, as the plan's parameter, unless the plan has one.
 #[cfg(feature = "tools")]
 pub(super) fn add_parameter(plan: &mut Plan) {

@@ -68,6 +68,10 @@ pub(super) struct Settings {
     /// The value of a parameter of the plan; may be given several times
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = super::run::parameter)]
     parameters: Vec<(String, String)>,
+    /// A variable of the coordinator's container, such as PODTURN_LISTEN or OTEL_EXPORTER_OTLP_ENDPOINT; NAME alone: with its value here. May
+    /// be given several times
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    coordinator_env: Vec<(String, String)>,
     /// Where a kind that is not known has its pod template, such as Workflow=spec.podTemplate; may be given several times
     #[arg(long, value_name = "KIND=PATH")]
     template_path: Vec<String>,
@@ -120,6 +124,16 @@ fn user(text: &str) -> Result<User, String> {
     }
 }
 
+/// Kubernetes takes any visible ASCII but `=` in a name.
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.to_owned())));
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it is NAME=VALUE, or NAME".to_owned());
+    }
+    let here = || std::env::var(name).map_err(|_| format!("{name} is not set here: NAME=VALUE gives it a value"));
+    Ok((name.to_owned(), value.map_or_else(here, Ok)?))
+}
+
 fn deadline(text: &str) -> Result<DeadlineName, String> {
     Ok(DeadlineName(match text {
         "none" => Deadline::Off,
@@ -156,6 +170,7 @@ impl Settings {
             pod_resources: self.pod_resources || others.pod_resources,
             drop_plan_annotation: self.drop_plan_annotation || others.drop_plan_annotation,
             parameters: [others.parameters, self.parameters].concat(),
+            coordinator_env: [others.coordinator_env, self.coordinator_env].concat(),
             template_path: [others.template_path, self.template_path].concat(),
             #[cfg(feature = "resolve")]
             resolve: if self.resolve.is_empty() { others.resolve } else { self.resolve },
@@ -225,6 +240,7 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     options.pod_resources = settings.pod_resources;
     options.drop_plan = settings.drop_plan_annotation;
     options.parameters = settings.parameters.into_iter().collect();
+    options.coordinator_env = settings.coordinator_env.into_iter().collect();
     for path in &settings.template_path {
         options.templates.add(path).map_err(|why| Diagnostic::error(format!("--template-path: {why}")))?;
     }

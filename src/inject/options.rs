@@ -124,6 +124,8 @@ pub struct Options {
     pub drop_plan: bool,
     /// Values of the plan's parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Variables of the coordinator's container.
+    pub coordinator_env: BTreeMap<String, String>,
     /// Where each kind of object has its pod template.
     pub templates: Templates,
     /// What images run by themselves, by the image's name in the manifest.
@@ -151,6 +153,7 @@ impl Default for Options {
             pod_resources: false,
             drop_plan: false,
             parameters: BTreeMap::new(),
+            coordinator_env: BTreeMap::new(),
             templates: Templates::default(),
             images: BTreeMap::new(),
             unread: BTreeMap::new(),

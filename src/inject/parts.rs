@@ -36,9 +36,13 @@ pub(super) fn volume(options: &Options) -> Tree {
 
 /// The init container. Both texts are the values of its variables.
 pub(super) fn init(plan: &str, pod: &str, is_guaranteed: bool, options: &Options) -> Tree {
-    // The kubelet halves each `$$` in the value of a variable, and would replace `$(NAME)`.
-    let value = |text: &str| json!({ "value": text.replace('$', "$$") });
+    let value = |text: &str| json!({ "value": literal(text) });
     init_that_reads(value(plan), value(pod), is_guaranteed, options).into()
+}
+
+/// As the value of a variable: the kubelet halves each `$$` there, and would replace `$(NAME)`.
+fn literal(text: &str) -> String {
+    text.replace('$', "$$")
 }
 
 /// The init container, with what follows the names of its variables with the plan and the pod.
@@ -76,6 +80,11 @@ pub(super) fn coordinator(is_guaranteed: bool, options: &Options) -> Tree {
         });
         after(&mut container, "args", "livenessProbe", probe);
         after(&mut container, "args", "restartPolicy", "Always".into());
+    }
+    let variable = |(name, value): (&String, &String)| json!({ "name": name, "value": literal(value) });
+    let env: Vec<Value> = options.coordinator_env.iter().map(variable).collect();
+    if !env.is_empty() {
+        after(&mut container, "args", "env", env.into());
     }
     Value::Object(container).into()
 }

@@ -153,6 +153,10 @@ impl<'w> Wiring<'w> {
                 "the coordinator: hands out the turns, and ends with the plan's outcome",
             );
         }
+        if !self.options.coordinator_env.is_empty() {
+            let names: Vec<&str> = self.options.coordinator_env.keys().map(String::as_str).collect();
+            self.told(&format!("env of {PODTURN}"), &names.join(", "));
+        }
         if is_guaranteed {
             self.told("resources", "requests equal limits, so that the pod stays Guaranteed");
         }
