@@ -31,6 +31,10 @@ const WARM_UP: usize = 2;
 const CHAIN: &str = "hand-off, chain of 20";
 const FAN: &str = "1 -> 50 -> 1, first exit to last start";
 const LAYERS: &str = "1,000 steps in 20 layers, per step";
+const DEATHS: &str = "a shim SIGKILLed -> the command of a dependent runs";
+const IDLE: &str = "nothing happens";
+const USAGE: &str = "looking at what steps use";
+const SIZES: &str = "size";
 
 fn main() {
     let rounds = argument("--rounds").map_or(20, |number| number.parse().expect("--rounds takes a number"));
@@ -52,14 +56,17 @@ fn main() {
     if is_wanted(LAYERS) {
         compare(&ground, LAYERS, &Graph::layers(20, 50), rounds.div_ceil(4), layers);
     }
-    let others: [(&str, &dyn Fn(&str)); 4] = [
-        ("a shim SIGKILLed -> the command of a dependent runs", &|title| print_deaths(&ground, title, rounds)),
-        ("nothing happens", &|title| print_idle(&ground, title)),
-        ("looking at what steps use", &|title| print_usage(&ground, title)),
-        ("size", &|title| print_sizes(&ground, title)),
-    ];
-    for (title, print) in others.iter().filter(|(title, _)| is_wanted(title)) {
-        print(title);
+    if is_wanted(DEATHS) {
+        print_deaths(&ground, rounds);
+    }
+    if is_wanted(IDLE) {
+        print_idle(&ground);
+    }
+    if is_wanted(USAGE) {
+        print_usage(&ground);
+    }
+    if is_wanted(SIZES) {
+        print_sizes(&ground);
     }
 }
 
@@ -105,16 +112,16 @@ fn compare(ground: &Ground, what: &str, graph: &Graph, rounds: usize, measure: i
     }
 }
 
-fn print_deaths(ground: &Ground, title: &str, rounds: usize) {
+fn print_deaths(ground: &Ground, rounds: usize) {
     let mut values: Vec<u64> = (0..rounds).map(|_| resident::death_to_next(ground)).collect();
-    let table = Table::begin(&[title, "median", "p99"]);
+    let table = Table::begin(&[DEATHS, "median", "p99"]);
     table.row(&["podturn, in memory".to_owned(), duration(median(&mut values)), duration(quantile(&mut values, 0.99))]);
 }
 
-fn print_idle(ground: &Ground, title: &str) {
+fn print_idle(ground: &Ground) {
     let stretch = Duration::from_secs(10);
     let (coordinator, shim) = resident::observe(ground, stretch);
-    let what = format!("{title} for {} s", stretch.as_secs());
+    let what = format!("{IDLE} for {} s", stretch.as_secs());
     let table = Table::begin(&[&what, "resident", "private", "CPU", "wake-ups"]);
     let blocked = format!("a blocked shim (median of {}; the most CPU and wake-ups)", resident::BLOCKED);
     for (name, cost) in [(blocked, shim), (format!("the coordinator of {} steps", resident::BLOCKED + 1), coordinator)]
@@ -125,8 +132,8 @@ fn print_idle(ground: &Ground, title: &str) {
 }
 
 /// The share of a core that each thread of the coordinator takes, with many steps that run, and with none.
-fn print_usage(ground: &Ground, title: &str) {
-    let what = format!("{title}, for {} s", usage::STRETCH.as_secs());
+fn print_usage(ground: &Ground) {
+    let what = format!("{USAGE}, for {} s", usage::STRETCH.as_secs());
     let table = Table::begin(&[&what, "CPU, of a core", "wake-ups a second"]);
     let seconds = usage::STRETCH.as_secs_f64();
     for (running, waiting) in [(usage::STEPS, usage::STEPS), (0, 2 * usage::STEPS)] {
@@ -144,11 +151,11 @@ fn print_usage(ground: &Ground, title: &str) {
     }
 }
 
-fn print_sizes(ground: &Ground, title: &str) {
+fn print_sizes(ground: &Ground) {
     let pod = Pod::start(ground.memory.path(), "steps:\n  s0: {}\n", 1);
     let shim = pod.volume.join("steps/s0/in/podturn-shim");
     let image = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/podturn");
-    let table = Table::begin(&[title, "bytes"]);
+    let table = Table::begin(&[SIZES, "bytes"]);
     for (name, path) in [("shim", shim), ("podturn", program().into()), ("image", image)] {
         let size = std::fs::metadata(&path).map(|metadata| metadata.len().to_string());
         table.row(&[name, &size.unwrap_or_else(|_| "not built: images/build".to_owned())]);
