@@ -136,23 +136,23 @@ impl Replay {
     /// The steps that this event may have something new of, in the plan's order: its own, those whose phase has changed, and those that
     /// may have waited for one of these. To look at all of them each time would take as many looks as there are steps, squared.
     fn touched(&self, kind: &Kind) -> Vec<StepId> {
-        let is_new = |step: &&StepId| self.state.phase(**step) != self.open[step.index()].phase;
-        let mut touched: Vec<StepId> = self.running.iter().filter(is_new).copied().collect();
-        let holds = |step: &StepId| {
-            let phases = [self.state.phase(*step), self.open[step.index()].phase];
-            phases.contains(&Phase::Paused)
-        };
-        let has_pools = !self.state.plan().pools.is_empty(); // whoever takes units may change what others wait for
-        if kind.step().is_none() || has_pools || touched.iter().any(holds) {
-            return self.running.clone();
+        let phases = |step: StepId| [self.state.phase(step), self.open[step.index()].phase];
+        let mut is_touched = vec![false; self.open.len()];
+        let mut holds = false;
+        for step in &self.running {
+            let [phase, before] = phases(*step);
+            if phase != before {
+                holds |= phase == Phase::Paused || before == Phase::Paused;
+                is_touched[step.index()] = true;
+                self.dependents[step.index()].iter().for_each(|dependent| is_touched[dependent.index()] = true);
+            }
         }
-        let waited = touched.iter().flat_map(|step| &self.dependents[step.index()]).copied().collect::<Vec<_>>();
-        touched.extend(waited);
-        touched.extend(kind.step());
-        touched.sort_unstable();
-        touched.dedup();
-        touched.retain(|step| !self.open[step.index()].phase.is_end());
-        touched
+        let has_pools = !self.state.plan().pools.is_empty(); // whoever takes units may change what others wait for
+        match kind.step() {
+            Some(step) if !has_pools && !holds => is_touched[step.index()] = true,
+            _ => return self.running.clone(),
+        }
+        self.running.iter().filter(|step| is_touched[step.index()]).copied().collect()
     }
 
     /// What is to be remembered of a step that has not changed what it does.
