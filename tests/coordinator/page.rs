@@ -82,9 +82,12 @@ fn a_page_is_brought_up_to_date_until_the_run_has_ended() {
     pod.end();
 }
 
+/// A crowd that says nothing, half of a request, nonsense, or takes no answer.
 #[test]
 fn whoever_is_connected_does_not_touch_the_run() {
-    let (mut pod, address) = shown();
+    let scripts: Scripts<'_> = &[("build", "gate gate"), ("test", "gate second")];
+    let (mut pod, address) = shown_as(PLAN, scripts);
+    pod.gate("second");
     for (request, status) in
         [("POST /", "405"), ("DELETE /state.json", "405"), ("GET /../run.json", "404"), ("GET /x", "404")]
     {
@@ -93,19 +96,32 @@ fn whoever_is_connected_does_not_touch_the_run() {
     let mut crowd: Vec<TcpStream> = Vec::new();
     for number in 0..1_000 {
         let Ok(mut stream) = TcpStream::connect(address) else { continue };
-        let words: &[u8] = match number % 4 {
+        let words: &[u8] = match number % 7 {
             0 => b"",
             1 => b"GET / HTTP/1.1\r\nHost:",
             2 => b"\x16\x03\x01\x02\x00\x01\x00\x01",
+            3 => b"POST /v1/requests HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n{",
+            4 => &[b'x'; 100_000],
+            5 => b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", // and never reads
             _ => b"GET /events?version=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", // and never reads
         };
         let _ = stream.write_all(words); // it may be sent away already
         crowd.push(stream);
     }
+    assert!(crowd.len() > 500, "there is a crowd: {}", crowd.len());
     pod.open_gate("gate");
+    pod.wait_note("test 1 begin");
+    drop(crowd);
+    let answers = || {
+        let mut stream = TcpStream::connect(address).expect("somebody listens");
+        let asked = stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        let mut text = String::new();
+        asked.and_then(|()| stream.read_to_string(&mut text)).is_ok() && text.starts_with("HTTP/1.1 200 ")
+    };
+    pod.wait_until("the page has room again", answers);
+    pod.open_gate("second");
     let (ends, code) = pod.end();
     assert!(code == 0 && ends.values().all(|code| *code == 0), "{}", pod.everything());
-    assert!(crowd.len() > 500, "there was a crowd: {}", crowd.len());
 }
 
 const TOKEN: &str = "correct-horse-battery";

@@ -169,4 +169,13 @@ fn the_number_of_series_is_bounded() {
     for (whose, most) in SERIES {
         assert!(counts[whose] <= most, "{whose}: {}", counts[whose]);
     }
+    let steps = 1_000;
+    let mut large = PLAN.to_owned();
+    for step in 2..steps {
+        let _ = writeln!(large, "  s{step}: {{ dependsOn: [build] }}");
+    }
+    let text = metrics(&record(&large)).expect("the record is sound").prometheus();
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    let [step, pool, run] = SERIES.map(|(_, most)| most);
+    assert!(series <= steps * step + pool + run, "{series}");
 }
