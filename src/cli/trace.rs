@@ -31,6 +31,9 @@ pub(super) fn asked(volume: &Volume) -> Option<Traced> {
             return None;
         }
     };
+    for why in &settings.passed_over {
+        tracing::warn!("of the trace: {why}");
+    }
     // A pod's host name is its own name, unless it says otherwise.
     let is_named = settings.resource.iter().any(|(key, _)| key == "k8s.pod.name");
     if variable("KUBERNETES_SERVICE_HOST").is_some() && !is_named {

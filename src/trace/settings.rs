@@ -2,7 +2,8 @@
 //!
 //! Sources: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Traces are sent when an endpoint is set, or `OTEL_TRACES_EXPORTER` is
-//! `otlp`; an empty variable counts as none.
+//! `otlp`; an empty variable counts as none. What is asked for and cannot be is said: where it would not be the same trace, or not be taken,
+//! nothing is sent; else it is passed over, as the specification has it.
 
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ const ENDPOINT: &str = "http://localhost:4318";
 
 /// What is said of an endpoint that is none.
 const NO_ADDRESS: &str = "it is no address such as http://localhost:4318";
+
+/// Which exporters there are.
+const HAS: &str = "podturn has otlp and none";
 
 /// How long the sending may take if nothing else is asked for: a pod's end waits for it.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,6 +38,8 @@ pub struct Settings {
     pub service: String,
     /// `OTEL_RESOURCE_ATTRIBUTES`, without the service.
     pub resource: Vec<(String, String)>,
+    /// What was asked for and is passed over, each a sentence.
+    pub passed_over: Vec<String>,
 }
 
 /// Why nothing is sent.
@@ -56,44 +62,80 @@ impl Settings {
             let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")];
             names.into_iter().find_map(|name| set(&name).map(|value| (name, value)))
         };
-        if set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Err(NotAsked::Quiet);
+        let mut passed_over = Vec::new();
+        let mut pass_over = |name: &str, value: &str, why: &str| passed_over.push(said(name, value, why));
+        match set("OTEL_SDK_DISABLED") {
+            Some(value) if value.eq_ignore_ascii_case("true") => return Err(NotAsked::Quiet),
+            Some(value) if !value.eq_ignore_ascii_case("false") => {
+                pass_over("OTEL_SDK_DISABLED", &value, "it is true or false");
+            }
+            _ => {}
         }
         let exporter = set("OTEL_TRACES_EXPORTER");
-        match exporter.as_deref() {
-            Some("none") => return Err(NotAsked::Quiet),
-            None | Some("otlp") => {}
-            Some(other) => return Err(impossible("OTEL_TRACES_EXPORTER", other, "podturn has otlp and none")),
+        if let Some(list) = &exporter {
+            let names = || list.split(',').map(str::trim).filter(|name| !name.is_empty());
+            if names().all(|name| name == "none") {
+                return Err(NotAsked::Quiet);
+            }
+            if names().all(|name| name != "otlp") {
+                return Err(NotAsked::Impossible(said("OTEL_TRACES_EXPORTER", list, HAS)));
+            }
+            if names().any(|name| name != "otlp") {
+                pass_over("OTEL_TRACES_EXPORTER", list, HAS);
+            }
+        }
+        match set("OTEL_TRACES_SAMPLER").as_deref() {
+            Some("always_off") => return Err(NotAsked::Quiet),
+            None | Some("parentbased_always_on") => {}
+            Some(other) => {
+                pass_over("OTEL_TRACES_SAMPLER", other, "podturn has parentbased_always_on and always_off");
+            }
         }
         let named = of_traces("ENDPOINT");
         if named.is_none() && exporter.is_none() {
             return Err(NotAsked::Quiet);
         }
         if let Some((name, protocol)) = of_traces("PROTOCOL").filter(|(_, protocol)| protocol != "http/protobuf") {
-            return Err(impossible(&name, &protocol, "podturn has http/protobuf"));
+            return Err(NotAsked::Impossible(said(&name, &protocol, "podturn has http/protobuf")));
         }
         let (name, address) = named.unwrap_or_else(|| ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), ENDPOINT.to_owned()));
         let endpoint = endpoint(&name, &address)?;
         let headers =
             of_traces("HEADERS").map_or_else(|| Ok(HeaderMap::new()), |(name, list)| headers(&name, &list))?;
-        let timeout = match of_traces("TIMEOUT") {
-            None => TIMEOUT,
-            Some((name, value)) => match value.parse() {
-                Ok(ms) => Duration::from_millis(ms).min(TIMEOUT_MOST),
-                Err(_) => return Err(impossible(&name, &value, "it is a number of milliseconds")),
-            },
-        };
-        let mut resource = set("OTEL_RESOURCE_ATTRIBUTES").map(|list| pairs(&list)).unwrap_or_default();
+        match of_traces("COMPRESSION") {
+            Some((name, value)) if value != "none" => pass_over(&name, &value, "podturn sends as it is"),
+            _ => {}
+        }
+        let mut timeout = TIMEOUT;
+        if let Some((name, value)) = of_traces("TIMEOUT") {
+            match value.parse() {
+                Ok(ms) => timeout = Duration::from_millis(ms).min(TIMEOUT_MOST),
+                Err(_) => pass_over(&name, &value, "it is a number of milliseconds"),
+            }
+        }
+        let mut resource = Vec::new();
+        if let Some(list) = set("OTEL_RESOURCE_ATTRIBUTES") {
+            resource = pairs(&list);
+            if list.split(',').any(|pair| !pair.trim().is_empty() && !pair.contains('=')) {
+                pass_over("OTEL_RESOURCE_ATTRIBUTES", &list, "it is name=value,name=value, and is left out whole");
+                resource.clear();
+            }
+        }
         let is_service = |(key, _): &(String, String)| key == "service.name";
         let service = set("OTEL_SERVICE_NAME");
         let service = service.or_else(|| resource.iter().find(|pair| is_service(pair)).map(|(_, name)| name.clone()));
         resource.retain(|pair| !is_service(pair));
-        Ok(Self { endpoint, headers, timeout, service: service.unwrap_or_else(|| "podturn".to_owned()), resource })
+        let service = service.unwrap_or_else(|| "podturn".to_owned());
+        Ok(Self { endpoint, headers, timeout, service, resource, passed_over })
     }
 }
 
+fn said(name: &str, value: &str, why: &str) -> String {
+    format!("{name} is {value:?}: {why}")
+}
+
 fn impossible(name: &str, value: &str, why: &str) -> NotAsked {
-    NotAsked::Impossible(format!("{name} is {value:?}: {why}"))
+    NotAsked::Impossible(said(name, value, why))
 }
 
 /// That of traces is the whole address, that of everything gets the path of traces.
@@ -174,6 +216,7 @@ mod tests {
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
             &[ALL, ("OTEL_SDK_DISABLED", "TRUE")],
             &[ALL, ("OTEL_TRACES_EXPORTER", "none")],
+            &[ALL, ("OTEL_TRACES_SAMPLER", "always_off")],
         ] {
             assert_eq!(read(quiet).err(), Some(NotAsked::Quiet), "{quiet:?}");
         }
@@ -200,12 +243,37 @@ mod tests {
                 "OTEL_EXPORTER_OTLP_ENDPOINT has a user in it",
             ),
             (&[ALL, ("OTEL_TRACES_EXPORTER", "zipkin")], "podturn has otlp and none"),
-            (&[ALL, ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s")], "a number of milliseconds"),
+            (&[ALL, ("OTEL_TRACES_EXPORTER", "console,zipkin")], "podturn has otlp and none"),
             (&[ALL, ("OTEL_EXPORTER_OTLP_HEADERS", "a b=secret")], "has a header \"a b\" that is none"),
         ] {
             let Err(NotAsked::Impossible(why)) = read(variables) else { panic!("{variables:?}") };
             assert!(why.contains(said) && !why.contains("secret"), "{why}");
         }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_said_and_the_trace_is_sent() {
+        for (variable, value, said) in [
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s", "a number of milliseconds"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip", "podturn sends as it is"),
+            ("OTEL_TRACES_EXPORTER", "console,otlp", "podturn has otlp and none"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio", "parentbased_always_on and always_off"),
+            ("OTEL_SDK_DISABLED", "1", "true or false"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team=a,b", "left out whole"),
+        ] {
+            let settings = read(&[ALL, (variable, value)]).expect("it is sent all the same");
+            let [why] = settings.passed_over.as_slice() else { panic!("{variable}: {:?}", settings.passed_over) };
+            assert!(why.starts_with(&format!("{variable} is {value:?}: ")) && why.contains(said), "{why}");
+            assert!(settings.timeout == TIMEOUT && settings.resource.is_empty(), "{settings:?}");
+        }
+        let usual = [
+            ALL,
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+            ("OTEL_SDK_DISABLED", "False"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", ""),
+        ];
+        assert_eq!(read(&usual).expect("it is sent").passed_over, [""; 0]);
     }
 
     #[test]

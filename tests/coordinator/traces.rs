@@ -127,6 +127,7 @@ fn a_run_is_one_trace_and_each_command_knows_its_place_in_it() {
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue%20team"),
             ("OTEL_SERVICE_NAME", "nightly"),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=ci"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ],
     );
     pod.start_all();
@@ -143,6 +144,10 @@ fn a_run_is_one_trace_and_each_command_knows_its_place_in_it() {
     let resource = trace.request.resource_spans[0].resource.as_ref().expect("a resource");
     assert_eq!(text(&resource.attributes, "service.name"), "nightly");
     assert_eq!(text(&resource.attributes, "deployment.environment.name"), "ci");
+
+    assert!(!head.contains("content-encoding"), "{head}");
+    let log = fs::read_to_string(pod.log("coordinator")).expect("a log");
+    assert_eq!(log.matches("OTEL_EXPORTER_OTLP_COMPRESSION is").count(), 1, "said once: {log}");
 
     let (named, all) = spans(&trace);
     let run = &named["RUN nightly"];
@@ -234,13 +239,14 @@ fn what_cannot_be_is_said_and_a_trace_that_nobody_keeps_is_not_sent() {
     let (address, taken) = collector(&["200"]);
     let endpoint = format!("http://{address}");
     let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-    let cases: [(&[(&str, &str)], &str); 4] = [
+    let cases: [(&[(&str, &str)], &str); 5] = [
         (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318")], "podturn has no TLS"),
         (
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
             "podturn has http/protobuf",
         ),
         (&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_SDK_DISABLED", "true")], ""),
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_TRACES_EXPORTER", "none")], ""),
         (&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("TRACEPARENT", unsampled)], ""),
     ];
     for (variables, said) in cases {
