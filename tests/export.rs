@@ -7,10 +7,14 @@
 //! Each output is also given to the projects' own models of their objects (`tests/export/validate.py`), as `.ci/run` installs
 //! them.
 
+#[path = "support/not_validated.rs"]
+mod not_validated;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use not_validated::not_validated;
 use podturn::plan::Source;
 use podturn::plan::yaml::{Node, parse};
 
@@ -183,9 +187,4 @@ fn the_projects_own_models_take_every_output() {
         let ended = validate.arg(directory().join("validate.py")).arg(&broken).output().expect("it starts");
         assert_eq!(ended.status.code(), Some(1), "{to} is refused: {}", String::from_utf8_lossy(&ended.stderr));
     }
-}
-
-#[expect(clippy::print_stderr, reason = "what was left out is said")]
-fn not_validated(why: &str) {
-    eprintln!("NOT VALIDATED: {why}");
 }

@@ -8,10 +8,14 @@
 //! Of each output is asked, too: is it a fixed point, does `uninject` give the input back byte for byte, and does the
 //! Kubernetes API's own schema take it (`kubernetes-validate`, as `.ci/run` installs it).
 
+#[path = "support/not_validated.rs"]
+mod not_validated;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use not_validated::not_validated;
 use podturn::inject::{Format, convert};
 use podturn::plan::SourceFile;
 use serde_json::{Value, json};
@@ -130,11 +134,6 @@ fn the_api_takes_every_output() {
         };
         assert!(output.status.success(), "Kubernetes {version}:\n{}{}", text(&output.stdout), text(&output.stderr));
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
-fn not_validated(why: &str) {
-    eprintln!("NOT VALIDATED: {why}");
 }
 
 /// Each place where defaults come from, and which of two wins: the command line, the environment, the file that is named, or that lies

@@ -5,14 +5,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use podturn_turn::Kind;
 use serde_json::Value;
 
 use crate::pod::{PODTURN, Pod};
+use crate::small_volume::on_a_small_volume;
 
 const PAIR: &str = "steps: {build: {}, test: {dependsOn: [build]}}";
 
@@ -115,26 +113,10 @@ fn a_step_cannot_speak_for_another_by_a_link() {
     assert_eq!(arrivals, 2, "{}", pod.everything());
 }
 
-/// Calls `body` with an empty tmpfs(5), in a thread whose mounts are its own and go with it: its children see them.
-fn on_a_small_volume(body: fn(&Path)) {
-    let thread = thread::spawn(move || {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let none = None::<&str>;
-        let mounted = unshare(CloneFlags::CLONE_NEWNS)
-            .and_then(|()| mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))
-            .and_then(|()| mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some("size=1m")));
-        match mounted {
-            Ok(()) => body(directory.path()),
-            Err(errno) => println!("SKIPPED: this user may not mount a tmpfs: {errno}"),
-        }
-    });
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
-
 /// A full volume is a defined end: everything ends, and nothing ends well that did not.
 #[test]
 fn a_volume_that_is_full_ends_the_run() {
-    on_a_small_volume(|root| {
+    on_a_small_volume("1m", |root| {
         let outside = tempfile::tempdir().expect("a temporary directory");
         let mut pod = Pod::planned_in(root, PAIR, &[("build", "gate slow"), ("test", "")]);
         pod.keep_logs_in(outside.path());

@@ -13,7 +13,11 @@ mod page;
 mod pod;
 mod probes;
 mod public;
+#[path = "../support/small_volume.rs"]
+mod small_volume;
 mod stories;
 mod told;
 mod traces;
 mod usage;
+#[path = "../support/witness.rs"]
+mod witness;

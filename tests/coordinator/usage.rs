@@ -1,37 +1,18 @@
 //! What steps use: that what is shown while they run and what is told at their end agree with what the kernel says elsewhere.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::pod::{PODTURN, Pod};
+use super::witness::witness;
 
 const CPU: u64 = 600;
 /// `/proc` counts in ticks of 10 ms, each of four numbers a process rounded down.
 const SEEN: u64 = CPU - 40;
 const MEMORY: u64 = 96;
-
-/// The program that uses a known amount of everything, `tests/bin/witness.rs`.
-fn witness() -> PathBuf {
-    if let Some(built) = std::env::var_os("PODTURN_TEST_WITNESS") {
-        return built.into();
-    }
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        // `cargo test --test coordinator` alone does not build examples.
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "--example", "witness", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .status()
-            .expect("cargo is there, since it runs this test");
-        assert!(status.success(), "the witness could not be compiled");
-        Path::new(PODTURN).with_file_name("examples").join("witness")
-    });
-    built.clone()
-}
 
 /// `known` to within five percent, and what a shell and a clock tick are.
 fn is_about(shown: u64, known: u64, slack: u64) -> bool {

@@ -3,6 +3,8 @@
 //! Belongs here: what holds for all of them. The Pods that people start from have stories of their own in `tests/run/five.rs`,
 //! `tests/run/recipes.rs` and `tests/podman`.
 
+#[path = "../support/not_validated.rs"]
+mod not_validated;
 #[path = "../support/objects.rs"]
 mod objects;
 
@@ -11,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use not_validated::not_validated;
 use objects::objects;
 use podturn::inject::{Options, Version, inject, uninject};
 use podturn::plan::SourceFile;
@@ -168,11 +171,6 @@ fn named(mut object: Value) -> String {
         object["metadata"]["name"] = format!("{}x", prefix.as_str().expect("a text")).into();
     }
     object.to_string()
-}
-
-#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
-fn not_validated(why: &str) {
-    eprintln!("NOT VALIDATED: {why}");
 }
 
 /// Runs a manifest as its comment says; its output, and the phases of its steps in the order of the plan.

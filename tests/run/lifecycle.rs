@@ -6,18 +6,11 @@ use std::net::TcpListener;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::pod::{Place, add, container};
+use super::pod::{Place, add, container, sidecar};
 
 /// A hook or a probe that runs a script in its container.
 fn exec(script: &str) -> Value {
     json!({ "exec": { "command": ["sh", "-c", script] } })
-}
-
-/// A native sidecar.
-fn sidecar(name: &str, script: &str) -> Value {
-    let mut sidecar = container(name, script);
-    sidecar["restartPolicy"] = json!("Always");
-    sidecar
 }
 
 /// Notes its stop signal, and ends.

@@ -208,6 +208,13 @@ pub(crate) fn container(name: &str, script: &str) -> Value {
     })
 }
 
+/// A native sidecar.
+pub(crate) fn sidecar(name: &str, script: &str) -> Value {
+    let mut sidecar = container(name, script);
+    sidecar["restartPolicy"] = json!("Always");
+    sidecar
+}
+
 /// Adds to a list of the manifest.
 pub(crate) fn add(list: &mut Value, item: Value) {
     list.as_array_mut().expect("a list").push(item);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::pod::{Place, add, container};
+use super::pod::{Place, add, container, sidecar};
 
 #[test]
 fn short_plans_order_containers_too() {
@@ -63,12 +63,6 @@ fn a_service_is_ready_when_its_log_says_so() {
     assert_eq!(ended.steps(), ["db Succeeded Stopped 1", "user Succeeded Completed 1"], "{}", ended.all());
     assert_eq!(place.lines("witness"), ["db", "user"]);
     assert_eq!(ended.said_on_stderr("db")[..2], ["starting", "it accepts connections now"], "its log is passed on");
-}
-
-fn sidecar(name: &str, script: &str) -> Value {
-    let mut sidecar = container(name, script);
-    sidecar["restartPolicy"] = json!("Always");
-    sidecar
 }
 
 #[test]

@@ -10,7 +10,8 @@ use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use podturn_wire::{Exit, StartStage};
 
-use crate::mailbox::{Mailbox, eventually, witness};
+use crate::mailbox::{Mailbox, eventually};
+use crate::witness::witness;
 
 #[test]
 fn the_exit_code_is_the_commands_own() {

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -357,27 +357,4 @@ fn read_all(mut from: impl Read + AsFd) -> String {
             length => all.extend_from_slice(&buffer[..length]),
         }
     }
-}
-
-/// The program that tells what it sees, `tests/bin/witness.rs`: the one that `PODTURN_TEST_WITNESS` names, for a user
-/// who cannot build it (`.ci/as-user`), else the one of this build.
-pub(crate) fn witness() -> PathBuf {
-    use std::sync::OnceLock;
-    if let Some(built) = std::env::var_os("PODTURN_TEST_WITNESS") {
-        return built.into();
-    }
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        // `cargo test --test shim` alone does not build examples.
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "--example", "witness", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .status()
-            .expect("cargo is there, since it runs this test");
-        assert!(status.success(), "the witness could not be compiled");
-        let own = std::env::current_exe().expect("a path");
-        let profile = own.parent().and_then(Path::parent).expect("target/debug/deps");
-        profile.with_file_name("debug").join("examples/witness")
-    });
-    built.clone()
 }

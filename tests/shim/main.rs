@@ -16,3 +16,5 @@ mod protocol;
 mod readiness;
 mod references;
 mod terminal;
+#[path = "../support/witness.rs"]
+mod witness;

@@ -3,33 +3,15 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::thread;
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use podturn::volume::published::{State, WallClock};
 use podturn::volume::{Durability, Journal};
 use podturn_turn::{Event, Kind, State as Core};
 use podturn_wire::{MESSAGE_MAX, Text, Then, names};
 
 use crate::house::{House, STEPS, plan, started};
-
-/// Calls `body` with an empty tmpfs(5) of 512 KiB, in a thread whose mounts are its own and go with it.
-fn on_a_small_volume(body: fn(&Path)) {
-    let thread = thread::spawn(move || {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let none = None::<&str>;
-        let mounted = unshare(CloneFlags::CLONE_NEWNS)
-            .and_then(|()| mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))
-            .and_then(|()| mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some("size=512k")));
-        match mounted {
-            Ok(()) => body(directory.path()),
-            Err(errno) => println!("SKIPPED: this user may not mount a tmpfs: {errno}"),
-        }
-    });
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
+use crate::small_volume::on_a_small_volume;
 
 /// Takes all the room that is left.
 fn fill(path: &Path) {
@@ -45,7 +27,7 @@ fn long_event(seq: u64) -> Event {
 
 #[test]
 fn a_write_that_does_not_fit_is_undone_and_the_reserve_has_room_for_the_end() {
-    on_a_small_volume(|path| {
+    on_a_small_volume("512k", |path| {
         let house = House::at(path);
         let (mut journal, _) = Journal::open(&house.volume, Durability::Process).expect("there is room");
         journal.append(&[started(1)]).expect("there is room");
@@ -74,7 +56,7 @@ fn a_write_that_does_not_fit_is_undone_and_the_reserve_has_room_for_the_end() {
 /// What could not be published must not take the room that is kept for the journal.
 #[test]
 fn a_view_that_does_not_fit_leaves_the_old_one_and_no_rubbish() {
-    on_a_small_volume(|path| {
+    on_a_small_volume("512k", |path| {
         let house = House::at(path);
         let clock = WallClock { boottime: 0, realtime: 0 };
         let small = State::of(&Core::new(house.run.plan.clone(), house.run.run), clock);

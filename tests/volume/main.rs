@@ -10,3 +10,5 @@ mod house;
 mod journal;
 mod layout;
 mod published;
+#[path = "../support/small_volume.rs"]
+mod small_volume;
