@@ -11,7 +11,7 @@ use super::schema::plan_schema;
 const HEAD: &str = "\
 # Plan reference
 
-<!-- Made from the schema: `cargo run -q -- schema plan --markdown > docs/plan-reference.md`. Edit src/plan/schema.rs. -->
+<!-- Made from the schema: `cargo run -q -- schema plan --markdown > docs/plan-reference.md`. Edit src/plan/schema. -->
 
 A **plan** is a DAG of the containers of one pod. A **step** is a container that takes part in it; a **turn** is the permission to run one attempt of a
 step. The plan is the pod's annotation `podturn.dev/plan` (or, in a pod wired by hand, the variable `PODTURN_PLAN` of the init container), as YAML or JSON.
