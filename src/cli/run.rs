@@ -169,8 +169,7 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
     let mut checked = manifest.check(&facts)?;
     refuse_unknown(&arguments.parameters, &checked)?;
     input::print(&checked.warnings);
-    let manifest = manifest.expanded(&checked);
-    facts.containers.clone_from(&manifest.facts.containers);
+    facts.containers = manifest.expanded(&checked).facts.containers;
     let traced = trace::variables().filter(|_| !manifest.is_wired);
     if traced.is_some() {
         trace::add_parameter(&mut checked.plan);

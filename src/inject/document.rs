@@ -20,7 +20,7 @@ use crate::plan::diagnostic::quote;
 use crate::plan::site::{Path, Seg, at};
 use crate::plan::yaml::Node;
 use crate::plan::{
-    ANNOTATION, Diagnostic, Diagnostics, INJECTED, LINT_IGNORE, Manifest, PodFacts, Reporter, SourceFile, Span,
+    ANNOTATION, Checked, Diagnostic, Diagnostics, INJECTED, LINT_IGNORE, Manifest, PodFacts, Reporter, SourceFile, Span,
 };
 
 /// A document on its way.
@@ -141,13 +141,8 @@ impl<'d> Document<'d> {
         if reporter.has_errors() {
             return None;
         }
-        let containers = self::facts(&manifest.expanded(&checked), options).containers;
-        let mut facts = PodFacts { containers, ..facts };
-        let rules = RestartRules::of(manifest, &checked, options);
-        rules.tell(&mut facts);
-        let mut wiring = Wiring::new(document, options, rules);
-        match wiring.pod(manifest, &checked, &facts) {
-            Ok(()) => Some(wiring),
+        match wiring(manifest, &checked, document, options) {
+            Ok(wiring) => Some(wiring),
             Err(stuck) => {
                 self.told.append(self.stuck(shown, &stuck));
                 None
@@ -182,6 +177,21 @@ impl<'d> Document<'d> {
         diagnostic.at(self.file, node.map_or(Span::empty(self.span.start), Node::place)).help("write it out here");
         diagnostic.into()
     }
+}
+
+/// What has to be changed in a pod that can be wired.
+pub(super) fn wiring<'w>(
+    manifest: &Manifest,
+    checked: &Checked,
+    document: &'w Node,
+    options: &'w Options,
+) -> Result<Wiring<'w>, Stuck> {
+    let mut facts = facts(&manifest.expanded(checked), options);
+    let rules = RestartRules::of(manifest, checked, options);
+    rules.tell(&mut facts);
+    let mut wiring = Wiring::new(document, options, rules);
+    wiring.pod(manifest, checked, &facts)?;
+    Ok(wiring)
 }
 
 /// All edits of a document: the pods' own, the record of each level that has a plan, and the aliases that would change with

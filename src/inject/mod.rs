@@ -3,6 +3,7 @@
 //! ```text
 //! inject(&file, &options)   ─> Injected { text, pods, warnings } | Diagnostics
 //! uninject(&file)           ─> Uninjected { text, pods }         | Diagnostics
+//! wired(&manifest, &checked, &options) ─> Manifest               | Diagnostics, for whoever plays it at once
 //! ```
 //! `inject` of a wired text first undoes the wiring and then does it anew, so it is idempotent, and takes up other options
 //! or a changed plan. What neither knows keeps every byte: comments, order, quotes, blank lines, documents without a plan.
@@ -20,6 +21,7 @@ mod documents;
 mod edit;
 mod function;
 mod handler;
+mod in_memory;
 mod names;
 mod options;
 mod output;
@@ -40,7 +42,8 @@ mod wire;
 mod write;
 
 pub use function::{resource_list, with_results};
-pub use names::{MailboxMount, PODTURN, PODTURN_INIT, mailbox, shim};
+pub use in_memory::wired;
+pub use names::{PODTURN, PODTURN_INIT};
 pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version};
 pub use output::{Format, convert, flow};
 pub use policy::{POLICY_SINCE, policy};

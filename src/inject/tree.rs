@@ -4,7 +4,8 @@
 
 use serde_json::Value as Json;
 
-use crate::plan::yaml::{Node, Style, Typed, Value};
+use crate::plan::Span;
+use crate::plan::yaml::{Entry, Node, Scalar, Style, Typed, Value};
 
 /// A value of a YAML or JSON document.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Tree {
         match self {
             Self::Text(text) => Json::from(text.as_str()),
             Self::Plain(text) => {
-                let scalar = crate::plan::yaml::Scalar { text: text.clone(), style: Style::Plain };
+                let scalar = Scalar { text: text.clone(), style: Style::Plain };
                 match scalar.typed() {
                     Typed::Null => Json::Null,
                     Typed::Bool(value) => value.into(),
@@ -74,6 +75,28 @@ impl From<&Node> for Tree {
                 Self::Map(entries.iter().map(|entry| (entry.key.clone(), Self::from(&entry.value))).collect())
             }
         }
+    }
+}
+
+/// A node that stands nowhere: its places mean nothing, and it has no aliases.
+impl From<&Tree> for Node {
+    fn from(tree: &Tree) -> Self {
+        let nowhere = Span::empty(0);
+        let scalar = |text: &String, style| Value::Scalar(Scalar { text: text.clone(), style });
+        let value = match tree {
+            Tree::Plain(text) => scalar(text, Style::Plain),
+            Tree::Text(text) => scalar(text, Style::DoubleQuoted),
+            Tree::List(items) => Value::Sequence(items.iter().map(Self::from).collect()),
+            Tree::Map(entries) => {
+                let entry = |(key, value): &(String, Tree)| Entry {
+                    key: key.clone(),
+                    key_span: nowhere,
+                    value: Self::from(value),
+                };
+                Value::Mapping(entries.iter().map(entry).collect())
+            }
+        };
+        Self { value, span: nowhere, alias: None }
     }
 }
 

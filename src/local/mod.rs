@@ -32,4 +32,4 @@ pub use kubelet::{End, Interrupt, Kubelet, LAST_WORDS, on_its_way_down};
 pub use logs::{Message, Stream, follow};
 pub use mounts::MountError;
 pub use pod::{Container, LocalPod, Program};
-pub use wire::{Wired, refuse_unknown_volumes, wire};
+pub use wire::{Wired, options, refuse_unknown_volumes, wire};

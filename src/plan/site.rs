@@ -28,6 +28,15 @@ pub struct Site {
     pub holder: Path,
 }
 
+impl Site {
+    /// The same ways, from the object down.
+    #[must_use]
+    pub fn within_object(&self) -> Self {
+        let below = |path: &Path| path.get(self.object.len()..).unwrap_or_default().to_vec();
+        Self { object: Path::new(), pod: below(&self.pod), holder: below(&self.holder) }
+    }
+}
+
 /// Where each kind of object has its pod template.
 #[derive(Clone, Debug)]
 pub struct Templates {

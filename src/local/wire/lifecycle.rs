@@ -26,18 +26,10 @@ pub(super) struct Lifecycle {
 const PROBES: [&str; 3] = ["startupProbe", "livenessProbe", "readinessProbe"];
 
 impl Wiring<'_> {
-    /// `is_podturn`: it runs this program, which is what `podturn` means in its commands. Those of a step that podturn wires here
-    /// would count from the container's start, which is long before its turn: its readiness rightly so.
+    /// `is_podturn`: it runs this program, which is what `podturn` means in its commands.
     pub(super) fn lifecycle(&mut self, node: &Node, name: &str, is_podturn: bool) -> Lifecycle {
-        let is_step = self.steps.contains(name) && !self.manifest.is_wired;
         let known = facts(node, name);
-        let [startup, liveness, readiness] = PROBES.map(|key| {
-            let entry = entry(node, key).filter(|_| !is_step || key == "readinessProbe")?;
-            self.probe(entry, &known, is_podturn)
-        });
-        if is_step {
-            self.name_probes_of_a_step(node, name);
-        }
+        let [startup, liveness, readiness] = PROBES.map(|key| self.probe(entry(node, key)?, &known, is_podturn));
         let mut lifecycle = Lifecycle { startup, liveness, readiness, ..Lifecycle::default() };
         let Some(hooks) = entry(node, "lifecycle") else { return lifecycle };
         self.name_unhonoured(
@@ -47,7 +39,6 @@ impl Wiring<'_> {
         );
         for hook in hooks.value.entries().unwrap_or_default().iter().filter(|hook| !hook.value.is_null()) {
             match hook.key.as_str() {
-                "postStart" | "preStop" if is_step => self.refuse_hook_of_a_step(hook),
                 "postStart" => lifecycle.post_start = self.hook(hook, &known, is_podturn),
                 "preStop" => lifecycle.pre_stop = self.hook(hook, &known, is_podturn),
                 "stopSignal" => lifecycle.stop_signal = stop_signal(&hook.value, &mut self.reporter).map(i32::from),
@@ -55,22 +46,6 @@ impl Wiring<'_> {
             }
         }
         lifecycle
-    }
-
-    fn name_probes_of_a_step(&mut self, node: &Node, name: &str) {
-        let there: Vec<&Entry> = PROBES[..2].iter().filter_map(|key| entry(node, key)).collect();
-        let Some(first) = there.first() else { return };
-        let keys: Vec<&str> = there.iter().map(|entry| entry.key.as_str()).collect();
-        self.reporter
-            .warning(first.key_span, format!("podturn run does without {} of step {name}", keys.join(", ")))
-            .help("it would count from the container's start, long before the step's turn");
-    }
-
-    fn refuse_hook_of_a_step(&mut self, hook: &Entry) {
-        let message = format!("a step's {} would belong to its container's life, and not to its turn", hook.key);
-        self.reporter
-            .error(hook.key_span, message)
-            .help("what a postStart hook does can be the beginning of the command, or a step of its own");
     }
 
     fn probe(&mut self, entry: &Entry, known: &ContainerFacts, is_podturn: bool) -> Option<ContainerProbe> {

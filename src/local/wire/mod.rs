@@ -8,7 +8,6 @@ mod environment;
 mod lifecycle;
 mod volumes;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use podturn_wire::names;
@@ -16,14 +15,11 @@ use podturn_wire::names;
 use self::config::Configs;
 use self::lifecycle::SIGTERM;
 use super::expand::expand;
-use super::pod::{Container, Hook, LocalPod, Mount, Policy, Program, Restarts, Volume, VolumeKind};
-use crate::inject::{PODTURN, PODTURN_INIT, mailbox, shim};
+use super::pod::{Container, LocalPod, Mount, Program, Volume};
+use crate::inject::{self, Deadline, Options, PODTURN, PODTURN_INIT};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Node, Typed, Value};
-use crate::plan::{
-    Checked, Diagnostic, Diagnostics, Manifest, PODTURN_PLAN, PODTURN_POD, Placement, PodFacts, Reporter, Span,
-    canonical,
-};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, PodFacts, Reporter, Span};
 
 /// What Docker and the container runtimes give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -77,12 +73,12 @@ pub struct Wired {
     pub warnings: Diagnostics,
 }
 
-/// Wires a manifest's pod for this engine, as `inject` would, with the coordinator as a native sidecar; a matrix has been
-/// expanded before (`Manifest::expanded`). A pod that is wired by hand runs as it is. `stand_ins`: directories of this machine
-/// that are used for these volumes, of whatever kind.
+/// Reads a manifest's pod for this engine. One that is not wired yet is wired in memory, by [`inject::wired`] and with [`options`],
+/// so what runs here is what `inject` would write. `stand_ins`: directories of this machine that are used for these volumes, of
+/// whatever kind.
 ///
 /// # Errors
-/// Everything that cannot be honoured, each with its place.
+/// Everything that cannot be honoured or wired, each with its place.
 pub fn wire(
     manifest: &Manifest,
     checked: &Checked,
@@ -90,10 +86,51 @@ pub fn wire(
     stand_ins: &[(String, PathBuf)],
 ) -> Result<Wired, Diagnostics> {
     refuse_unknown_volumes(manifest, stand_ins)?;
-    let steps = checked.plan.steps.iter().map(|step| step.name.clone()).collect();
+    // First as it was written, since that has the places of which something is to be said.
+    let written = read(&manifest.expanded(checked), checked, facts, stand_ins)?;
+    if manifest.is_wired {
+        return Ok(written);
+    }
+    let wired = inject::wired(manifest, checked, &options(facts))?;
+    let Wired { mut pod, .. } = read(&wired, checked, facts, stand_ins)?;
+    for container in &mut pod.init_containers {
+        match &mut container.program {
+            Program::Podturn(arguments) if container.name == PODTURN => {
+                arguments.extend(["--quiet", "--log=text"].map(str::to_owned));
+            }
+            // The plan was checked already, and its warnings were told.
+            Program::Podturn(_) if container.name == PODTURN_INIT => container.is_quiet = true,
+            Program::Podturn(_) | Program::Command(_) => {}
+        }
+    }
+    Ok(Wired { pod, warnings: written.warnings })
+}
+
+/// How a pod is wired for this engine.
+#[must_use]
+pub fn options(facts: &PodFacts) -> Options {
+    Options {
+        // This program, with the rights of whoever runs it, and with no image that could be missing for ever.
+        user: None,
+        deadline: Deadline::Off,
+        // Each container has a process namespace of its own, which the coordinator sees.
+        share_pid: false,
+        // Nothing here kills a container as a whole.
+        restart_rules: false,
+        parameters: facts.parameters.clone(),
+        ..Options::default()
+    }
+}
+
+fn read(
+    manifest: &Manifest,
+    checked: &Checked,
+    facts: &PodFacts,
+    stand_ins: &[(String, PathBuf)],
+) -> Result<Wired, Diagnostics> {
     let mut reporter = Reporter::new(&manifest.file);
     let configs = Configs::of(&manifest.objects, &mut reporter);
-    let mut wiring = Wiring { manifest, reporter, facts, steps, configs, stand_ins };
+    let mut wiring = Wiring { manifest, reporter, facts, configs, stand_ins };
     let pod = wiring.pod(checked);
     let failed = wiring.reporter.has_errors();
     let told = wiring.reporter.finish();
@@ -104,8 +141,6 @@ struct Wiring<'m> {
     manifest: &'m Manifest,
     reporter: Reporter,
     facts: &'m PodFacts,
-    /// The names of the plan's steps.
-    steps: HashSet<String>,
     configs: Configs,
     stand_ins: &'m [(String, PathBuf)],
 }
@@ -133,13 +168,13 @@ impl Wiring<'_> {
         let spec = &self.manifest.spec;
         self.name_unhonoured(spec, &POD_FIELDS, "this pod");
         self.name_unhonoured_in(spec, "securityContext", &["runAsUser", "runAsGroup"], "this pod's securityContext");
-        let mut volumes: Vec<Volume> = items(spec, "volumes").iter().filter_map(|volume| self.volume(volume)).collect();
-        let mut init_containers: Vec<Container> =
+        let volumes: Vec<Volume> = items(spec, "volumes").iter().filter_map(|volume| self.volume(volume)).collect();
+        let init_containers: Vec<Container> =
             items(spec, "initContainers").iter().filter_map(|node| self.container(node, true)).collect();
         for copy in items(spec, "containers").iter().filter(|_| !checked.matrices.is_empty()) {
             self.reporter.tell_once_within(copy.span); // the copies of one container stand in one place
         }
-        let mut containers: Vec<Container> =
+        let containers: Vec<Container> =
             items(spec, "containers").iter().filter_map(|node| self.container(node, false)).collect();
         for mount in init_containers.iter().chain(&containers).flat_map(|container| &container.mounts) {
             if !volumes.iter().any(|volume| volume.name == mount.volume) && !self.reporter.has_errors() {
@@ -147,12 +182,7 @@ impl Wiring<'_> {
                 self.reporter.error(Span::empty(spec.span.start), message);
             }
         }
-        let turns = if self.manifest.is_wired {
-            self.wired_volume(&init_containers)
-        } else {
-            self.add_podturn(checked, &mut volumes, &mut init_containers, &mut containers);
-            PODTURN.to_owned()
-        };
+        let turns = if self.manifest.is_wired { self.turns(&init_containers) } else { String::new() };
         LocalPod {
             name: self.host_name(),
             grace_seconds: self.facts.termination_grace_period_seconds,
@@ -180,39 +210,8 @@ impl Wiring<'_> {
         seconds.min()
     }
 
-    /// The two entries of a wired pod, its volume, and the shim in front of each step's command.
-    fn add_podturn(
-        &mut self,
-        checked: &Checked,
-        volumes: &mut Vec<Volume>,
-        init_containers: &mut Vec<Container>,
-        containers: &mut [Container],
-    ) {
-        let kind = VolumeKind::EmptyDir { in_memory: true, size: Some(64 << 20) };
-        volumes.push(Volume { name: PODTURN.to_owned(), kind });
-        let facts = PodFacts { placement: Placement::Sidecar, ..self.facts.clone() };
-        let env = vec![
-            (PODTURN_PLAN.to_owned(), canonical(&checked.plan)),
-            (PODTURN_POD.to_owned(), serde_json::to_string(&facts).unwrap_or_default()),
-        ];
-        init_containers.push(podturn_container(PODTURN_INIT, &["init"], env, false));
-        init_containers.push(podturn_container(PODTURN, &["coordinate", "--quiet", "--log=text"], Vec::new(), true));
-        for step in &checked.plan.steps {
-            let Some(container) = containers.iter_mut().find(|container| container.name == step.name) else { continue };
-            container.mounts.extend(mailbox(&step.name).map(|half| Mount {
-                volume: PODTURN.to_owned(),
-                path: half.path.into(),
-                sub_path: half.sub_path.into(),
-                read_only: half.read_only,
-            }));
-            if let Program::Command(words) = &mut container.program {
-                words.splice(0..0, shim(&step.name));
-            }
-        }
-    }
-
-    /// Where a pod that is wired by hand has its turns: on the volume that the init container sees at `/podturn`.
-    fn wired_volume(&mut self, init_containers: &[Container]) -> String {
+    /// Where a pod that is wired has its turns: on the volume that the init container sees at `/podturn`.
+    fn turns(&mut self, init_containers: &[Container]) -> String {
         let mounts = init_containers.iter().flat_map(|container| &container.mounts);
         let found = mounts.into_iter().find(|mount| mount.path == Path::new(names::MOUNT));
         found.map_or_else(
@@ -230,10 +229,6 @@ impl Wiring<'_> {
 
     fn container(&mut self, node: &Node, is_init: bool) -> Option<Container> {
         let name = self.text(node, "name")?;
-        if matches!(name.as_str(), PODTURN | PODTURN_INIT) && !self.manifest.is_wired {
-            self.reporter.error(node.span, format!("the name {name} is taken: podturn's own container has it"));
-            return None;
-        }
         // Limits and probes of podturn's own containers are of no interest where nothing is at their mercy.
         let is_ours = self.manifest.is_wired && node.get("image").and_then(Node::as_str).is_some_and(is_podturn);
         if !is_ours {
@@ -377,34 +372,6 @@ fn text_of(node: &Node) -> Option<&str> {
 
 fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
     node.get(key).and_then(Node::items).unwrap_or_default()
-}
-
-fn podturn_container(name: &str, arguments: &[&str], env: Vec<(String, String)>, is_sidecar: bool) -> Container {
-    Container {
-        name: name.to_owned(),
-        program: Program::Podturn(arguments.iter().map(|&argument| argument.to_owned()).collect()),
-        env,
-        working_dir: "/".into(),
-        mounts: vec![Mount {
-            volume: PODTURN.to_owned(),
-            path: names::MOUNT.into(),
-            sub_path: PathBuf::new(),
-            read_only: false,
-        }],
-        user: None,
-        group: None,
-        termination_log: "/dev/termination-log".into(),
-        is_sidecar,
-        restarts: Restarts::by(if is_sidecar { Policy::Always } else { Policy::Never }),
-        post_start: None,
-        // On deletion it tells the coordinator, which then stops the steps in their order.
-        pre_stop: is_sidecar.then(|| Hook::Exec(Program::Podturn(vec!["terminating".to_owned()]))),
-        stop_signal: SIGTERM,
-        startup_probe: None,
-        liveness_probe: None,
-        readiness_probe: None,
-        is_quiet: !is_sidecar, // the plan was checked already, and its warnings were told
-    }
 }
 
 /// Whether an image is podturn's own, by whatever registry and tag.
