@@ -13,7 +13,8 @@ fn package() -> &'static Path {
 fn pages() -> BTreeMap<PathBuf, String> {
     let directories = ["", "docs", "manifests"].map(|directory| fs::read_dir(package().join(directory)));
     let files = directories.into_iter().flat_map(|directory| directory.expect("it is there"));
-    let files = files.map(|entry| entry.expect("a file").path()).filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let files =
+        files.map(|entry| entry.expect("a file").path()).filter(|path| path.extension().is_some_and(|end| end == "md"));
     let pages: BTreeMap<PathBuf, String> = files
         .map(|path| {
             let text = fs::read_to_string(&path).expect("it is UTF-8");
@@ -64,7 +65,8 @@ fn every_link_leads_somewhere() {
             let is_there = package().join(&to).exists();
             // `docs/../README.md` is a page too.
             let whole = package().join(&to).canonicalize().unwrap_or_default();
-            let target = whole.strip_prefix(package().canonicalize().expect("the package")).ok().and_then(|to| pages.get(to));
+            let target =
+                whole.strip_prefix(package().canonicalize().expect("the package")).ok().and_then(|to| pages.get(to));
             let has_heading = heading.is_empty() || target.is_some_and(|text| anchors(text).contains(heading));
             if !is_there || !has_heading {
                 wrong.push(format!("{}: {link}", page.display()));
@@ -126,7 +128,9 @@ fn every_command_that_is_shown_is_one_and_has_its_options() {
                 None => wrong.push(format!("{}: there is no podturn {verb}", page.display())),
                 Some(help) => {
                     let known = |option: &str| help.split([' ', '\n', '=', '[', ',']).any(|word| word == option);
-                    let unknown = options.map(|option| option.split(['=', ']']).next().unwrap_or(option)).filter(|option| !known(option));
+                    let unknown = options
+                        .map(|option| option.split(['=', ']']).next().unwrap_or(option))
+                        .filter(|option| !known(option));
                     wrong.extend(unknown.map(|option| format!("{}: podturn {verb} has no {option}", page.display())));
                 }
             }

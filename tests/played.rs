@@ -12,7 +12,8 @@ use podturn::plan::{Manifest, SourceFile};
 /// The manifests that people start from, and the inputs of the cases of `podturn inject`.
 fn inputs() -> Vec<PathBuf> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["manifests", "tests/inject"].map(|directory| fs::read_dir(package.join(directory)).expect("it is there"));
+    let files =
+        ["manifests", "tests/inject"].map(|directory| fs::read_dir(package.join(directory)).expect("it is there"));
     let mut files: Vec<PathBuf> = files.into_iter().flatten().map(|entry| entry.expect("a file").path()).collect();
     let is_input = |name: &str| [".yaml", ".json"].iter().any(|end| name.ends_with(end)) && !name.contains(".out.");
     files.retain(|file| file.file_name().is_some_and(|name| is_input(&name.to_string_lossy())));

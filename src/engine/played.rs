@@ -53,14 +53,14 @@ pub fn check(manifest: &Manifest, checked: &Checked) -> Result<Diagnostics, Diag
         let message = "podman starts init containers again and again in a pod whose containers restart";
         reporter.error(policy.span, message).help("--engine local and --engine kubectl run such a pod");
     }
-    for container in items(spec, "initContainers") {
+    for container in spec.list("initContainers") {
         if is_sidecar(container) && !is_ours(container) {
             let message = "podman knows no native sidecars: it would wait for the end of this init container";
             let help = "make it an ordinary container, and a step with `service: true`; or --engine local, or kubectl";
             reporter.error(container.place(), message).help(help);
         }
     }
-    for container in items(spec, "initContainers").iter().chain(items(spec, "containers")).filter(|one| !is_ours(one)) {
+    for container in spec.list("initContainers").iter().chain(spec.list("containers")).filter(|one| !is_ours(one)) {
         left_out(manifest, checked, container, &mut reporter);
     }
     let is_wrong = reporter.has_errors();
@@ -69,7 +69,7 @@ pub fn check(manifest: &Manifest, checked: &Checked) -> Result<Diagnostics, Diag
 }
 
 fn left_out(manifest: &Manifest, checked: &Checked, container: &Node, reporter: &mut Reporter) {
-    for mount in items(container, "volumeMounts") {
+    for mount in container.list("volumeMounts") {
         if reporter.has_errors() {
             return; // one is enough
         }
@@ -162,10 +162,6 @@ fn is_sidecar(container: &Node) -> bool {
 /// podturn's own, of an earlier wiring that is done anew.
 fn is_ours(container: &Node) -> bool {
     matches!(container.get("name").and_then(Node::as_str), Some(PODTURN | PODTURN_INIT))
-}
-
-fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
-    node.get(key).and_then(Node::items).unwrap_or_default()
 }
 
 fn list<'v>(value: &'v mut Value, key: &str) -> impl Iterator<Item = &'v mut Value> {

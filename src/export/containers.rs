@@ -71,7 +71,7 @@ pub(super) fn container(flow: &mut Flow<'_>, unit: &Unit, words: &mut dyn Words)
 /// Whether a container's command line speaks of this variable.
 pub(super) fn mentions(unit: &Unit, variable: &str) -> bool {
     ["command", "args"].iter().any(|field| {
-        let words = unit.container.get(field).and_then(Node::items).unwrap_or_default();
+        let words = unit.container.list(field);
         words.iter().filter_map(Node::as_str).any(|word| word.contains(variable))
     })
 }

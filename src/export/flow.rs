@@ -120,7 +120,7 @@ impl<'m> Flow<'m> {
     }
 
     fn items(&self, list: &str) -> &'m [Node] {
-        self.manifest.spec.get(list).and_then(Node::items).unwrap_or_default()
+        self.manifest.spec.list(list)
     }
 
     fn init_containers(&mut self) {

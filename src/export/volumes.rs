@@ -36,7 +36,7 @@ impl Volumes {
 /// Divides the volumes of the pod up.
 pub(super) fn divided(flow: &mut Flow<'_>) -> Volumes {
     let mut volumes = Volumes::default();
-    for volume in flow.manifest.spec.get("volumes").and_then(Node::items).unwrap_or_default() {
+    for volume in flow.manifest.spec.list("volumes") {
         let Some(node) = volume.get("name") else { continue };
         let name = node.as_str().unwrap_or_default();
         let users: Vec<String> =
@@ -74,7 +74,7 @@ pub(super) fn divided(flow: &mut Flow<'_>) -> Volumes {
 
 fn mounts(container: &Node, volume: &str) -> bool {
     ["volumeMounts", "volumeDevices"].iter().any(|list| {
-        let items = container.get(list).and_then(Node::items).unwrap_or_default();
+        let items = container.list(list);
         items.iter().any(|item| item.get("name").and_then(Node::as_str) == Some(volume))
     })
 }

@@ -13,11 +13,11 @@ use super::restart::RestartRules;
 use super::text::Text;
 use super::tree::Tree;
 use super::undo::{self, Record, undone};
-use super::wire::{Wiring, key};
+use super::wire::Wiring;
 use super::write::Look;
 use super::{SIGN, first, is_final, original, parse, shown};
 use crate::plan::diagnostic::quote;
-use crate::plan::site::{Path, Seg, at};
+use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::Node;
 use crate::plan::{
     ANNOTATION, Checked, Diagnostic, Diagnostics, INJECTED, LINT_IGNORE, Manifest, PodFacts, Reporter, SourceFile, Span,
@@ -86,7 +86,7 @@ impl<'d> Document<'d> {
         if self.told.has_errors() || wired.is_empty() {
             return Ok(base.to_owned());
         }
-        let spec = wired.first().and_then(|(manifest, _)| at(document, &key(&manifest.site.pod, "spec")));
+        let spec = wired.first().and_then(|(manifest, _)| at(document, &below(&manifest.site.pod, "spec")));
         let look = look(base, document, spec);
         let out = match self.edited(base, document, shown, &wired, look) {
             // A comment behind a value that was written anew would become a part of a text of several lines.
@@ -207,7 +207,7 @@ fn edits(text: &Text<'_>, document: &Node, wired: &[(&Manifest, Wiring<'_>)]) ->
         let mut edits: Vec<Edit> = of_holder().flat_map(|(_, wiring)| wiring.edits.iter().cloned()).collect();
         write_aliases_out(document, &mut edits);
         let value = Tree::Text(Record::of(text, document, object, holder, &pods, &edits).to_json());
-        let map = key(&key(holder, "metadata"), "annotations");
+        let map = below(&below(holder, "metadata"), "annotations");
         all.push(Edit::Put { map, key: INJECTED.to_owned(), value, before: None });
         all.extend(edits);
     }

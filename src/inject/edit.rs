@@ -12,7 +12,7 @@ use super::text::{Text, own};
 use super::tree::Tree;
 use super::write::{Look, WIDTH};
 use crate::plan::Span;
-use crate::plan::site::{Path, Seg};
+use crate::plan::site::{Path, Seg, below};
 use crate::plan::yaml::{Entry, Node};
 
 /// One change of a document.
@@ -216,10 +216,6 @@ fn splice(text: &Text<'_>, document: &Node, edit: &Edit) -> Result<(Span, String
             items_at(text, entry, items, values, is_first).ok_or_else(stuck)
         }
     }
-}
-
-pub(super) fn below(map: &[Seg], key: &str) -> Path {
-    [map, &[Seg::Key(key.to_owned())]].concat()
 }
 
 /// Several items for one, in the item's own lines.

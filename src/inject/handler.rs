@@ -227,7 +227,7 @@ fn port(node: &Node, whose: Whose<'_>) -> Result<u16, Finding> {
 }
 
 fn named_port(name: &str, container: &Node) -> Option<u16> {
-    let ports = container.get("ports").and_then(Node::items).unwrap_or_default();
+    let ports = container.list("ports");
     let port = ports.iter().find(|port| port.get("name").and_then(Node::as_str) == Some(name))?;
     match port.get("containerPort")?.typed()? {
         Typed::Integer(number) => u16::try_from(number).ok(),

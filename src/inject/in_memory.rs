@@ -8,8 +8,7 @@ use super::document::wiring;
 use super::edit::expected;
 use super::refuse::Questions;
 use super::tree::Tree;
-use super::wire::key;
-use crate::plan::site::at;
+use crate::plan::site::{at, below};
 use crate::plan::yaml::Node;
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Reporter};
 
@@ -32,6 +31,6 @@ pub fn wired(manifest: &Manifest, checked: &Checked, options: &Options) -> Resul
         diagnostic
     })?;
     let object = Node::from(&expected(&object, &wiring.edits));
-    let spec = at(&object, &key(&manifest.site.pod, "spec")).cloned().unwrap_or(manifest.spec);
+    let spec = at(&object, &below(&manifest.site.pod, "spec")).cloned().unwrap_or(manifest.spec);
     Ok(Manifest { object, spec, is_wired: true, ..manifest })
 }

@@ -10,9 +10,9 @@ use super::handler::Finding;
 use super::names::{PODTURN, PODTURN_INIT};
 use super::options::{ImageConfig, Options, SIDECARS_SINCE};
 use super::probes::{share_of, turned};
-use super::wire::{job_of, key};
+use super::wire::job_of;
 use crate::plan::diagnostic::quote;
-use crate::plan::site::at;
+use crate::plan::site::{at, below};
 use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{Checked, ContainerRestarts, Manifest, Placement, Reporter, RestartPolicy, Span};
 
@@ -52,7 +52,7 @@ impl Questions<'_> {
     }
 
     fn containers(&self) -> impl Iterator<Item = (&str, &Node)> {
-        let items = self.spec().get("containers").and_then(Node::items).unwrap_or_default();
+        let items = self.spec().list("containers");
         items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item)))
     }
 
@@ -90,7 +90,7 @@ impl Questions<'_> {
     fn names(&self, reporter: &mut Reporter) {
         for list in ["containers", "initContainers", "volumes"] {
             let ours: &[&str] = if list == "volumes" { &[PODTURN] } else { &[PODTURN, PODTURN_INIT] };
-            for item in self.spec().get(list).and_then(Node::items).unwrap_or_default() {
+            for item in self.spec().list(list) {
                 let Some(node) = item.get("name") else { continue };
                 let Some(name) = node.as_str().filter(|name| ours.contains(name)) else { continue };
                 let what = if list == "volumes" { "volume" } else { "container" };
@@ -221,7 +221,7 @@ impl Questions<'_> {
 
     fn runs_again(&self, reporter: &mut Reporter) {
         let Some(job) = job_of(self.manifest).filter(|_| !self.options.job_defaults) else { return };
-        let Some(spec) = at(self.document, &key(job, "spec")) else { return };
+        let Some(spec) = at(self.document, &below(job, "spec")) else { return };
         let limit = spec.get("backoffLimit");
         if limit.is_some_and(|limit| limit.typed() == Some(Typed::Integer(0))) {
             return;
@@ -269,7 +269,7 @@ impl Questions<'_> {
 
 /// A step that mounts something over its mailbox would wait for ever.
 fn mount_points(name: &str, container: &Node, reporter: &mut Reporter) {
-    for mount in container.get("volumeMounts").and_then(Node::items).unwrap_or_default() {
+    for mount in container.list("volumeMounts") {
         let Some(path) = mount.get("mountPath") else { continue };
         let text = path.as_str().unwrap_or_default().trim_end_matches('/');
         if text == MOUNT || text.starts_with(&format!("{MOUNT}/")) {

@@ -9,9 +9,8 @@ use super::edit::{Edit, edited, expected, look, write_aliases_out};
 use super::quantity::{of_bytes, of_millicores};
 use super::text::{Text, own};
 use super::tree::{Tree, entries_of, put};
-use super::wire::key;
 use super::{documents, parse};
-use crate::plan::site::{Path, Seg, Templates, at};
+use crate::plan::site::{Path, Seg, Templates, at, below};
 use crate::plan::yaml::Node;
 use crate::plan::{Diagnostic, Diagnostics, INJECTED, Manifest, Reporter, SourceFile, Span};
 
@@ -76,7 +75,7 @@ fn document(
                 .help("give the one that you wrote: `podturn uninject` makes it of this one");
             return Err(diagnostic.into());
         }
-        let list = key(&key(&manifest.site.pod, "spec"), "containers");
+        let list = below(&below(&manifest.site.pod, "spec"), "containers");
         let containers = at(&document, &list).and_then(Node::items).unwrap_or_default();
         for (index, container) in containers.iter().enumerate() {
             let name = container.get("name").and_then(Node::as_str).unwrap_or_default();
@@ -90,7 +89,7 @@ fn document(
         return Ok(text.to_owned());
     }
     write_aliases_out(&document, &mut edits);
-    let spec = manifests.first().and_then(|manifest| at(&document, &key(&manifest.site.pod, "spec")));
+    let spec = manifests.first().and_then(|manifest| at(&document, &below(&manifest.site.pod, "spec")));
     let shown = Text { text, look: look(text, &document, spec) };
     let done = edited(&shown, &document, &edits).ok();
     let is_right = |done: &String| {
@@ -114,19 +113,19 @@ fn of_container(container: &Node, path: &Path, amounts: &NewResources) -> Vec<Ed
         }
         return vec![written(container, path, "resources", Tree::Map(all))];
     };
-    let below = key(path, "resources");
+    let found = below(path, "resources");
     let mut edits = Vec::new();
     for (kind, list) in lists {
         match written_here(resources, kind).filter(|there| there.entries().is_some_and(|all| !all.is_empty())) {
             Some(there) => {
-                let place = key(&below, kind);
+                let place = below(&found, kind);
                 let amounts = list.into_iter();
                 edits.extend(amounts.map(|(resource, value)| written(there, &place, resource, Tree::Text(value))));
             }
             None => {
                 let mut amounts = entries_of(resources.get(kind));
                 list.into_iter().for_each(|(resource, value)| put(&mut amounts, resource, Tree::Text(value)));
-                edits.push(written(resources, &below, kind, Tree::Map(amounts)));
+                edits.push(written(resources, &found, kind, Tree::Map(amounts)));
             }
         }
     }

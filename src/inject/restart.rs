@@ -28,7 +28,7 @@ impl RestartRules {
             && options.kubernetes >= RESTART_RULES_SINCE
             && options.placement == Placement::Sidecar
             && manifest.facts.restart_policy == RestartPolicy::Never;
-        let items = manifest.spec.get("containers").and_then(Node::items).unwrap_or_default();
+        let items = manifest.spec.list("containers");
         let named = |name: &str| items.iter().find(|item| item.get("name").and_then(Node::as_str) == Some(name));
         let is_plain = |step: &Step| {
             let container = named(checked.pattern_of(&step.name));

@@ -134,7 +134,7 @@ struct Containers {
 
 impl Containers {
     fn of(manifest: &Manifest, checked: &Checked, options: &Options) -> Self {
-        let list = |name: &str| manifest.spec.get(name).and_then(Node::items).unwrap_or_default();
+        let list = |name: &str| manifest.spec.list(name);
         let named = |name: &str| list("containers").iter().find(|c| c.get("name").and_then(Node::as_str) == Some(name));
         let step = |name: &str| match (named(checked.pattern_of(name)), checked.instance(name)) {
             (Some(node), Some(instance)) => Tree::from(&instance.container(node)),

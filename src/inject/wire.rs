@@ -13,7 +13,7 @@ use super::sizing::Sizing;
 use super::step::{Field, StepChange};
 use super::text::own;
 use super::tree::Tree;
-use crate::plan::site::{Path, Seg, at};
+use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::{Node, Typed};
 use crate::plan::{Checked, Manifest, Placement, PodFacts, RestartPolicy, canonical};
 
@@ -41,7 +41,7 @@ impl<'w> Wiring<'w> {
     /// Wires a pod whose plan was checked with these facts.
     pub(super) fn pod(&mut self, manifest: &Manifest, checked: &Checked, facts: &PodFacts) -> Result<(), Stuck> {
         let pod = &manifest.site.pod;
-        let spec = key(pod, "spec");
+        let spec = below(pod, "spec");
         self.deadline(manifest, checked, facts)?;
         self.job_defaults(manifest)?;
         self.share_pid(&spec)?;
@@ -57,7 +57,7 @@ impl<'w> Wiring<'w> {
             },
         );
         self.podturn(manifest, checked, facts, &spec)?;
-        let containers = at(self.document, &key(&spec, "containers")).and_then(Node::items).unwrap_or_default();
+        let containers = at(self.document, &below(&spec, "containers")).and_then(Node::items).unwrap_or_default();
         for (index, name) in
             containers.iter().enumerate().filter_map(|(index, node)| Some((index, node.get("name")?.as_str()?)))
         {
@@ -165,7 +165,7 @@ impl<'w> Wiring<'w> {
 
     /// The container of a step, or of all instances of its matrix.
     fn step(&mut self, index: usize, name: &str, checked: &Checked, spec: &Path) -> Result<(), Stuck> {
-        let containers = key(spec, "containers");
+        let containers = below(spec, "containers");
         let Some(node) = at(self.document, &containers).and_then(|list| list.items()?.get(index)) else {
             return Ok(());
         };
@@ -223,7 +223,7 @@ impl<'w> Wiring<'w> {
         let is_pod = manifest.kind == "Pod" && facts.restart_policy == RestartPolicy::Never;
         let job = job_of(manifest);
         let Some(owner) = job.or(is_pod.then_some(pod.as_slice())) else { return Ok(()) };
-        let has = |path: &[Seg]| at(self.document, &key(path, "spec")).is_some_and(|spec| spec.get(KEY).is_some());
+        let has = |path: &[Seg]| at(self.document, &below(path, "spec")).is_some_and(|spec| spec.get(KEY).is_some());
         let (seconds, why) = match self.options.deadline {
             _ if has(owner) || has(pod) => return Ok(()),
             Deadline::Off => return Ok(()),
@@ -234,7 +234,7 @@ impl<'w> Wiring<'w> {
             },
         };
         let before = if job.is_some() { "template" } else { "containers" };
-        self.put(&key(owner, "spec"), KEY, Tree::Plain(seconds.to_string()), Some(before))?;
+        self.put(&below(owner, "spec"), KEY, Tree::Plain(seconds.to_string()), Some(before))?;
         let without = "without it a container whose image cannot be pulled keeps the pod Pending for ever";
         self.told(&format!("{KEY}: {seconds}"), &format!("{why}; {without}"));
         Ok(())
@@ -243,7 +243,7 @@ impl<'w> Wiring<'w> {
     /// What keeps a Job from running a plan a second time, `publish` included.
     fn job_defaults(&mut self, manifest: &Manifest) -> Result<(), Stuck> {
         let Some(job) = job_of(manifest).filter(|_| self.options.job_defaults) else { return Ok(()) };
-        let spec = &key(job, "spec");
+        let spec = &below(job, "spec");
         let policy = serde_json::json!({
             "rules": [{ "action": "FailJob", "onExitCodes": { "operator": "NotIn", "values": [0] } }]
         });
@@ -299,7 +299,7 @@ impl<'w> Wiring<'w> {
             let all = [first, items.iter().map(Tree::from).collect(), last].concat();
             return self.set(map, name, Tree::List(all));
         }
-        let list = key(map, name);
+        let list = below(map, name);
         if !first.is_empty() {
             self.edits.push(Edit::First { list: list.clone(), values: first });
         }
@@ -308,10 +308,6 @@ impl<'w> Wiring<'w> {
         }
         Ok(())
     }
-}
-
-pub(super) fn key(path: &[Seg], key: &str) -> Path {
-    [path, &[Seg::Key(key.to_owned())]].concat()
 }
 
 /// The Job that makes the pod: the object itself, or what a CronJob or JobSet makes.

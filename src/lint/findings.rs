@@ -48,7 +48,7 @@ impl Found {
 
     /// What is added from now on is about this pod. Returns its number.
     pub(super) fn begin(&mut self, manifest: &Manifest) -> usize {
-        let items = manifest.spec.get("containers").and_then(Node::items).unwrap_or_default();
+        let items = manifest.spec.list("containers");
         let named = items.iter().filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), item.place())));
         self.pods.push(Ground {
             object: (manifest.kind.clone(), manifest.name.clone()),

@@ -40,7 +40,7 @@ impl<'p> Pod<'p> {
 
     /// The containers of `containers` or `initContainers` that are not podturn's own, with their names.
     pub(super) fn containers(&self, list: &str) -> Vec<(&str, &Node)> {
-        let items = self.spec().get(list).and_then(Node::items).unwrap_or_default();
+        let items = self.spec().list(list);
         let named = items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item)));
         named.filter(|(name, _)| ![PODTURN, PODTURN_INIT].contains(name)).collect()
     }

@@ -13,7 +13,7 @@ pub(super) fn ask(pod: &Pod<'_>, found: &mut Found) {
     let mut ports: BTreeMap<(i64, &str), Vec<(usize, Span)>> = BTreeMap::new();
     let steps = pod.steps();
     for (step, _, container) in &steps {
-        for port in container.get("ports").and_then(Node::items).unwrap_or_default() {
+        for port in container.list("ports") {
             let Some(node) = port.get("containerPort") else { continue };
             let Some(Typed::Integer(number)) = node.typed() else { continue };
             let protocol = port.get("protocol").and_then(Node::as_str).unwrap_or("TCP");

@@ -120,7 +120,7 @@ fn known(code: &str, step: Option<&str>, span: Span, manifest: &Manifest, found:
         return None;
     }
     let Some(step) = step else { return Some(rule.code) };
-    let items = manifest.spec.get("containers").and_then(Node::items).unwrap_or_default();
+    let items = manifest.spec.list("containers");
     let names: Vec<&str> = items.iter().filter_map(|item| item.get("name")?.as_str()).collect();
     if names.contains(&step) {
         return Some(rule.code);

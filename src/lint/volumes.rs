@@ -41,7 +41,7 @@ pub(super) fn mounts(pod: &Pod<'_>) -> BTreeMap<String, Vec<Mount>> {
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     let mut claims: BTreeMap<&str, &str> = BTreeMap::new();
     let mut read_only: Vec<&str> = Vec::new();
-    for volume in pod.spec().get("volumes").and_then(Node::items).unwrap_or_default() {
+    for volume in pod.spec().list("volumes") {
         let Some(name) = volume.get("name").and_then(Node::as_str) else { continue };
         let claim = volume.get("persistentVolumeClaim");
         let known = claim.and_then(|claim| claim.get("claimName")?.as_str());
@@ -54,7 +54,7 @@ pub(super) fn mounts(pod: &Pod<'_>) -> BTreeMap<String, Vec<Mount>> {
     let turns = turns(pod);
     let mut mounts: BTreeMap<String, Vec<Mount>> = BTreeMap::new();
     for (step, _, container) in pod.steps() {
-        for mount in container.get("volumeMounts").and_then(Node::items).unwrap_or_default() {
+        for mount in container.list("volumeMounts") {
             let Some(node) = mount.get("name") else { continue };
             let Some(name) = node.as_str().filter(|name| !turns.contains(name)) else { continue };
             let sub_path = mount.get("subPath").and_then(Node::as_str).unwrap_or_default();

@@ -318,7 +318,7 @@ pub(super) fn container(name: &str, node: &Node, pod: RestartPolicy) -> Containe
         Some(_) => ContainerRestarts::Always,
         None => pod.of_containers(),
     };
-    let rules = node.get("restartPolicyRules").and_then(Node::items).unwrap_or_default();
+    let rules = node.list("restartPolicyRules");
     let restarts = match own {
         own if rules.is_empty() => own,
         ContainerRestarts::Never if rules.iter().all(is_for_killed) => ContainerRestarts::WhenKilled,

@@ -17,6 +17,12 @@ pub enum Seg {
 /// A way down from the root of a document.
 pub type Path = Vec<Seg>;
 
+/// One step further, into a map.
+#[must_use]
+pub fn below(path: &[Seg], key: &str) -> Path {
+    [path, &[Seg::Key(key.to_owned())]].concat()
+}
+
 /// Where a pod with a plan is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {

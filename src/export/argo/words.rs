@@ -196,7 +196,7 @@ pub(super) fn outputs(flow: &mut Flow<'_>) -> Outputs {
 
 /// The texts of a container that may have references.
 fn texts(container: &Node) -> Vec<&str> {
-    let list = |field: &str| container.get(field).and_then(Node::items).unwrap_or_default();
+    let list = |field: &str| container.list(field);
     let words = list("command").iter().chain(list("args"));
     let values = list("env").iter().filter_map(|variable| variable.get("value"));
     words.chain(values).filter_map(Node::as_str).collect()

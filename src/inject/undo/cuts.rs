@@ -4,10 +4,10 @@
 //! are podturn's (`super`).
 
 use super::Undone;
-use crate::inject::edit::{Stuck, below};
+use crate::inject::edit::Stuck;
 use crate::inject::text::{Text, own};
 use crate::plan::Span;
-use crate::plan::site::{Path, Seg, at};
+use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::Node;
 
 /// A range of bytes that goes, or gives way to what was there before.

@@ -15,10 +15,10 @@ use cuts::{Cut, Cuts};
 pub(super) use record::Record;
 use record::{found, spelled};
 
-use super::edit::{Stuck, below};
+use super::edit::Stuck;
 use super::names::{PODTURN, PODTURN_INIT, shim_length};
 use super::text::{Text, own};
-use crate::plan::site::{Path, Seg, at};
+use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::{Entry, Node};
 use crate::plan::{ANNOTATION, INJECTED, LINT_IGNORE, Span};
 
@@ -179,7 +179,7 @@ impl Cuts<'_> {
                 continue;
             }
             let command = below(&container, "command");
-            let words = node.get("command").and_then(Node::items).unwrap_or_default();
+            let words = node.list("command");
             let all: Vec<Option<&str>> = words.iter().map(Node::as_str).collect();
             let length = shim_length(&all);
             if length > 0 && !is_handled(&command) {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inject::edit::{Edit, below};
+use crate::inject::edit::Edit;
 use crate::inject::text::{Text, own};
 use crate::inject::tree::Tree;
-use crate::plan::site::{Path, Seg, at};
+use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::Node;
 
 /// Entries whose items are found by their names.

@@ -1,7 +1,7 @@
 //! The environment of a container, and what the downward API has of the pod.
 
 use super::config::{Kind, as_text};
-use super::{PATH, Wiring, items, text_of};
+use super::{PATH, Wiring, text_of};
 use crate::inject::thousandths;
 use crate::local::expand::expand;
 use crate::plan::yaml::{Entry, Node};
@@ -14,13 +14,13 @@ impl Wiring<'_> {
     pub(super) fn environment(&mut self, node: &Node) -> Vec<(String, String)> {
         let mut env: Vec<(String, String)> =
             vec![("PATH".to_owned(), PATH.to_owned()), ("HOSTNAME".to_owned(), self.host_name())];
-        for source in items(node, "envFrom") {
+        for source in node.list("envFrom") {
             for (name, value) in self.all_of(source).unwrap_or_default() {
                 env.retain(|(known, _)| *known != name);
                 env.push((name, value));
             }
         }
-        for variable in items(node, "env") {
+        for variable in node.list("env") {
             let Some(name) = self.text(variable, "name") else { continue };
             let value = match (variable.get("value"), variable.get("valueFrom")) {
                 (_, Some(from)) => self.value_from(from, node).flatten(),
@@ -192,7 +192,7 @@ impl Wiring<'_> {
 
     fn node_of(&self, name: &str) -> Option<Node> {
         let spec = &self.manifest.spec;
-        let mut all = items(spec, "containers").iter().chain(items(spec, "initContainers"));
+        let mut all = spec.list("containers").iter().chain(spec.list("initContainers"));
         all.find(|node| node.get("name").and_then(Node::as_str) == Some(name)).cloned()
     }
 }

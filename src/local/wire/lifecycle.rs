@@ -1,6 +1,6 @@
 //! What a kubelet does beside running a container: hooks, probes, and starting it again.
 
-use super::{Wiring, items};
+use super::Wiring;
 use crate::local::pod::{ContainerProbe, Hook, Policy, Program, Restarts, Rule, Try};
 use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{
@@ -170,7 +170,7 @@ impl Wiring<'_> {
                 return None;
             }
         };
-        let values = codes.map(|codes| items(codes, "values")).unwrap_or_default();
+        let values = codes.map(|codes| codes.list("values")).unwrap_or_default();
         let code = |node: &Node| match node.typed() {
             Some(Typed::Integer(code)) => i32::try_from(code).ok().filter(|code| (0..=255).contains(code)),
             _ => None,
@@ -208,7 +208,7 @@ fn facts(node: &Node, name: &str) -> ContainerFacts {
         restarts: None,
         termination_message_path: String::new(),
         termination_message_policy: TerminationMessagePolicy::default(),
-        ports: items(node, "ports").iter().filter_map(port).collect(),
+        ports: node.list("ports").iter().filter_map(port).collect(),
         resources: ResourceFacts::default(),
     }
 }

@@ -150,10 +150,8 @@ struct Wiring<'m> {
 /// # Errors
 /// When the pod has none of such a name.
 pub fn refuse_unknown_volumes(manifest: &Manifest, stand_ins: &[(String, PathBuf)]) -> Result<(), Diagnostics> {
-    let known: Vec<&str> = items(&manifest.spec, "volumes")
-        .iter()
-        .filter_map(|volume| volume.get("name").and_then(Node::as_str))
-        .collect();
+    let known: Vec<&str> =
+        manifest.spec.list("volumes").iter().filter_map(|volume| volume.get("name").and_then(Node::as_str)).collect();
     let Some((name, _)) = stand_ins.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
     let mut diagnostic = Diagnostic::error(format!("the pod has no volume {name}"));
     diagnostic.help(match known.as_slice() {
@@ -168,14 +166,14 @@ impl Wiring<'_> {
         let spec = &self.manifest.spec;
         self.name_unhonoured(spec, &POD_FIELDS, "this pod");
         self.name_unhonoured_in(spec, "securityContext", &["runAsUser", "runAsGroup"], "this pod's securityContext");
-        let volumes: Vec<Volume> = items(spec, "volumes").iter().filter_map(|volume| self.volume(volume)).collect();
+        let volumes: Vec<Volume> = spec.list("volumes").iter().filter_map(|volume| self.volume(volume)).collect();
         let init_containers: Vec<Container> =
-            items(spec, "initContainers").iter().filter_map(|node| self.container(node, true)).collect();
-        for copy in items(spec, "containers").iter().filter(|_| !checked.matrices.is_empty()) {
+            spec.list("initContainers").iter().filter_map(|node| self.container(node, true)).collect();
+        for copy in spec.list("containers").iter().filter(|_| !checked.matrices.is_empty()) {
             self.reporter.tell_once_within(copy.span); // the copies of one container stand in one place
         }
         let containers: Vec<Container> =
-            items(spec, "containers").iter().filter_map(|node| self.container(node, false)).collect();
+            spec.list("containers").iter().filter_map(|node| self.container(node, false)).collect();
         for mount in init_containers.iter().chain(&containers).flat_map(|container| &container.mounts) {
             if !volumes.iter().any(|volume| volume.name == mount.volume) && !self.reporter.has_errors() {
                 let message = format!("a container mounts {}, and the pod has no such volume", quote(&mount.volume));
@@ -245,7 +243,7 @@ impl Wiring<'_> {
         Some(Container {
             program,
             working_dir: node.get("workingDir").and_then(Node::as_str).unwrap_or("/").into(),
-            mounts: items(node, "volumeMounts").iter().filter_map(|mount| self.mount(mount, &env)).collect(),
+            mounts: node.list("volumeMounts").iter().filter_map(|mount| self.mount(mount, &env)).collect(),
             user: self.id(node, "runAsUser"),
             group: self.id(node, "runAsGroup"),
             termination_log: termination_log.into(),
@@ -265,7 +263,7 @@ impl Wiring<'_> {
 
     fn program(&mut self, node: &Node, name: &str, env: &[(String, String)]) -> Option<Program> {
         let words = |key: &str| -> Vec<String> {
-            items(node, key).iter().filter_map(Node::as_str).map(|word| expand(word, env)).collect()
+            node.list(key).iter().filter_map(Node::as_str).map(|word| expand(word, env)).collect()
         };
         let (mut command, args) = (words("command"), words("args"));
         if !command.is_empty() {
@@ -368,10 +366,6 @@ fn text_of(node: &Node) -> Option<&str> {
         Value::Scalar(scalar) if !node.is_null() => Some(&scalar.text),
         Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_) => None,
     }
-}
-
-fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
-    node.get(key).and_then(Node::items).unwrap_or_default()
 }
 
 /// Whether an image is podturn's own, by whatever registry and tag.

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::config::{Kind, Values, mode};
-use super::{Wiring, items, text_of};
+use super::{Wiring, text_of};
 use crate::inject::bytes;
 use crate::local::pod::{Volume, VolumeFile, VolumeKind};
 use crate::plan::diagnostic::quote;
@@ -62,7 +62,7 @@ impl Wiring<'_> {
     fn projected_files(&mut self, node: &Node) -> Option<Vec<VolumeFile>> {
         let default = self.default_mode(node)?;
         let mut files = Vec::new();
-        for source in items(node, "sources") {
+        for source in node.list("sources") {
             for entry in source.entries().unwrap_or_default() {
                 let more = match entry.key.as_str() {
                     "configMap" => self.config_files(Kind::ConfigMap, &entry.value, "name", default),
@@ -121,7 +121,7 @@ impl Wiring<'_> {
 
     fn downward_files(&mut self, node: &Node, default: Option<u32>) -> Option<Vec<VolumeFile>> {
         let default = self.default_mode(node)?.or(default).unwrap_or(MODE);
-        let files = items(node, "items").iter().map(|item| {
+        let files = node.list("items").iter().map(|item| {
             let (path, mode) = (self.path(item)?, self.mode(item, "mode")?.unwrap_or(default));
             let content = match (item.get("fieldRef"), item.get("resourceFieldRef")) {
                 (Some(field), _) => self.file_field(field)?,

@@ -85,7 +85,7 @@ impl<'m> Containers<'m> {
         let matrices: HashMap<&str, &Matrix> =
             checked.matrices.iter().map(|matrix| (matrix.step.as_str(), matrix)).collect();
         let names: HashSet<&str> = checked.plan.steps.iter().map(|step| step.name.as_str()).collect();
-        let list = |key: &str| manifest.spec.get(key).and_then(Node::items).unwrap_or_default();
+        let list = |key: &str| manifest.spec.list(key);
         let mut containers = Self { checked, steps: Vec::new(), others: Vec::new() };
         for node in list("containers") {
             let Some(name) = name_of(node) else { continue };

@@ -160,6 +160,12 @@ impl Node {
         }
     }
 
+    /// The items of the list `key` of a mapping; none where there is no such list.
+    #[must_use]
+    pub fn list(&self, key: &str) -> &[Self] {
+        self.get(key).and_then(Self::items).unwrap_or_default()
+    }
+
     /// The scalar's type and value.
     #[must_use]
     pub fn typed(&self) -> Option<Typed<'_>> {
