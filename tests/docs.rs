@@ -129,7 +129,7 @@ fn every_command_that_is_shown_is_one_and_has_its_options() {
                 Some(help) => {
                     let known = |option: &str| help.split([' ', '\n', '=', '[', ',']).any(|word| word == option);
                     let unknown = options
-                        .map(|option| option.split(['=', ']']).next().unwrap_or(option))
+                        .map(|option| option.split(['=', '[', ']']).next().unwrap_or(option))
                         .filter(|option| !known(option));
                     wrong.extend(unknown.map(|option| format!("{}: podturn {verb} has no {option}", page.display())));
                 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use podturn::inject::{PODTURN, PODTURN_INIT, inject};
 use podturn::local::{self, LocalPod, Program};
 use podturn::plan::yaml::Node;
-use podturn::plan::{Manifest, SourceFile};
+use podturn::plan::{Manifest, Placement, SourceFile};
 
 /// The manifests that people start from, and the inputs of the cases of `podturn inject`.
 fn inputs() -> Vec<PathBuf> {
@@ -31,6 +31,7 @@ fn stand_ins(manifest: &Manifest) -> Vec<(String, PathBuf)> {
 /// The pod as `podturn run` plays it; `None`: it cannot, or its plan is no plan.
 fn played(manifest: &Manifest) -> Option<LocalPod> {
     let mut facts = manifest.facts.clone();
+    facts.placement = Placement::Sidecar;
     let checked = manifest.check(&facts).ok()?;
     facts.containers = manifest.expanded(&checked).facts.containers;
     local::wire(manifest, &checked, &facts, &stand_ins(manifest)).ok().map(|wired| wired.pod)

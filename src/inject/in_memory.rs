@@ -16,7 +16,7 @@ use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Reporter};
 /// whoever has something to say of it says it of the manifest that is given here. `checked`: its plan, and what is to run of it.
 ///
 /// # Errors
-/// Everything that cannot be wired, with its place. What will only surprise is not told.
+/// Everything that cannot be wired, with its place. What will only surprise is told beside it, or not at all.
 pub fn wired(manifest: &Manifest, checked: &Checked, options: &Options) -> Result<Manifest, Diagnostics> {
     let manifest = Manifest { site: manifest.site.within_object(), ..manifest.clone() };
     let mut reporter = Reporter::new(&manifest.file);

@@ -15,7 +15,7 @@ pub(super) const VARIABLES: [&str; 2] = [PODTURN_PLAN, crate::plan::PODTURN_POD]
 
 /// How a step's container sees one half of its mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailboxMount {
+pub(super) struct MailboxMount {
     /// Where it is mounted in the container.
     pub path: String,
     /// Which directory of the volume it is.
@@ -26,7 +26,7 @@ pub struct MailboxMount {
 
 /// The two halves of a step's mailbox.
 #[must_use]
-pub fn mailbox(step: &str) -> [MailboxMount; 2] {
+pub(super) fn mailbox(step: &str) -> [MailboxMount; 2] {
     [(names::IN, true), (names::OUT, false)].map(|(half, read_only)| {
         let sub_path = format!("{}/{step}/{half}", names::STEPS);
         MailboxMount { path: format!("{}/{sub_path}", names::MOUNT), sub_path, read_only }
@@ -35,7 +35,7 @@ pub fn mailbox(step: &str) -> [MailboxMount; 2] {
 
 /// What stands in front of a step's command.
 #[must_use]
-pub fn shim(step: &str) -> [String; 3] {
+pub(super) fn shim(step: &str) -> [String; 3] {
     let shim = format!("{}/{}/{step}/{}/{}", names::MOUNT, names::STEPS, names::IN, names::SHIM);
     [shim, "run".to_owned(), "--".to_owned()]
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::codes::{Rule, by_code};
-use crate::plan::yaml::Node;
 use crate::plan::{Diagnostic, Diagnostics, Manifest, Severity, SourceFile, Span};
 
 /// One finding.

@@ -61,6 +61,36 @@ fn a_post_start_hook_that_fails_stops_its_container_and_says_why() {
     assert!(ended.err.iter().any(|line| line == "container other ended with 7"), "{}", ended.all());
 }
 
+/// What belongs to a step's container in a cluster without a plan belongs to its turn, as `podturn inject` wires it.
+#[test]
+fn the_hooks_and_probes_of_a_step_belong_to_its_turn() {
+    for place in [Place::new(), Place::of_nobody()] {
+        place.gate("first");
+        place.gate("never");
+        let scripts = [
+            ("a", "echo begun; read _ < /notes/first; echo a >> /notes/witness"),
+            ("b", "trap 'echo b TERM >> /notes/witness; exit 0' TERM; echo begun; sleep 1000 & wait"),
+        ];
+        let mut pod = place.pod("steps: [a, b]", &scripts);
+        pod["spec"]["containers"][1]["lifecycle"] = json!({
+            "postStart": exec("echo b begins >> /notes/witness; touch /notes/sick"),
+            "preStop": exec("echo b is stopped >> /notes/witness"),
+        });
+        // While b waits nobody is asked, so it does not matter that this would fail.
+        let mut probe = exec("echo asked >> /notes/probes; test ! -e /notes/sick");
+        probe["periodSeconds"] = json!(1);
+        probe["failureThreshold"] = json!(1);
+        pod["spec"]["containers"][1]["livenessProbe"] = probe;
+        let mut run = place.start(&pod, &["--json"]);
+        run.wait_said("a", "begun");
+        assert!(!place.path("notes/probes").exists(), "b has no turn yet");
+        let _first = place.open_gate("first");
+        let ended = run.end();
+        assert_eq!(ended.steps(), ["a Succeeded Completed 1", "b Failed Interrupted 1"], "{}", ended.all());
+        assert_eq!(place.lines("witness"), ["a", "b begins", "b is stopped", "b TERM"], "{}", ended.all());
+    }
+}
+
 /// On deletion all hooks begin at once, each container's signal follows its own; the sidecars are last, from the last one up.
 #[test]
 fn on_deletion_hooks_come_before_signals_and_sidecars_go_last() {

@@ -91,7 +91,11 @@ pub fn wire(
     if manifest.is_wired {
         return Ok(written);
     }
-    let wired = inject::wired(manifest, checked, &options(facts))?;
+    let wired = inject::wired(manifest, checked, &options(facts)).map_err(|wrong| {
+        let mut told = written.warnings.clone();
+        told.append(wrong);
+        told
+    })?;
     let Wired { mut pod, .. } = read(&wired, checked, facts, stand_ins)?;
     for container in &mut pod.init_containers {
         match &mut container.program {
