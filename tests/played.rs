@@ -34,7 +34,7 @@ fn played(manifest: &Manifest) -> Option<LocalPod> {
     facts.placement = Placement::Sidecar;
     let checked = manifest.check(&facts).ok()?;
     facts.containers = manifest.expanded(&checked).facts.containers;
-    local::wire(manifest, &checked, &facts, &stand_ins(manifest)).ok().map(|wired| wired.pod)
+    local::runnable(manifest, &checked, &facts, &stand_ins(manifest)).ok().map(|wired| wired.pod)
 }
 
 /// What `podturn run` says to podturn's own containers besides, for whoever sits before it.

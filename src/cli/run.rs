@@ -17,7 +17,7 @@ use super::written::{self, Format};
 use super::{input, podturn_failed, trace};
 use crate::history::Record;
 use crate::local::namespaces::Rights;
-use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Wired, wire};
+use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Runnable, runnable};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement};
 use crate::view;
 use crate::volume::published::State;
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         return code;
     }
     let pod = match load(arguments) {
-        Ok(Wired { mut pod, warnings }) => {
+        Ok(Runnable { mut pod, warnings }) => {
             input::print(&warnings);
             if let Err(code) = listen(&mut pod, &arguments.listen) {
                 return code;
@@ -158,7 +158,7 @@ fn listen(pod: &mut LocalPod, listen: &Listen) -> Result<(), ExitCode> {
     Ok(())
 }
 
-fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
+fn load(arguments: &Arguments) -> Result<Runnable, Diagnostics> {
     let input::Text { name, text } = input::read(&arguments.file)?;
     let manifest = Manifest::read(&name, text)?;
     let mut facts = manifest.facts.clone();
@@ -174,11 +174,11 @@ fn load(arguments: &Arguments) -> Result<Wired, Diagnostics> {
     if traced.is_some() {
         trace::add_parameter(&mut checked.plan);
     }
-    let mut wired = wire(&manifest, &checked, &facts, &arguments.volumes)?;
+    let mut found = runnable(&manifest, &checked, &facts, &arguments.volumes)?;
     if let Some(variables) = traced {
-        trace::hand_on(&mut wired.pod, &checked.plan, &variables);
+        trace::hand_on(&mut found.pod, &checked.plan, &variables);
     }
-    Ok(wired)
+    Ok(found)
 }
 
 fn report(text: &str) -> Result<(Format, PathBuf), String> {

@@ -1,6 +1,6 @@
 //! What a kubelet does beside running a container: hooks, probes, and starting it again.
 
-use super::Wiring;
+use super::Reading;
 use crate::local::pod::{ContainerProbe, Hook, Policy, Program, Restarts, Rule, Try};
 use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{
@@ -25,7 +25,7 @@ pub(super) struct Lifecycle {
 /// The three probes of a container.
 const PROBES: [&str; 3] = ["startupProbe", "livenessProbe", "readinessProbe"];
 
-impl Wiring<'_> {
+impl Reading<'_> {
     /// `is_podturn`: it runs this program, which is what `podturn` means in its commands.
     pub(super) fn lifecycle(&mut self, node: &Node, name: &str, is_podturn: bool) -> Lifecycle {
         let known = facts(node, name);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use data_encoding::BASE64;
 
-use super::{Wiring, text_of};
+use super::{Reading, text_of};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Entry, Node, Typed};
 use crate::plan::{Reporter, Span};
@@ -104,7 +104,7 @@ fn value(entry: &Entry, is_encoded: bool, reporter: &mut Reporter) -> Option<Vec
     decoded.ok()
 }
 
-impl Wiring<'_> {
+impl Reading<'_> {
     /// The values that a reference means. `name_key`: where its name stands. The outer `None`: told already; the inner one:
     /// it is not there, and may be missing.
     pub(super) fn config(&mut self, kind: Kind, reference: &Node, name_key: &str) -> Option<Option<Values>> {

@@ -1,7 +1,12 @@
 //! From a manifest to what this engine runs. Pure: no file is touched.
 //!
-//! What the manifest asks for and this engine cannot honour is refused where the run would not be what it says, and named
-//! where it only lacks something (limits, probes). Nothing is dropped in silence.
+//! ```text
+//! manifest ─> read as it was written: what is to be said of it, with its places
+//!     └─> inject::wired ─> read again ─> LocalPod
+//! ```
+//! Belongs here: a pod's containers, volumes, variables, hooks and probes, looked up. What the manifest asks for and this engine
+//! cannot honour is refused where the run would not be what it says, and named where it only lacks something (limits). Nothing is
+//! dropped in silence. Does not belong here: what podturn adds to a pod (`inject`).
 
 mod config;
 mod environment;
@@ -66,7 +71,7 @@ const POD_FIELDS: [&str; 10] = [
 
 /// A pod that can run here, and what has to be said about it.
 #[derive(Clone, Debug)]
-pub struct Wired {
+pub struct Runnable {
     /// The pod.
     pub pod: LocalPod,
     /// What will be different from a cluster.
@@ -79,12 +84,12 @@ pub struct Wired {
 ///
 /// # Errors
 /// Everything that cannot be honoured or wired, each with its place.
-pub fn wire(
+pub fn runnable(
     manifest: &Manifest,
     checked: &Checked,
     facts: &PodFacts,
     stand_ins: &[(String, PathBuf)],
-) -> Result<Wired, Diagnostics> {
+) -> Result<Runnable, Diagnostics> {
     refuse_unknown_volumes(manifest, stand_ins)?;
     // First as it was written, since that has the places of which something is to be said.
     let written = read(&manifest.expanded(checked), checked, facts, stand_ins)?;
@@ -96,7 +101,7 @@ pub fn wire(
         told.append(wrong);
         told
     })?;
-    let Wired { mut pod, .. } = read(&wired, checked, facts, stand_ins)?;
+    let Runnable { mut pod, .. } = read(&wired, checked, facts, stand_ins)?;
     for container in &mut pod.init_containers {
         match &mut container.program {
             Program::Podturn(arguments) if container.name == PODTURN => {
@@ -107,7 +112,7 @@ pub fn wire(
             Program::Podturn(_) | Program::Command(_) => {}
         }
     }
-    Ok(Wired { pod, warnings: written.warnings })
+    Ok(Runnable { pod, warnings: written.warnings })
 }
 
 /// How a pod is wired for this engine.
@@ -131,17 +136,17 @@ fn read(
     checked: &Checked,
     facts: &PodFacts,
     stand_ins: &[(String, PathBuf)],
-) -> Result<Wired, Diagnostics> {
+) -> Result<Runnable, Diagnostics> {
     let mut reporter = Reporter::new(&manifest.file);
     let configs = Configs::of(&manifest.objects, &mut reporter);
-    let mut wiring = Wiring { manifest, reporter, facts, configs, stand_ins };
-    let pod = wiring.pod(checked);
-    let failed = wiring.reporter.has_errors();
-    let told = wiring.reporter.finish();
-    if failed { Err(told) } else { Ok(Wired { pod, warnings: told }) }
+    let mut reading = Reading { manifest, reporter, facts, configs, stand_ins };
+    let pod = reading.pod(checked);
+    let failed = reading.reporter.has_errors();
+    let told = reading.reporter.finish();
+    if failed { Err(told) } else { Ok(Runnable { pod, warnings: told }) }
 }
 
-struct Wiring<'m> {
+struct Reading<'m> {
     manifest: &'m Manifest,
     reporter: Reporter,
     facts: &'m PodFacts,
@@ -165,7 +170,7 @@ pub fn refuse_unknown_volumes(manifest: &Manifest, stand_ins: &[(String, PathBuf
     Err(diagnostic.into())
 }
 
-impl Wiring<'_> {
+impl Reading<'_> {
     fn pod(&mut self, checked: &Checked) -> LocalPod {
         let spec = &self.manifest.spec;
         self.name_unhonoured(spec, &POD_FIELDS, "this pod");

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::config::{Kind, Values, mode};
-use super::{Wiring, text_of};
+use super::{Reading, text_of};
 use crate::inject::bytes;
 use crate::local::pod::{Volume, VolumeFile, VolumeKind};
 use crate::plan::diagnostic::quote;
@@ -12,7 +12,7 @@ use crate::plan::yaml::Node;
 /// What files of ConfigMaps, Secrets and the downward API allow by default.
 const MODE: u32 = 0o644;
 
-impl Wiring<'_> {
+impl Reading<'_> {
     pub(super) fn volume(&mut self, node: &Node) -> Option<Volume> {
         let name = self.text(node, "name")?;
         if let Some((_, directory)) = self.stand_ins.iter().find(|(of, _)| *of == name) {

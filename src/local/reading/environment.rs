@@ -1,7 +1,7 @@
 //! The environment of a container, and what the downward API has of the pod.
 
 use super::config::{Kind, as_text};
-use super::{PATH, Wiring, text_of};
+use super::{PATH, Reading, text_of};
 use crate::inject::thousandths;
 use crate::local::expand::expand;
 use crate::plan::yaml::{Entry, Node};
@@ -9,7 +9,7 @@ use crate::plan::yaml::{Entry, Node};
 /// The pod's uid: there is no API server to give it one.
 const UID: &str = "00000000-0000-0000-0000-000000000000";
 
-impl Wiring<'_> {
+impl Reading<'_> {
     /// `envFrom` first, then `env`: a later one of the same name wins.
     pub(super) fn environment(&mut self, node: &Node) -> Vec<(String, String)> {
         let mut env: Vec<(String, String)> =
