@@ -7,6 +7,8 @@
 //! Each output is also given to the projects' own models of their objects (`tests/export/validate.py`), as `.ci/run` installs
 //! them.
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/not_validated.rs"]
 mod not_validated;
 
@@ -23,10 +25,7 @@ fn directory() -> PathBuf {
 }
 
 fn files(end: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory()).expect("the cases").map(|entry| entry.expect("a file").path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().ends_with(end)).collect();
-    files.sort();
-    files
+    cases::files(&directory(), end)
 }
 
 /// What the command of a case prints: stdout where it is done, and the report.

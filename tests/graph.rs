@@ -2,6 +2,9 @@
 //!
 //! `PODTURN_BLESS=1 cargo test --test graph` writes the files anew. Read what has changed before you commit it.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,13 +23,13 @@ fn graph(plan: &str, arguments: &[&str]) -> String {
     String::from_utf8(ended.stdout).expect("it is UTF-8")
 }
 
-fn golden(name: &str) -> PathBuf {
+fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graph").join(name)
 }
 
 #[test]
 fn a_plan_is_drawn_as_expected_in_every_form() {
-    let plan = fs::read_to_string(golden("pipeline.yaml")).expect("the plan");
+    let plan = fs::read_to_string(file("pipeline.yaml")).expect("the plan");
     let forms: [(&str, &[&str]); 5] = [
         ("pipeline.txt", &[]),
         ("pipeline.ascii.txt", &["--ascii"]),
@@ -36,11 +39,9 @@ fn a_plan_is_drawn_as_expected_in_every_form() {
     ];
     for (name, arguments) in forms {
         let drawn = graph(&plan, arguments);
-        if std::env::var_os("PODTURN_BLESS").is_some() {
-            fs::write(golden(name), &drawn).expect("the file can be written");
+        if let Some(difference) = golden::difference(&file(name), &drawn) {
+            panic!("{difference}");
         }
-        let expected = fs::read_to_string(golden(name)).unwrap_or_default();
-        assert_eq!(drawn, expected, "{name}");
     }
 }
 
@@ -103,7 +104,7 @@ fn what_cannot_be_drawn_is_said() {
 /// In a coordinator's container, or in somebody's profile, the variable is always set.
 #[test]
 fn a_variable_that_names_a_volume_does_not_stand_against_a_file() {
-    let plan = fs::read_to_string(golden("pipeline.yaml")).expect("the plan");
+    let plan = fs::read_to_string(file("pipeline.yaml")).expect("the plan");
     let by_variable = || {
         let mut podturn = podturn();
         podturn.env("PODTURN_VOLUME", "/nowhere").arg("graph");

@@ -3,6 +3,11 @@
 //! `tests/plan/NAME.yaml` is the input of `podturn check`, `NAME.stderr` what it has to print. After a wanted change run
 //! with `PODTURN_BLESS=1` and read the difference before it is committed.
 
+#[path = "support/cases.rs"]
+mod cases;
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +15,10 @@ use assert_cmd::Command;
 
 #[test]
 fn every_mistake_is_told_as_expected() {
-    let cases = cases();
-    assert!(cases.len() > 50, "the table is there");
-    let wrong: Vec<String> = cases.iter().filter_map(|case| difference(case)).collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    let files = cases::files(&directory(), ".yaml");
+    assert!(files.len() > 50, "the table is there");
+    let wrong: Vec<String> = files.iter().filter_map(|case| difference(case)).collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n\n{}", wrong.len(), files.len(), wrong.join("\n"));
 }
 
 /// A case is refused with exit code 2 and an empty stdout, unless all that it tells of are warnings.
@@ -24,12 +29,7 @@ fn difference(yaml: &Path) -> Option<String> {
     let only_warnings = stderr.contains(": warning: ") && !stderr.contains("error: ");
     assert_eq!(output.status.code(), Some(if only_warnings { 0 } else { 2 }), "{}\n{stderr}", yaml.display());
     assert_eq!(output.stdout.is_empty(), !only_warnings, "{}", yaml.display());
-    let expected = yaml.with_extension("stderr");
-    if std::env::var_os("PODTURN_BLESS").is_some() {
-        fs::write(&expected, &stderr).expect("the expectation can be written");
-    }
-    let wanted = fs::read_to_string(&expected).unwrap_or_default();
-    (wanted != stderr).then(|| format!("{}\n--- wanted\n{wanted}\n--- got\n{stderr}", yaml.display()))
+    golden::difference(&yaml.with_extension("stderr"), &stderr)
 }
 
 #[test]
@@ -76,12 +76,4 @@ fn podturn() -> Command {
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan")
-}
-
-fn cases() -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory()).expect("the table is there");
-    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
-    cases.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    cases.sort();
-    cases
 }

@@ -2,6 +2,11 @@
 //!
 //! `PODTURN_BLESS=1 cargo test --test rehearse` writes the files anew. Read what has changed before you commit it.
 
+#[path = "support/cases.rs"]
+mod cases;
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -31,19 +36,13 @@ fn told(command: &str) -> String {
 
 #[test]
 fn every_rehearsal_goes_as_expected() {
-    let files = fs::read_dir(place()).expect("the stories").map(|entry| entry.expect("a file").path());
-    let mut stories: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
-    stories.sort();
+    let stories = cases::files(&place(), ".txt");
     assert!(stories.len() >= 8, "they are there: {stories:?}");
     let mut wrong = Vec::new();
     for story in stories {
         let wanted = fs::read_to_string(&story).expect("a story");
         let got = told(wanted.lines().next().expect("a command"));
-        if std::env::var_os("PODTURN_BLESS").is_some() {
-            fs::write(&story, &got).expect("the story can be written");
-        } else if wanted != got {
-            wrong.push(format!("{}\n--- wanted\n{wanted}\n--- got\n{got}", story.display()));
-        }
+        wrong.extend(golden::difference(&story, &got));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

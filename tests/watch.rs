@@ -3,6 +3,9 @@
 //! `PODTURN_BLESS=1 cargo test --test watch` writes the files anew, and `docs/watch.txt`, the picture in the documentation. Read what has
 //! changed before you commit it. The program itself, in a terminal, is seen in `tests/run/watch.rs`.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::fs;
 use std::path::Path;
 
@@ -106,11 +109,9 @@ fn text(buffer: &Buffer) -> String {
 
 #[track_caller]
 fn compare(name: &str, seen: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    if std::env::var_os("PODTURN_BLESS").is_some() {
-        fs::write(&path, seen).expect("the file can be written");
+    if let Some(difference) = golden::difference(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), seen) {
+        panic!("{difference}");
     }
-    assert_eq!(seen, read(name), "{name}");
 }
 
 fn press(watch: &mut Watch, keys: &[Key]) -> Vec<Wish> {

@@ -7,6 +7,10 @@
 //! input and an output with the command alone; then, as after a wanted change, run with `PODTURN_BLESS=1` and read the
 //! difference before it is committed.
 
+#[path = "../support/cases.rs"]
+mod cases;
+#[path = "../support/golden.rs"]
+mod golden;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -78,19 +82,12 @@ fn what_other_rooms_warn_of_has_a_code_of_the_table() {
 fn every_case_is_told_as_expected() {
     let mut wrong = Vec::new();
     let mut count = 0;
-    for path in sources(&package().join("tests/lint"))
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "out"))
-    {
+    for path in cases::files(&package().join("tests/lint"), ".out") {
         let wanted = fs::read_to_string(&path).expect("an expectation is readable");
         let command =
             wanted.lines().next().and_then(|line| line.strip_prefix("$ ")).expect("the first line is the command");
         let got = format!("$ {command}\n{}", told(command));
-        if std::env::var_os("PODTURN_BLESS").is_some() {
-            fs::write(&path, &got).expect("the expectation can be written");
-        } else if got != wanted {
-            wrong.push(format!("{}\n--- wanted\n{wanted}\n--- got\n{got}", path.display()));
-        }
+        wrong.extend(golden::difference(&path, &got));
         count += 1;
     }
     assert!(count >= 5, "the cases are there: {count}");

@@ -3,8 +3,12 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
 
 mod cancel;
+#[path = "../support/cases.rs"]
+mod cases;
 mod ends;
 mod five;
+#[path = "../support/golden.rs"]
+mod golden;
 mod honoured;
 mod lifecycle;
 mod matrix;
