@@ -143,7 +143,8 @@ fn ctrl_c_reaches_podturn_alone() {
     place.gate("gate");
     let script = "trap 'echo interrupted >> /notes/got' INT; trap 'echo stopped >> /notes/got; exit 1' TERM; \
                   echo begun; while :; do read _ < /notes/gate; done";
-    let pod = place.pod("steps: {a: {}, cleanup: {finally: true}}", &[("a", script), ("cleanup", "echo cleaned")]);
+    // The container of `cleanup` is there before `a` begins: on a deletion nothing is created any more.
+    let pod = place.pod("steps: {a: {}, cleanup: {finally: true}}", &[("cleanup", "echo cleaned"), ("a", script)]);
     let mut command = place.command(&place.write(&pod), &[]);
     command.env("NO_COLOR", "1");
     let mut terminal = Terminal::start(command);
@@ -161,7 +162,7 @@ fn a_terminal_that_goes_away_cancels_in_order() {
     let place = Place::new();
     let pod = place.pod(
         "steps: {a: {}, cleanup: {finally: true}}",
-        &[("a", "echo begun; while :; do echo more; done"), ("cleanup", "echo cleaned >> /notes/got")],
+        &[("cleanup", "echo cleaned >> /notes/got"), ("a", "echo begun; while :; do echo more; done")],
     );
     let mut command = place.command(&place.write(&pod), &[]);
     command.env("NO_COLOR", "1");
