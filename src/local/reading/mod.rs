@@ -122,7 +122,7 @@ pub fn options(facts: &PodFacts) -> Options {
         // This program, with the rights of whoever runs it, and with no image that could be missing for ever.
         user: None,
         deadline: Deadline::Off,
-        // Each container has a process namespace of its own, which the coordinator sees.
+        // All containers of a local pod are in one process namespace, whatever its manifest says.
         share_pid: false,
         // Nothing here kills a container as a whole.
         restart_rules: false,
