@@ -6,10 +6,10 @@
 use podturn_turn::{Backoff, Cause, Condition, Plan, Probe, Readiness, Retry, Step};
 use serde_json::{Map, Value, json};
 
-use super::check::{DEFAULT_ARRIVAL, DEFAULT_GRACE, ON_FAILURE};
 use super::durations::write as duration;
 use super::readiness::NUMBERS;
 use super::retry::{CAUSES, DEFAULT_BACKOFF, for_ever, no_retry};
+use super::settings::{DEFAULT_ARRIVAL, DEFAULT_GRACE, ON_FAILURE};
 use super::signals;
 use super::steps::{CONDITIONS, DEFAULT_STOP_SIGNAL, DEFAULT_SUCCESS};
 

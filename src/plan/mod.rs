@@ -28,6 +28,7 @@ mod readiness;
 mod reference;
 mod retry;
 mod schema;
+mod settings;
 mod signals;
 pub mod site;
 mod source;

@@ -354,7 +354,7 @@ mod tests {
     use serde_json::Value;
 
     use super::plan_schema;
-    use crate::plan::{check, readiness, retry, steps};
+    use crate::plan::{readiness, retry, settings, steps};
 
     fn members(definition: &str, member: &str) -> Vec<String> {
         let schema = plan_schema().to_value();
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn the_schema_and_the_check_know_the_same_fields() {
         let fields = [
-            ("Plan", check::PLAN.known),
+            ("Plan", settings::PLAN.known),
             ("Step", steps::STEP.known),
             ("LongDependency", steps::DEPENDENCY.known),
             ("Retry", retry::RETRY.known),
@@ -400,7 +400,7 @@ mod tests {
         let words = [
             ("Condition", sorted(steps::CONDITIONS.map(|(word, _)| word))),
             ("Cause", sorted(retry::CAUSES.map(|(word, _)| word))),
-            ("OnFailure", sorted(check::ON_FAILURE.map(|(word, _)| word))),
+            ("OnFailure", sorted(settings::ON_FAILURE.map(|(word, _)| word))),
         ];
         for (definition, known) in words {
             let described = members(definition, "oneOf");
