@@ -115,7 +115,8 @@ fn nothing_of_the_pod_outlives_a_killed_run() {
     let place = Place::new();
     place.gate("gate");
     let wait = "sleep 1000 & setsid sleep 1000 & trap '' TERM; echo begun; read _ < /notes/gate";
-    let mut run = place.start(&place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", wait), ("b", wait)]), &[]);
+    // Both containers are there once the second one, which is `a`, says something.
+    let mut run = place.start(&place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("b", wait), ("a", wait)]), &[]);
     run.wait_said("a", "begun");
     let pod: Vec<Watched> = run.pod().iter().filter_map(|member| Watched::new(member.pid)).collect();
     assert!(pod.len() >= 7, "pause, coordinator, two shims, a shell and two sleeps: {:#?}", run.pod());
