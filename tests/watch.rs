@@ -16,6 +16,7 @@ use podturn::rehearsal::{Wishes, rehearse};
 use podturn::view::watch::{Act, Key, Log, Look, Teller, Watch, Wish};
 use podturn::volume::published::State;
 use podturn_turn::{Plan, StepId, Time};
+use podturn_wire::Exit;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -52,7 +53,7 @@ fn id(plan: &Plan, name: &str) -> StepId {
 fn pipeline() -> (Plan, State, String) {
     let plan = plan(&read("tests/watch/pipeline.yaml"));
     let wishes = Wishes {
-        fails: [(id(&plan, "lint"), 3)].into(),
+        fails: [(id(&plan, "lint"), Exit::Code(3))].into(),
         slow: [("db", 2_500), ("test-3-9", 9_000), ("test-3-10", 9_000)]
             .map(|(name, ms)| (id(&plan, name), ms * 1_000_000))
             .into(),
@@ -156,7 +157,7 @@ fn nothing_is_drawn_outside_of_any_terminal() {
 fn the_picture_in_the_documentation_is_what_is_drawn() {
     let manifest = podturn::plan::Manifest::read("pod.yaml", read("manifests/quickstart.yaml")).expect("a manifest");
     let plan = check(&manifest.plan, &manifest.facts).expect("a plan").plan;
-    let wishes = Wishes { fails: [(id(&plan, "lint"), 2)].into(), ..Wishes::default() };
+    let wishes = Wishes { fails: [(id(&plan, "lint"), Exit::Code(2))].into(), ..Wishes::default() };
     let (mut state, now) = after(2_400, &plan, &wishes);
     use_something(&mut state);
     let mut watch = Watch::new(&plan, state, Teller::Coordinator, PLAIN);
@@ -193,6 +194,43 @@ fn a_key_is_asked_back_and_only_yes_asks() {
         assert_eq!((asking.act, &asking.step, asking.attempt), (act, &None, None), "it is about the plan");
     }
     assert_eq!(press(&mut watch, &[letter('c'), Key::Interrupt]), [Wish::Quit], "it leaves, whatever is asked");
+}
+
+/// Whoever reads about a step goes on reading, whatever is asked or answered meanwhile.
+#[test]
+fn one_step_alone_stays_alone_after_a_question_and_after_the_help() {
+    let (plan, state, now) = pipeline();
+    let mut watch = Watch::new(&plan, state, Teller::Coordinator, PLAIN);
+    press(&mut watch, &[Key::Enter]);
+    let is_alone = |watch: &mut Watch| !text(&screen(watch, &now, (100, 30))).contains("STEP");
+    assert!(is_alone(&mut watch));
+    for keys in [[letter('a'), letter('n')], [letter('a'), letter('y')], [letter('?'), letter('q')]] {
+        press(&mut watch, &keys[..1]);
+        assert!(is_alone(&mut watch), "behind the question too");
+        press(&mut watch, &keys[1..]);
+        assert!(is_alone(&mut watch), "{keys:?}");
+    }
+    press(&mut watch, &[Key::Escape]);
+    assert!(!is_alone(&mut watch));
+}
+
+/// A log may say anything of what was used.
+#[test]
+fn no_figure_is_too_large_for_the_screen() {
+    let (plan, mut state, now) = pipeline();
+    for step in &mut state.steps {
+        step.usage = Some(
+            serde_json::from_value(serde_json::json!({
+                "cpuMs": u64::MAX, "rssKib": u64::MAX, "peakRssKib": u64::MAX, "maxRssKib": u64::MAX, "processes": u32::MAX,
+            }))
+            .expect("as state.json has it"),
+        );
+        step.attempts
+            .iter_mut()
+            .for_each(|attempt| (attempt.cpu_ms, attempt.max_rss_kib) = (Some(u64::MAX), Some(u64::MAX)));
+    }
+    let mut watch = Watch::new(&plan, state, Teller::Record, PLAIN);
+    assert!(text(&screen(&mut watch, &now, (150, 40))).contains("STEP"));
 }
 
 #[test]
@@ -240,7 +278,8 @@ fn a_paused_plan_says_so_and_the_same_key_ends_it() {
 #[test]
 fn nothing_is_asked_of_a_run_that_has_ended_or_of_nobody() {
     let plan = plan("steps: [a, b]");
-    let (ended, now) = after(10_000, &plan, &Wishes { fails: [(StepId(0), 3)].into(), ..Wishes::default() });
+    let (ended, now) =
+        after(10_000, &plan, &Wishes { fails: [(StepId(0), Exit::Code(3))].into(), ..Wishes::default() });
     let (going, _) = after(500, &plan, &Wishes::default());
     let cases = [
         (ended.clone(), Teller::Silence, "the run has ended: Failed after 1.00s", "the run has ended (Failed)"),

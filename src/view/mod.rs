@@ -2,6 +2,7 @@
 //!
 //! Belongs here: text from data. Does not belong here: reading files, printing, colours that depend on a terminal. The one thing that is not rendering is the present time.
 
+mod act;
 mod advice;
 mod escape;
 pub mod graph;
@@ -20,6 +21,7 @@ mod why;
 #[cfg(test)]
 mod played;
 
+pub use act::Act;
 pub use advice::{Advised, advice};
 pub use junit::junit;
 pub use line::line;

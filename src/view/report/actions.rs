@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Page;
+use crate::view::Act;
 use crate::view::escape::Escaped;
 use crate::volume::published::Step;
 
@@ -21,16 +22,14 @@ impl Page<'_> {
         if !self.acts {
             return;
         }
-        let verbs: &[(&str, &str)] = match step.phase.as_str() {
-            "Awaiting" => &[("approve", "Approve"), ("skip", "Skip")],
-            "Paused" => &[("retry", "Retry"), ("skip", "Skip")],
-            "Pending" if step.approval.is_some() => &[("approve", "Approve"), ("skip", "Skip")],
-            "Pending" => &[("skip", "Skip")],
-            "Running" | "Ready" => &[("stop", "Stop")],
-            _ => return,
-        };
+        let mut suiting = Act::OF_A_STEP.into_iter().filter(|act| act.suits(step)).peekable();
+        if suiting.peek().is_none() {
+            return;
+        }
         html.push_str("<p class=\"acts\">");
-        for (verb, word) in verbs {
+        for act in suiting {
+            let verb = act.word();
+            let word = verb[..1].to_uppercase() + &verb[1..];
             let name = Escaped(&step.name);
             let _ = write!(
                 html,

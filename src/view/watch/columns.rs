@@ -87,8 +87,8 @@ fn time(step: &Step, now: &str) -> Option<u64> {
 /// The processor time of its attempts that is known, the one that runs included, in ms.
 fn cpu(step: &Step) -> Option<u64> {
     let now = step.usage.map(|usage| usage.cpu_ms);
-    let over = sum(&step.attempts, |attempt| attempt.cpu_ms, |one, other| one + other);
-    over.into_iter().chain(now).reduce(|one, other| one + other)
+    let over = sum(&step.attempts, |attempt| attempt.cpu_ms, u64::saturating_add);
+    over.into_iter().chain(now).reduce(u64::saturating_add)
 }
 
 /// What it has in memory now; after its end: the most that its attempts had, as far as that is known. In KiB.

@@ -6,13 +6,14 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 use ratatui::widgets::{Block, Clear, Widget};
 
+use super::super::Act;
 use super::super::graph::{Line, style};
 use super::super::signs::{PHASES, sign};
 use super::super::table::{between, duration};
 use super::columns::{ALL, Column, fitting};
-use super::keys::{Act, Asking};
+use super::keys::Asking;
 use super::text::{clean, cut, fill, width, wrap};
-use super::{Look, Mode, Teller, Watch, asks, is_running};
+use super::{Look, Over, Teller, Watch, asks, is_running};
 
 /// From this width on the selected step stands beside the others, else below them.
 const WIDE: u16 = 120;
@@ -66,8 +67,8 @@ impl Watch {
         self.draw_head(now, row(area, 0), buffer);
         self.draw_foot(row(area, area.height - 1), buffer);
         let body = Rect { y: area.y + 1, height: area.height - 2, ..area };
-        match self.mode {
-            Mode::Step => self.draw_step(now, body, buffer),
+        match self.alone {
+            true => self.draw_step(now, body, buffer),
             _ if area.width >= WIDE => {
                 let left = Rect { width: self.enough().min(body.width - BESIDE), ..body };
                 self.draw_steps(now, left, buffer);
@@ -86,10 +87,10 @@ impl Watch {
             }
             _ => self.draw_steps(now, body, buffer),
         }
-        match self.mode.clone() {
-            Mode::Help => self.draw_help(area, buffer),
-            Mode::Sure(asking) => self.draw_question(&asking, area, buffer),
-            Mode::Steps | Mode::Step => {}
+        match self.over.clone() {
+            Some(Over::Help) => self.draw_help(area, buffer),
+            Some(Over::Sure(asking)) => self.draw_question(&asking, area, buffer),
+            None => {}
         }
     }
 
@@ -152,14 +153,10 @@ impl Watch {
             return;
         }
         let mut keys = vec!["? help".to_owned(), "q quit".to_owned()];
-        if self.mode == Mode::Step {
-            keys.push("Enter all steps".to_owned());
-        } else {
-            keys.push("Enter more".to_owned());
-        }
+        keys.push(if self.alone { "Enter all steps" } else { "Enter more" }.to_owned());
         if self.goes_on() {
-            let suiting = [('a', Act::Approve), ('r', Act::Retry), ('s', Act::Skip), ('x', Act::Stop)];
-            let suiting = suiting.iter().filter(|(_, act)| self.selected().is_some_and(|step| act.suits(step)));
+            let suiting = "arsx".chars().zip(Act::OF_A_STEP);
+            let suiting = suiting.filter(|(_, act)| self.selected().is_some_and(|step| act.suits(step)));
             keys.extend(suiting.map(|(key, act)| format!("{key} {}", act.word())));
             keys.push(if self.state.paused { "p resume" } else { "p pause" }.to_owned());
             keys.push("c cancel".to_owned());
@@ -261,7 +258,7 @@ impl Watch {
         let height = usize::from(area.height.saturating_sub(1));
         // Beside the others: the newest ones that there is room for.
         let last = self.last_lines();
-        let most = if self.mode == Mode::Step { last.len() } else { height.saturating_sub(lines.len()) };
+        let most = if self.alone { last.len() } else { height.saturating_sub(lines.len()) };
         lines.extend(last.into_iter().rev().take(most).rev());
         self.scroll = self.scroll.min(lines.len().saturating_sub(height));
         for (y, line) in (area.y + 1..area.bottom()).zip(lines.iter().skip(self.scroll)) {

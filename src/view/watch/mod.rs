@@ -13,9 +13,10 @@ mod text;
 use podturn_turn::Plan;
 
 pub(super) use columns::note;
-pub use keys::{Act, Asking, Key, Wish};
+pub use keys::{Asking, Key, Wish};
 pub(super) use text::{cut, width};
 
+pub use super::act::Act;
 use super::graph::{Graph, Line};
 use crate::volume::published::{State, Step};
 
@@ -58,20 +59,18 @@ pub struct Watch {
     look: Look,
     /// A step, by its place in the plan.
     selected: usize,
-    mode: Mode,
+    /// The selected step alone is shown.
+    alone: bool,
+    over: Option<Over>,
     /// How many lines of the selected step are above the screen.
     scroll: usize,
     notice: String,
     log: Log,
 }
 
-/// What keys are about.
+/// What stands over the rest, and what keys are about then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Mode {
-    /// The steps.
-    Steps,
-    /// The selected step alone.
-    Step,
+enum Over {
     /// The keys.
     Help,
     /// Whether this is meant.
@@ -95,8 +94,9 @@ impl Watch {
         let graph = Graph::of_run(plan, &state);
         let lines = graph.lines(look.unicode);
         let log = Log::Elsewhere(String::new());
-        let (mode, notice) = (Mode::Steps, String::new());
-        let mut watch = Self { graph, lines, state, teller, look, selected: 0, mode, scroll: 0, notice, log };
+        let notice = String::new();
+        let mut watch =
+            Self { graph, lines, state, teller, look, selected: 0, alone: false, over: None, scroll: 0, notice, log };
         watch.selected = watch.first_to_see();
         watch
     }
@@ -141,13 +141,15 @@ impl Watch {
         self.state.outcome.is_none() && matches!(self.teller, Teller::Coordinator)
     }
 
-    /// Who waits for a person, failed, runs; else the first one.
+    /// Who waits for a person, failed, failed and is tried again, runs; else the first one.
     fn first_to_see(&self) -> usize {
         let asks = |step: &&Step| asks(step);
         let failed = |step: &&Step| step.phase == "Failed" && !step.allow_failure;
         let runs = |step: &&Step| step.phase == "Running";
         let steps = || self.steps_in_order().map(|index| &self.state.steps[index]);
-        let found = steps().find(asks).or_else(|| steps().find(failed)).or_else(|| steps().find(runs));
+        let again = |step: &&Step| step.phase == "Backoff";
+        let found = steps().find(asks).or_else(|| steps().find(failed)).or_else(|| steps().find(again));
+        let found = found.or_else(|| steps().find(runs));
         let found = found.or_else(|| steps().next()).map(|step| step.name.as_str());
         self.state.steps.iter().position(|step| Some(step.name.as_str()) == found).unwrap_or(0)
     }
