@@ -1,16 +1,13 @@
 //! The record of a run: from its volume, a copy of one, or its coordinator's log.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use podturn_wire::names;
-
 use super::input::BAD_INPUT;
 use super::{place, volume_error};
 use crate::history::Record;
-use crate::volume::published::State;
 use crate::volume::usage;
 use crate::volume::{Journal, Run, Volume};
 
@@ -35,10 +32,7 @@ pub(super) fn read_run(volume: &Path) -> Result<Run, ExitCode> {
 /// # Errors
 /// When there is no run, or a file cannot be read.
 pub(super) fn of_files(volume: &Volume) -> io::Result<Record> {
-    let run = volume.read_run().map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
-    let state: State = serde_json::from_slice(&fs::read(volume.path().join(names::STATE))?)?;
-    let events = Journal::read(volume).map_err(io::Error::other)?;
-    Ok(Record::new(run, events, state.started_at.as_deref(), usage::read(volume)))
+    Record::of_volume(volume).map_err(io::Error::other)?.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Everything that a coordinator's log tells of the run; `-` for stdin.

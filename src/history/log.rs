@@ -128,7 +128,7 @@ impl Reading {
             }
             Line::Outcome { started_at, .. } => self.started_at = started_at.or(self.started_at.take()),
             Line::Usage { sample, .. } => self.take_sample(sample),
-            Line::Lost { lines } => self.lost += lines,
+            Line::Lost { lines } => self.lost = self.lost.saturating_add(lines),
             Line::Message { .. } => {}
         }
     }
@@ -147,5 +147,8 @@ mod tests {
         let damaged = "{\"podturn\":\"event\",\"seq\":}\n{\"podturn\":\"lost\",\"lines\":1}\n";
         let why = Record::from_log(damaged).expect_err("it is damaged").why;
         assert!(why.starts_with("line 1 is damaged"), "{why}");
+        let absurd = format!("{{\"podturn\":\"lost\",\"lines\":{}}}\n", u64::MAX).repeat(2);
+        let why = Record::from_log(&absurd).expect_err("no run").why;
+        assert!(why.contains("no run"), "no number in a log is too large: {why}");
     }
 }

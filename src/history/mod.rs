@@ -28,8 +28,8 @@ pub use used::{Piece, SHORT, thousandths};
 pub use without::{Removed, Without};
 
 use crate::volume::published::State;
-use crate::volume::usage::Sample;
-use crate::volume::{Resources, Run};
+use crate::volume::usage::{self, Sample};
+use crate::volume::{Journal, Resources, Run, Volume, VolumeError};
 
 /// All that has to be known of a run: it decides everything that a view shows.
 #[derive(Clone, Debug)]
@@ -68,6 +68,17 @@ impl Record {
             until: None,
             is_rehearsal: false,
         }
+    }
+
+    /// Everything that the files of a volume hold of the run, whoever looks after it; `None`: nobody has laid the volume out.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or understood.
+    pub fn of_volume(volume: &Volume) -> Result<Option<Self>, VolumeError> {
+        let Some(run) = volume.read_run()? else { return Ok(None) };
+        let state = volume.read_state()?;
+        let events = Journal::read(volume)?;
+        Ok(Some(Self::new(run, events, state.started_at.as_deref(), usage::read(volume))))
     }
 }
 
@@ -221,7 +232,8 @@ impl History {
                 What::Pool(pool, _) => What::Pool(pool, None),
                 other => other,
             };
-            *sums.entry(what).or_default() += span.length();
+            let sum = sums.entry(what).or_default();
+            *sum = sum.saturating_add(span.length());
         }
         let mut waits: Vec<(What, u64)> = sums.into_iter().collect();
         waits.sort_by_key(|(what, sum)| (std::cmp::Reverse(*sum), *what));

@@ -11,8 +11,8 @@ use crate::history::{History, Record};
 use crate::process;
 use crate::view::metrics;
 use crate::view::{self, Live};
+use crate::volume::Volume;
 use crate::volume::published::State;
-use crate::volume::{Journal, Volume, usage};
 
 /// How old what is shown may be, in ns.
 const FRESH: u64 = 900_000_000;
@@ -172,17 +172,13 @@ impl Versions {
 
     /// All that is known of the run now.
     fn record(&self, now: u64) -> Option<Record> {
-        let run = self.volume.read_run().ok()??;
-        let state = self.state()?;
-        let events = Journal::read(&self.volume).ok()?;
-        let mut record = Record::new(run, events, state.started_at.as_deref(), usage::read(&self.volume));
+        let mut record = Record::of_volume(&self.volume).ok()??;
         record.until = Some(now);
         Some(record)
     }
 
     /// The published state.
     pub(super) fn state(&self) -> Option<State> {
-        let path = self.volume.path().join(podturn_wire::names::STATE);
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+        self.volume.read_state().ok()
     }
 }

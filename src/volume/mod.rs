@@ -124,6 +124,16 @@ impl Volume {
         self.replace(names::STATE, &bytes, Durability::Process) // a view: it can be made again
     }
 
+    /// What was published last.
+    ///
+    /// # Errors
+    /// When there is nothing yet, or it cannot be read.
+    pub fn read_state(&self) -> Result<published::State, VolumeError> {
+        let path = self.path.join(names::STATE);
+        let bytes = fs::read(&path).map_err(|error| VolumeError::new("cannot read", &path, error))?;
+        serde_json::from_slice(&bytes).map_err(|error| VolumeError::new("cannot understand", &path, error))
+    }
+
     /// Publishes the phases for whoever looks on: whole or not at all.
     ///
     /// # Errors
