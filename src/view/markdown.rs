@@ -88,8 +88,11 @@ struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
+        for (at, character) in text.char_indices() {
             match character {
+                // What GitHub makes a link of without being asked: the scheme of an address, and `www.`.
+                ':' if text[at..].starts_with("://") => self.0.write_str("&#58;")?,
+                '.' if ends_with_www(&text[..at]) => self.0.write_str("&#46;")?,
                 '<' => self.0.write_str("&lt;")?,
                 '>' => self.0.write_str("&gt;")?,
                 '&' => self.0.write_str("&amp;")?,
@@ -106,6 +109,10 @@ impl fmt::Write for Escaping<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn ends_with_www(text: &str) -> bool {
+    text.get(text.len().wrapping_sub(3)..).is_some_and(|end| end.eq_ignore_ascii_case("www"))
 }
 
 #[cfg(test)]

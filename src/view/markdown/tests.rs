@@ -86,6 +86,18 @@ fn nothing_that_a_run_brings_is_taken_for_markup() {
     }
 }
 
+/// GitHub makes links of addresses in text (GFM, "Autolinks (extension)"): a run could lead people away.
+#[test]
+fn an_address_that_a_run_brings_is_no_link() {
+    let mut hostile = plan("steps: { a: {} }");
+    hostile.steps[0].name = "see https://evil.example/x, WWW.evil.example: done".to_owned();
+    let text = text(&record(hostile, &[&[act(1, 1)]]));
+    let rows = text.split("<details>").next().expect("the table");
+    assert!(!rows.contains("://") && !rows.to_lowercase().contains("www."), "{rows}");
+    let (cells, _) = read(&text);
+    assert_eq!(cells[7], "see https://evil.example/x, WWW.evil.example: done", "it reads the same");
+}
+
 #[test]
 fn a_graph_that_nobody_draws_is_left_out() {
     let names: Vec<String> = (0..3_000).map(|index| format!("step-{index}: {{}}")).collect();
