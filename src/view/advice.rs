@@ -54,8 +54,9 @@ pub fn advice(all: &[Advised], margin: u64) -> String {
          that was seen,\nwithout the page cache. A CPU limit is only raised where it would be below the request.\n"
     ));
     for step in all.iter().filter(|step| step.was_killed) {
+        let twice = if step.now.memory_limit.is_some() { "its limit" } else { "the most that was seen" };
         text.push_str(&format!(
-            "{}: an attempt was killed for its memory, so nobody knows what it would have taken: twice its limit\n",
+            "{}: an attempt was killed for its memory, so nobody knows what it would have taken: twice {twice}\n",
             step.name
         ));
     }
@@ -103,5 +104,25 @@ fn mebibytes(bytes: u64) -> String {
     match bytes {
         bytes if bytes >= 1 << 20 => format!("{}Mi", bytes.div_ceil(1 << 20)),
         bytes => format!("{}Ki", bytes.div_ceil(1 << 10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_doubled_for_a_killed_step_is_said() {
+        let killed = |memory_limit| Advised {
+            name: "train".to_owned(),
+            attempts: 1,
+            cpu: (10, 10),
+            memory: 64 << 20,
+            was_killed: true,
+            now: Resources { memory_limit, ..Resources::default() },
+            wanted: Some(Resources::default()),
+        };
+        assert!(advice(&[killed(Some(64 << 20))], 20).contains("twice its limit\n"));
+        assert!(advice(&[killed(None)], 20).contains("twice the most that was seen\n"), "it has no limit");
     }
 }
