@@ -149,7 +149,7 @@ impl Screen {
 
     async fn show_note(&mut self, text: &str) -> io::Result<()> {
         self.clear_live().await?;
-        self.err.write(format!("{}{text}\n", self.plain_note).as_bytes()).await?;
+        self.err.write(noted(&self.plain_note, text).as_bytes()).await?;
         self.draw_live().await
     }
 
@@ -178,6 +178,11 @@ impl Screen {
             None => Ok(()),
         }
     }
+}
+
+/// A message of several lines has its name before each of them, like a container's.
+fn noted(prefix: &str, text: &str) -> String {
+    text.lines().map(|line| format!("{prefix}{line}\n")).collect()
 }
 
 /// Says something on stderr, unless whoever reads it takes longer than this.
@@ -247,5 +252,13 @@ impl Output {
             }
             guard.clear_ready();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_line_of_a_note_says_whose_it_is() {
+        assert_eq!(super::noted("podturn | ", "one\n  two\n"), "podturn | one\npodturn |   two\n");
     }
 }

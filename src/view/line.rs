@@ -1,5 +1,7 @@
-//! A run in one line of a terminal: how much is done, who runs and for how long, who waits and for what.
+//! A run in one line of a terminal: how much is done, who runs and for how long, who waits and for what, and what a person has to type
+//! in another terminal before it goes on.
 
+use super::Act;
 use super::table::{between, duration};
 use super::watch::{Look, cut, is_running, note, width};
 use crate::volume::published::{State, Step};
@@ -29,9 +31,41 @@ pub fn line(state: &State, now: &str, columns: usize, unicode: bool) -> Option<S
         format!("{done} running: {}{count}", some(&names(&running))),
         format!("{done} {} running{count}", running.len()),
     ];
+    let look = Look { colours: false, unicode };
     let [.., least] = &from_most_to_least;
-    let fitting = from_most_to_least.iter().find(|text| width(text) <= columns).unwrap_or(least);
-    Some(cut(fitting, columns, Look { colours: false, unicode }))
+    let fits = |text: &&String, room: usize| width(text) <= room;
+    let Some(asks) = asks(state) else {
+        let fitting = from_most_to_least.iter().find(|text| fits(text, columns)).unwrap_or(least);
+        return Some(cut(fitting, columns, look));
+    };
+    // Nothing goes on without it: it comes before all names.
+    let with = |text: &str| format!("{text}; {asks}");
+    let room = columns.saturating_sub(width(&with("")));
+    let fitting = from_most_to_least.iter().find(|text| fits(text, room));
+    Some(cut(&fitting.map_or_else(|| format!("{done} {asks}"), |text| with(text)), columns, look))
+}
+
+/// What a person has to say before it goes on, as it is typed in another terminal; `None`: nothing.
+fn asks(state: &State) -> Option<String> {
+    let asked =
+        |act: Act| state.steps.iter().filter(move |step| act.suits(step) && step.waits_for.as_deref() == waits(act));
+    let commands: Vec<String> = [Act::Approve, Act::Retry]
+        .into_iter()
+        .flat_map(|act| asked(act).map(move |step| format!("podturn {} {}", act.word(), step.name)))
+        .collect();
+    let first = if state.paused { Some("podturn resume") } else { commands.first().map(String::as_str) }?;
+    let others = commands.len() - usize::from(!state.paused);
+    let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+    Some(format!("in another terminal: {first}{more}"))
+}
+
+/// What a step waits for that a person ends by this.
+const fn waits(act: Act) -> Option<&'static str> {
+    match act {
+        Act::Approve => Some("Approval"),
+        Act::Retry => Some("Decision"),
+        _ => None,
+    }
 }
 
 const fn paused(state: &State) -> &'static str {
@@ -77,16 +111,40 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_counted() {
-        let at = |columns| line(&state(None), NOW, columns, true).expect("it goes on");
-        let whole = "[2/6] running: db 2m02s, unit 2s; waiting: itest for unit, publish for an approval";
+        let mut state = state(None);
+        state.steps[5].waits_for = Some("Slot".to_owned());
+        state.steps[5].phase = "Pending".to_owned();
+        let at = |columns| line(&state, NOW, columns, true).expect("it goes on");
+        let whole = "[2/6] running: db 2m02s, unit 2s; waiting: itest for unit, publish for a slot";
         assert_eq!(at(200), whole);
         assert_eq!(at(whole.len()), whole);
-        assert_eq!(at(81), "[2/6] running: db 2m02s, unit 2s; waiting: itest, publish");
+        assert_eq!(at(75), "[2/6] running: db 2m02s, unit 2s; waiting: itest, publish");
         assert_eq!(at(50), "[2/6] running: db 2m02s, unit 2s; 2 waiting");
         assert_eq!(at(40), "[2/6] running: db, unit; 2 waiting");
         assert_eq!(at(30), "[2/6] 2 running; 2 waiting");
         assert_eq!(at(10), "[2/6] 2 r…");
-        assert_eq!(line(&state(None), NOW, 10, false).as_deref(), Some("[2/6] 2 r~"));
+        assert_eq!(line(&state, NOW, 10, false).as_deref(), Some("[2/6] 2 r~"));
+    }
+
+    /// `podturn run` has the terminal: what a person has to say is said in another one.
+    #[test]
+    fn what_a_person_has_to_type_is_told_before_anything_else() {
+        let mut state = state(None);
+        let at = |state: &State, columns| line(state, NOW, columns, true).expect("it goes on");
+        let asks = "in another terminal: podturn approve publish";
+        assert_eq!(at(&state, 100), format!("[2/6] running: db 2m02s, unit 2s; 2 waiting; {asks}"));
+        assert_eq!(at(&state, 75), format!("[2/6] 2 running; 2 waiting; {asks}"), "names have less room");
+        assert_eq!(at(&state, 55), format!("[2/6] {asks}"));
+        state.steps[4].phase = "Paused".to_owned();
+        state.steps[4].waits_for = Some("Decision".to_owned());
+        assert!(at(&state, 90).ends_with(&format!("; {asks} (and 1 more)")), "{}", at(&state, 90));
+        state.steps[5].ended_at = Some(NOW.to_owned());
+        state.steps[5].phase = "Skipped".to_owned();
+        state.steps[5].waits_for = None;
+        assert!(at(&state, 90).ends_with("; in another terminal: podturn retry itest"), "{}", at(&state, 90));
+        state.paused = true;
+        let paused = at(&state, 90);
+        assert!(paused.starts_with("[3/6] paused; ") && paused.ends_with("podturn resume (and 1 more)"), "{paused}");
     }
 
     #[test]
