@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use podturn_turn::{Millis, Plan, StepId, Time};
+use podturn_wire::Exit;
 
 use super::run::{parameter, refuse_unknown};
 use super::written::put;
@@ -13,12 +14,12 @@ use super::{input, podturn_failed};
 use crate::history::{History, Record};
 use crate::plan::diagnostic::quote;
 use crate::plan::{
-    Checked, Diagnostics, Manifest, PodFacts, Reporter, Source, SourceFile, Span, check, duration_argument, named_step,
-    yaml,
+    Checked, Diagnostics, Manifest, PodFacts, Reporter, Source, SourceFile, Span, check, duration_argument,
+    named_signal, named_step, yaml,
 };
 use crate::rehearsal::{self, Wishes};
 use crate::view;
-use crate::volume::published::WallClock;
+use crate::volume::published::{State, WallClock};
 
 /// Arguments of `podturn rehearse`.
 #[derive(clap::Args)]
@@ -33,6 +34,7 @@ Nothing is run: the plan's own rules are applied to stubs, in virtual time. Unle
 Examples:
   podturn rehearse pod.yaml                                    what runs after what
   podturn rehearse pod.yaml --fail test=2 --slow db=30s        what if
+  podturn rehearse pod.yaml --fail train=OOMKilled             killed for its memory, in every attempt
   podturn rehearse pod.yaml --each-failure                     how it ends for each single failure
   podturn rehearse pod.yaml --output evaluate.accuracy=0.93    the value that a `when` asks for
   podturn rehearse pod.yaml --seed 7 --timeline                commands of 0.5s to 2s; bars
@@ -42,8 +44,9 @@ Exit codes: 0 rehearsed, however the plan would end; 2 the plan or an argument c
 pub(super) struct Arguments {
     /// A manifest with a plan (annotation podturn.dev/plan), or a plan by itself; - for stdin
     file: PathBuf,
-    /// STEP fails in every attempt, with CODE or 1. A service ends by itself, 100ms after its begin; may be given several times
-    #[arg(long, value_name = "STEP[=CODE]")]
+    /// STEP fails in every attempt: with this code, or 1; or killed by a signal (SIGKILL), or for its memory (OOMKilled). A service ends
+    /// by itself, 100ms after its begin; may be given several times
+    #[arg(long, value_name = "STEP[=HOW]")]
     fail: Vec<String>,
     /// STEP's command takes this long. Of a service: it is up, or fails, after this long; may be given several times
     #[arg(long, value_name = "STEP=DURATION")]
@@ -100,9 +103,6 @@ fn assumed(plan: &Plan, wishes: &Wishes) -> &'static str {
     }
 }
 
-/// Below everything, where a `when` asked for something that was not given.
-const WHEN_HELP: &str = "help: --output STEP.KEY=VALUE says what a step leaves, so that a `when` can ask for it";
-
 type Failure = Box<dyn std::error::Error>;
 
 fn write_page(record: &Record, file: &Path) -> Result<(), Failure> {
@@ -113,18 +113,24 @@ fn show(plan: &Plan, wishes: &Wishes, arguments: &Arguments) -> Result<(), Failu
     super::showln!("A rehearsal: nothing was run, commands are stubs{}.\n", assumed(plan, wishes));
     let record = rehearsal::rehearse(plan, wishes);
     let history = History::of(&record)?;
-    let lacks_a_value = history.state.steps.iter().any(|step| step.reason.as_deref() == Some("WhenError"));
+    let missing = rehearsal::missing_outputs(&history, wishes);
     if arguments.each_failure {
+        let already = history.state.outcome.as_deref() == Some("Failed");
+        let why = if already {
+            format!("\nit fails already as it is:\n{}", view::sentences(&history.state))
+        } else {
+            String::new()
+        };
         let mut runs = vec![(None, history.state)];
         for (step, record) in rehearsal::each_failure(plan, wishes) {
             runs.push((Some(plan.steps[step.index()].name.clone()), History::of(&record)?.state));
         }
-        super::show!("{}", view::failures(&runs));
+        super::show!("{}{why}", view::failures(&runs));
     } else {
         show_one(&record, &history, arguments)?;
     }
-    if lacks_a_value {
-        super::showln!("{WHEN_HELP}");
+    for output in missing {
+        super::showln!("help: --output {output}=VALUE says what that step leaves, so that the `when` has a value");
     }
     Ok(())
 }
@@ -135,9 +141,14 @@ fn show_one(record: &Record, history: &History, arguments: &Arguments) -> Result
         super::show!("{}", view::sentences(&history.state));
     } else {
         let again = history.state.steps.iter().find(|step| step.attempt > rehearsal::ATTEMPTS_MOST);
-        let stops = again.map_or(STANDS.to_owned(), |step| {
-            format!("the rehearsal stops here: {} has failed {} times", step.name, rehearsal::ATTEMPTS_MOST)
-        });
+        let stops = again.map_or_else(
+            || stands(&history.state),
+            |step| {
+                let last =
+                    step.attempts.last().map(|attempt| format!(", {} at last", attempt.reason)).unwrap_or_default();
+                format!("the rehearsal stops here: {} has failed {} times{last}", step.name, rehearsal::ATTEMPTS_MOST)
+            },
+        );
         super::show!("{}{stops}\n", view::standing(&history.state, &end_of(record)));
     }
     if arguments.timeline {
@@ -149,8 +160,13 @@ fn show_one(record: &Record, history: &History, arguments: &Arguments) -> Result
     Ok(())
 }
 
-/// Where the play stops before the plan has ended.
-const STANDS: &str = "nothing happens any more until a person decides, or the pod is deleted";
+/// Why the play stops before the plan has ended.
+fn stands(state: &State) -> String {
+    match state.steps.iter().any(|step| matches!(step.waits_for.as_deref(), Some("Approval" | "Decision"))) {
+        true => "nothing happens any more until a person decides, or the pod is deleted".to_owned(),
+        false => "nothing happens any more: services go on until the pod is deleted".to_owned(),
+    }
+}
 
 /// When the last thing happened, as the published state writes times.
 fn end_of(record: &Record) -> String {
@@ -211,29 +227,33 @@ impl Argument<'_> {
         self.reporter.error(Span { start, end }, message).help(help);
     }
 
-    /// `STEP[=CODE]`.
-    fn fail(&mut self) -> Option<(StepId, u8)> {
+    /// `STEP[=CODE]`, `STEP=SIGKILL`, `STEP=OOMKilled`.
+    fn fail(&mut self) -> Option<(StepId, Exit)> {
         let file = Arc::clone(&self.file);
         let (name, code) = file.text().split_once('=').map_or((file.text(), None), |(name, code)| (name, Some(code)));
         let step = self.step(name.len())?;
         let known = &self.checked.plan.steps[step.index()];
-        let Some(code) = code else { return Some((step, rehearsal::failure(known))) };
+        let Some(code) = code else { return Some((step, Exit::Code(rehearsal::failure(known)))) };
         let start = name.len() + 1;
+        if let Some(killed) = killed(code) {
+            return Some((step, killed));
+        }
         match code.parse::<u8>() {
             Ok(code) if !known.service && known.success_exit_codes.contains(&code) => {
                 self.refuse(start, &format!("{code} is a success of {}", quote(name)), "give a code that is none");
                 None
             }
-            Ok(code) => Some((step, code)),
+            Ok(code) => Some((step, Exit::Code(code))),
             Err(_) => {
-                self.refuse(start, &format!("{} is no exit code", quote(code)), "give a number from 1 to 255");
+                let help = "give a number from 1 to 255, a signal (SIGKILL), or OOMKilled";
+                self.refuse(start, &format!("{} is no exit code", quote(code)), help);
                 None
             }
         }
     }
 
     /// `STEP=DURATION`.
-    fn slow(&mut self, fails: &BTreeMap<StepId, u8>) -> Option<(StepId, Time)> {
+    fn slow(&mut self, fails: &BTreeMap<StepId, Exit>) -> Option<(StepId, Time)> {
         let file = Arc::clone(&self.file);
         let Some((name, duration)) = file.text().split_once('=') else {
             self.refuse(0, "this says not how long", "write STEP=DURATION, such as db=30s");
@@ -272,6 +292,12 @@ impl Argument<'_> {
         }
         Some((step, key.to_owned(), value.to_owned()))
     }
+}
+
+/// How a command ends that is killed: by a signal's name, or for its memory.
+fn killed(how: &str) -> Option<Exit> {
+    let by = |number, oom| Exit::Signal { number, oom };
+    if how == "OOMKilled" { Some(by(9, true)) } else { named_signal(how).map(|number| by(number, false)) }
 }
 
 const fn nanoseconds(ms: Millis) -> Time {

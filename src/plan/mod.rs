@@ -51,6 +51,7 @@ pub use places::Places;
 pub use readiness::{container_hook, container_probe};
 pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};
+pub use signals::named as named_signal;
 pub use signals::signal as stop_signal;
 pub use source::{FILE_MAX, Source, SourceFile, Span};
 pub use steps::DEFAULT_STOP_SIGNAL;

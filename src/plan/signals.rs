@@ -77,7 +77,9 @@ fn is_signal(number: u8) -> bool {
     (1..=31).contains(&number) || REAL_TIME.contains(&number)
 }
 
-fn named(text: &str) -> Option<u8> {
+/// The number of a signal that is written by its name; `None`: it is none.
+#[must_use]
+pub fn named(text: &str) -> Option<u8> {
     let bare = text.strip_prefix("SIG").unwrap_or(text);
     if let Some(plain) = NAMES.iter().find(|(name, _)| *name == bare) {
         return Some(plain.1);

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use podturn_turn::{Outputs, Plan, Probe, Probed, Readiness, Step, StepId, Time};
 use podturn_wire::{Exit, RunId};
 
-use crate::history::{Act, Record, Script, Scripts, play_on};
-use crate::when;
+use crate::history::{Act, History, Record, Script, Scripts, play_on};
+use crate::when::{self, Expression};
 
 const MS: Time = 1_000_000;
 
@@ -29,8 +29,8 @@ const ATTEMPTS_DRAWN: u32 = 20;
 /// What is to be different from a run in which every command succeeds.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
-    /// The code with which every attempt of a step ends. Of a service: it ends by itself, early.
-    pub fails: BTreeMap<StepId, u8>,
+    /// How every attempt of a step ends. Of a service: it ends by itself, early.
+    pub fails: BTreeMap<StepId, Exit>,
     /// How long the command takes, in ns. Of a service: until it is ready, or fails.
     pub slow: BTreeMap<StepId, Time>,
     /// Their containers never arrive.
@@ -69,10 +69,29 @@ pub fn rehearse(plan: &Plan, wishes: &Wishes) -> Record {
 pub fn each_failure(plan: &Plan, wishes: &Wishes) -> Vec<(StepId, Record)> {
     let run = |(id, step): (StepId, &Step)| {
         let mut wishes = wishes.clone();
-        wishes.fails.entry(id).or_insert_with(|| failure(step));
+        wishes.fails.entry(id).or_insert_with(|| Exit::Code(failure(step)));
         (id, rehearse(plan, &wishes))
     };
     (0..).map(StepId).zip(&plan.steps).map(run).collect()
+}
+
+/// Outputs that a `when` asked for in vain, as `STEP.KEY`: nobody said what the step leaves.
+#[must_use]
+pub fn missing_outputs(ended: &History, wishes: &Wishes) -> BTreeSet<String> {
+    let asked_in_vain = ended.state.steps.iter().filter(|step| step.reason.as_deref() == Some("WhenError"));
+    let names = asked_in_vain.filter_map(|step| Some(Expression::read(step.when.as_deref()?).ok()?.names())).flatten();
+    let is_given = |step: &str, key: &str| {
+        let known = (0..).map(StepId).zip(&ended.plan.steps).find(|(_, known)| known.name == step);
+        known.is_some_and(|(id, _)| wishes.outputs.get(&id).is_some_and(|outputs| outputs.contains_key(key)))
+    };
+    names
+        .filter_map(|name| match name.parts.as_slice() {
+            [steps, step, outputs, key, ..] if steps == "steps" && outputs == "outputs" && !is_given(step, key) => {
+                Some(format!("{step}.{key}"))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 /// The first code that is a failure of the step.
@@ -108,7 +127,7 @@ fn act(id: StepId, step: &Step, attempt: u32, wishes: &Wishes) -> Act {
         probed: step.readiness.as_ref().map(|readiness| probed(readiness, ready_after)),
         stops: 0,
         told: 0,
-        exit: Exit::Code(fails.unwrap_or(0)),
+        exit: fails.unwrap_or(Exit::Code(0)),
         // A server that is told to stop is taken to end well, any other command to have no handler.
         stopped: if step.service { Exit::Code(0) } else { Exit::Signal { number: step.stop_signal, oom: false } },
         timed_out: false, // the core looks at the clock too
