@@ -1,10 +1,13 @@
-//! The table at the end of a run, and a sentence for each step that did not succeed.
+//! The table at the end of a run, and a sentence for each step that did not succeed, or not at once.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use jiff::Timestamp;
 
-use crate::volume::published::{State, Step};
+use crate::volume::published::{AttemptView, State, Step};
+
+/// As many failures before a success are told, the newest ones.
+const FAILURES_MOST: usize = 3;
 
 /// One line a step: phase, reason, attempts, when it began after the run's start, how long it took, exit code.
 #[must_use]
@@ -43,12 +46,16 @@ pub(super) fn row(state: &State, step: &Step) -> [String; 7] {
     ]
 }
 
-/// A sentence for each step that did not succeed, and how the plan ended.
+/// A sentence for each step that did not succeed, or not at its first attempt, and how the plan ended.
 #[must_use]
 pub fn sentences(state: &State) -> String {
     let mut text = String::new();
-    for step in state.steps.iter().filter(|step| step.phase != "Succeeded" && !step.message.is_empty()) {
-        text.push_str(&format!("{}: {}\n", step.name, step.message));
+    for step in &state.steps {
+        match step.phase.as_str() {
+            "Succeeded" => text.extend(after_failures(step)),
+            _ if step.message.is_empty() => {}
+            _ => text.push_str(&format!("{}: {}\n", step.name, step.message)),
+        }
     }
     let took = match (&state.started_at, &state.ended_at) {
         (Some(start), Some(end)) => between(start, end).map(|ms| format!(" after {}", duration(ms))),
@@ -57,6 +64,21 @@ pub fn sentences(state: &State) -> String {
     let outcome = state.outcome.as_deref().unwrap_or("not decided");
     text.push_str(&format!("outcome: {outcome}{}\n", took.unwrap_or_default()));
     text
+}
+
+/// What came before a success: a flaky step is worth a look.
+fn after_failures(step: &Step) -> Option<String> {
+    let failed: Vec<&AttemptView> =
+        step.attempts.iter().filter(|attempt| !matches!(attempt.reason.as_str(), "Completed" | "Stopped")).collect();
+    let told = failed.iter().rev().take(FAILURES_MOST).rev().map(|attempt| match (attempt.signal, attempt.exit_code) {
+        (Some(signal), _) => format!("attempt {}: {} {signal}", attempt.attempt, attempt.reason),
+        (None, Some(code)) => format!("attempt {}: {} {code}", attempt.attempt, attempt.reason),
+        (None, None) => format!("attempt {}: {}", attempt.attempt, attempt.reason),
+    });
+    let told: Vec<String> = told.collect();
+    let before = if failed.len() > FAILURES_MOST { "... " } else { "" };
+    let (name, last) = (&step.name, step.attempt);
+    (!told.is_empty()).then(|| format!("{name}: Succeeded on attempt {last} ({before}{})\n", told.join(", ")))
 }
 
 pub(super) fn between(from: &str, to: &str) -> Option<u64> {
@@ -122,6 +144,37 @@ mod tests {
         ] {
             assert_eq!(bytes(kib), wanted);
         }
+    }
+
+    #[test]
+    fn what_came_before_a_success_is_told() {
+        let told = |attempts: serde_json::Value| {
+            let attempts = attempts.as_array().expect("a list").iter().zip(1..).map(|(attempt, number)| {
+                let mut attempt = attempt.clone();
+                attempt["attempt"] = number.into();
+                attempt["endedAt"] = "2026-11-24T10:00:00.000Z".into();
+                attempt
+            });
+            let attempts: Vec<_> = attempts.collect();
+            let step = serde_json::json!({ "name": "unit", "phase": "Succeeded", "message": "fine", "arrived": false, "turn": 2,
+                "attempt": attempts.len(), "attempts": attempts });
+            let state =
+                serde_json::json!({ "version": 1, "run": "0", "seq": 9, "outcome": "Succeeded", "steps": [step] });
+            sentences(&serde_json::from_value(state).expect("a state"))
+        };
+        let done = serde_json::json!({ "reason": "Completed", "exitCode": 0 });
+        let failed = serde_json::json!({ "reason": "ExitCode", "exitCode": 3 });
+        let killed = serde_json::json!({ "reason": "Signal", "exitCode": 137, "signal": 9 });
+        let lost = serde_json::json!({ "reason": "ShimLost" });
+        assert_eq!(told(serde_json::json!([done])), "outcome: Succeeded\n");
+        assert_eq!(
+            told(serde_json::json!([failed, killed, done])),
+            "unit: Succeeded on attempt 3 (attempt 1: ExitCode 3, attempt 2: Signal 9)\noutcome: Succeeded\n"
+        );
+        assert_eq!(
+            told(serde_json::json!([failed, failed, killed, lost, done])),
+            "unit: Succeeded on attempt 5 (... attempt 2: ExitCode 3, attempt 3: Signal 9, attempt 4: ShimLost)\noutcome: Succeeded\n"
+        );
     }
 
     #[test]
