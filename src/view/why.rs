@@ -180,7 +180,11 @@ impl<'a> Text<'a> {
     fn explain_place(&mut self, step: &'a Step, depth: usize) {
         let began = step.started_at.as_deref().filter(|_| step.ended_at.is_none());
         let since = began.and_then(|began| between(began, self.now));
-        let since = since.map(|ms| format!(", for {} now", duration(ms))).unwrap_or_default();
+        let since = since.map(|ms| match step.attempt {
+            0 | 1 => format!(", for {} now", duration(ms)),
+            _ => format!("; the first one began {} ago", duration(ms)),
+        });
+        let since = since.unwrap_or_default();
         match step.message.is_empty() {
             false if step.ended_at.is_some() => self.say(depth, &format!("{}: {}", step.name, step.message)),
             _ => self.say(depth, &format!("{} is {} (attempt {}){since}", step.name, step.phase, step.attempt)),
@@ -271,5 +275,14 @@ test waits for db to be ready
         assert_eq!(why(&state(), "test", NOW).as_deref(), Some(expected));
         assert_eq!(why(&state(), "work", NOW).as_deref(), Some("work is Running (attempt 1), for 2.50s now\n"));
         assert_eq!(why(&state(), "none", NOW), None);
+    }
+
+    /// What is known is when the step began, not its newest attempt.
+    #[test]
+    fn a_later_attempt_does_not_run_for_as_long_as_its_step() {
+        let mut state = state();
+        state.steps[5].attempt = 3;
+        let told = "work is Running (attempt 3); the first one began 2.50s ago\n";
+        assert_eq!(why(&state, "work", NOW).as_deref(), Some(told));
     }
 }

@@ -143,7 +143,7 @@ static FAMILIES: &[Family] = &[
         "Processor time of the attempts that have ended, user and system.",
         |seen| {
             each(seen, |step, _| {
-                let ms: u64 = step.attempts.iter().filter_map(|attempt| attempt.cpu_ms).sum();
+                let ms = step.attempts.iter().filter_map(|attempt| attempt.cpu_ms).fold(0, u64::saturating_add);
                 Some(ms as f64 / 1e3)
             })
         },
@@ -201,7 +201,8 @@ fn pools(seen: &Seen, value: fn(&Pool) -> u32) -> Samples {
 fn waits(seen: &Seen) -> Samples {
     let mut sums = BTreeMap::<&str, u64>::new();
     for (what, length) in seen.history.waits() {
-        *sums.entry(word(what)).or_default() += length;
+        let sum = sums.entry(word(what)).or_default();
+        *sum = sum.saturating_add(length);
     }
     sums.into_iter().map(|(what, length)| (vec![what.to_owned()], in_seconds(length))).collect()
 }

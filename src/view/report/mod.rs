@@ -182,8 +182,24 @@ impl Page<'_> {
                 );
             }
         }
+        for (is_there, words) in self.shapes() {
+            if is_there {
+                let _ = write!(html, "<span class=\"key\">{words}</span> ");
+            }
+        }
         let graph = Graph::of_run(&self.history.plan, &self.history.state);
         let _ = write!(html, "</p>{}</div>", graph.inline_svg("g"));
+    }
+
+    /// What boxes and lines of the graph say, where there are such.
+    fn shapes(&self) -> [(bool, &'static str); 3] {
+        let steps = &self.history.plan.steps;
+        let on_failure = |on: &podturn_turn::Dependency| on.condition == podturn_turn::Condition::Failed;
+        [
+            (steps.iter().any(|step| step.service), "round ends: a service"),
+            (steps.iter().any(|step| step.finally), "thick frame: a finally step, after all others"),
+            (steps.iter().flat_map(|step| &step.depends_on).any(on_failure), "red dashes: only after a failure"),
+        ]
     }
 
     fn write_plan(&self, html: &mut String) {

@@ -51,6 +51,8 @@
       const text = row.querySelector(".name").textContent + " " + row.querySelector(".vh").textContent.split(",")[0];
       row.hidden = !text.toLowerCase().includes(wanted);
       $("s" + of(row)).hidden = row.hidden;
+      const used = $("u" + of(row));
+      if (used) used.hidden = row.hidden || !used.cells.length; // without cells it has not run
     });
     first();
   });
@@ -92,6 +94,7 @@
       fresh.tabIndex = old.tabIndex;
       fresh.classList.toggle("is-on", old.classList.contains("is-on"));
     }
+    if (/^u\d/.test(id)) fresh.hidden ||= $("t" + id.slice(1)).hidden; // it is filtered out
     const opened = [...old.querySelectorAll("details")].map((details) => details.open);
     fresh.querySelectorAll("details").forEach((details, index) => (details.open = opened[index] ?? false));
     old.replaceWith(fresh);

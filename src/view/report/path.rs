@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::timeline::attempt_class;
 use super::{Page, class, length};
 use crate::history::{Leg, Removed, What, Without};
 use crate::view::escape::Escaped;
@@ -44,7 +45,7 @@ impl Page<'_> {
                 length(leg.from),
                 leg.step.0,
                 Escaped(self.name(leg.step)),
-                class(leg.what),
+                self.class_of(leg),
                 Escaped(&what),
                 length(leg.to - leg.from),
                 percent(leg.to - leg.from, self.history.end)
@@ -57,6 +58,14 @@ impl Page<'_> {
             let _ = writeln!(html, "<p class=\"note\">Pieces too short to be listed: {} together.</p>", length(rest));
         }
         html.push_str("</div>\n");
+    }
+
+    /// As its bar in the timeline looks.
+    fn class_of(&self, leg: &Leg) -> &'static str {
+        match leg.what {
+            What::Attempt(number) => attempt_class(&self.history.steps[leg.step.index()].attempts[number]),
+            other => class(other),
+        }
     }
 
     fn write_without(&self, html: &mut String) {

@@ -18,7 +18,7 @@ impl Page<'_> {
     pub(super) fn write_steps(&self, html: &mut String) {
         html.push_str(
             "<section id=\"steps\" aria-labelledby=\"steps-title\">\n<h2 id=\"steps-title\" tabindex=\"-1\">Steps</h2>\n\
-             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"steps-title\"><table class=\"steps\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\">\
+             <p class=\"hint\"><span class=\"on\">◆</span> on the critical path</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"steps-title\"><table class=\"steps\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\">\
              <th role=\"columnheader\" scope=\"col\">Step</th><th role=\"columnheader\" scope=\"col\">Phase</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Began</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Ran</th>\
              <th role=\"columnheader\" scope=\"col\" class=\"n\">Attempts</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Exit</th><th role=\"columnheader\" scope=\"col\">Waited</th>\
              <th role=\"columnheader\" scope=\"col\" class=\"n\">CPU</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Peak memory</th><th role=\"columnheader\" scope=\"col\">What happened</th></tr></thead>\n<tbody role=\"rowgroup\">\n",
@@ -62,10 +62,12 @@ impl Page<'_> {
             "<td role=\"cell\" class=\"n\">{began}</td><td role=\"cell\" class=\"n\">{ran}</td><td role=\"cell\" class=\"n\">{attempts}</td><td role=\"cell\" class=\"n\">{exit}</td><td role=\"cell\">"
         );
         self.write_waited(index, html);
-        let cpu: Vec<u64> = step.attempts.iter().filter_map(|attempt| attempt.end).map(|end| end.usage.cpu).collect();
-        let rss = step.attempts.iter().filter_map(|attempt| attempt.end).map(|end| end.usage.max_rss).max();
-        let cpu = if cpu.is_empty() { String::new() } else { length(cpu.iter().sum::<u64>() * 1_000_000) };
-        let rss = rss.filter(|rss| *rss > 0).map(bytes).unwrap_or_default();
+        // The same figures as in the part about CPU and memory. Of stubs there are none.
+        let memory = step.attempts.iter().map(AttemptHistory::memory).max().filter(|memory| *memory > 0);
+        let cpu = step.attempts.iter().map(AttemptHistory::cpu_time).reduce(u64::saturating_add);
+        let cpu = cpu.filter(|cpu| *cpu > 0 || memory.is_some());
+        let cpu = cpu.map(|cpu| length(cpu.saturating_mul(1_000_000))).unwrap_or_default();
+        let rss = memory.map(bytes).unwrap_or_default();
         let _ = write!(
             html,
             "</td><td role=\"cell\" class=\"n\">{cpu}</td><td role=\"cell\" class=\"n\">{rss}</td><td role=\"cell\" class=\"words\">{}",

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Page, length};
+use crate::history::AttemptHistory;
 use crate::view::escape::Escaped;
 use crate::view::signs::sign;
 use crate::view::table::bytes;
@@ -36,17 +37,19 @@ impl Page<'_> {
         if let Some(started) = state.started_at.as_deref().filter(|_| self.record.started.is_some()) {
             fact("Started", &started.replace('T', " ").replace(".000Z", "Z").replace('Z', " UTC"));
         }
-        fact("Took", &length(self.history.end));
+        let took = if state.outcome.is_some() || self.record.until.is_none() { "Took" } else { "So far" };
+        fact(took, &length(self.history.end));
         fact("Steps", &self.history.steps.len().to_string());
         let attempts: usize = self.history.steps.iter().map(|step| step.attempts.len()).sum();
         fact("Attempts", &attempts.to_string());
-        let used = |attempt: &crate::history::AttemptHistory| attempt.end.map(|end| end.usage);
-        let usages = || self.history.steps.iter().flat_map(|step| &step.attempts).filter_map(used);
-        let cpu: u64 = usages().map(|usage| usage.cpu).sum();
+        let all = || self.history.steps.iter().flat_map(|step| &step.attempts);
+        let cpu = all().map(AttemptHistory::cpu_time).fold(0, u64::saturating_add); // a log may say anything
         if cpu > 0 {
-            fact("CPU time", &length(cpu * 1_000_000));
+            fact("CPU time", &length(cpu.saturating_mul(1_000_000)));
         }
-        if let Some(largest) = usages().map(|usage| usage.max_rss).max().filter(|largest| *largest > 0) {
+        let largest =
+            |attempt: &AttemptHistory| attempt.peaks().max_rss_kib.max(attempt.end.map_or(0, |end| end.usage.max_rss));
+        if let Some(largest) = all().map(largest).max().filter(|largest| *largest > 0) {
             fact("Largest process", &bytes(largest));
         }
         let usage = if self.has_usage() { " <a href=\"#usage\">CPU and memory</a>" } else { "" };

@@ -74,7 +74,7 @@ fn a_page_tells_the_whole_story_without_its_script() {
 /// A log may say anything of what was used.
 #[test]
 fn attempts_are_drawn_one_by_one_and_no_figure_is_too_large() {
-    let (step, instance, usage) = (StepId(0), InstanceId(9), Usage { cpu: 250, max_rss: 4_096 });
+    let (step, instance, usage) = (StepId(0), InstanceId(9), Usage { cpu: u64::MAX, max_rss: u64::MAX });
     let begun = |attempt, at: u64| Kind::Begun { step, instance, report: at, attempt, started_at: at * SECOND };
     let ended = |attempt, at: u64, code| {
         let ended = Ended { at: at * SECOND, exit: Exit::Code(code), timed_out: false, usage };
@@ -127,6 +127,32 @@ fn a_page_asks_for_nothing_from_outside() {
     let page = page.replace("http://www.w3.org/2000/svg", ""); // a name, not a place
     for way in ["http:", "https:", "//cdn", "@import", "url(http", "src=\"", "fetch("] {
         assert!(!page.contains(way), "{way}");
+    }
+}
+
+/// The same verbs as on the screen of `podturn watch`, whatever a step does.
+#[test]
+fn every_phase_has_the_buttons_that_suit_it() {
+    let run = record(plan("steps: { a: { approval: true } }"), vec![Kind::CoordinatorStarted { rebooted: false }]);
+    let history = crate::history::History::of(&run).expect("it is sound");
+    let page = super::Page::of(&run, &history, true);
+    let verbs = |phase: &str, waits_for: Option<&str>| {
+        let mut step = history.state.steps[0].clone();
+        (step.phase, step.waits_for) = (phase.to_owned(), waits_for.map(str::to_owned));
+        let mut html = String::new();
+        page.write_actions(&step, &mut html);
+        let verbs = html.split("data-verb=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        verbs.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(verbs("Awaiting", Some("Approval")), ["approve", "skip"]);
+    assert_eq!(verbs("Pending", Some("Dependencies")), ["approve", "skip"], "long before it is asked");
+    assert_eq!(verbs("Pending", Some("Slot")), ["skip"], "it was approved");
+    assert_eq!(verbs("Paused", Some("Decision")), ["retry", "skip"]);
+    assert_eq!(verbs("Backoff", Some("Backoff")), ["skip"]);
+    assert_eq!(verbs("Granted", None), ["stop"]);
+    assert_eq!(verbs("Running", None), ["stop"]);
+    for phase in ["Stopping", "Succeeded", "Failed", "Skipped", "Omitted", "Cancelled"] {
+        assert!(verbs(phase, None).is_empty(), "{phase}");
     }
 }
 

@@ -16,10 +16,11 @@ const SHORTEST: u64 = 20_000;
 /// Marks on the axis, at most.
 const TICKS: u64 = 8;
 
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 12] = [
     ("run p-Succeeded", "an attempt that succeeded"),
     ("run p-Failed", "an attempt that failed"),
-    ("run p-Running", "any other attempt"),
+    ("run p-Running", "an attempt that runs"),
+    ("run p-Cancelled", "an attempt that was cancelled"),
     ("stopping", "told to stop"),
     ("ready", "became ready"),
     ("deps", "waits for dependencies"),
@@ -49,7 +50,15 @@ impl Page<'_> {
                     write!(html, "<span class=\"key\"><i class=\"{class}\" aria-hidden=\"true\"></i> {words}</span> ");
             }
         }
-        html.push_str("<span class=\"key\"><i class=\"crit\" aria-hidden=\"true\"></i> the end waited for this</span></p>\n<div class=\"lanes scroll\">\n");
+        let waited = if self.history.state.outcome.is_some() {
+            "the end waited for this"
+        } else {
+            "the longest way to the present"
+        };
+        let _ = write!(
+            html,
+            "<span class=\"key\"><i class=\"crit\" aria-hidden=\"true\"></i> {waited}</span></p>\n<div class=\"lanes scroll\">\n"
+        );
         write_axis(total, html);
         html.push_str("<ol class=\"rows\" aria-label=\"Steps in time\">\n");
         for index in 0..self.history.steps.len() {
@@ -124,7 +133,7 @@ impl Page<'_> {
     }
 }
 
-fn attempt_class(attempt: &AttemptHistory) -> &'static str {
+pub(super) fn attempt_class(attempt: &AttemptHistory) -> &'static str {
     use podturn_turn::Reason;
     match attempt.reason {
         Some(Reason::Completed | Reason::Stopped) => "run p-Succeeded",
@@ -141,7 +150,8 @@ fn attempt_class(attempt: &AttemptHistory) -> &'static str {
             | Reason::Interrupted
             | Reason::WhenError,
         ) => "run p-Failed",
-        _ => "run p-Running",
+        Some(_) => "run p-Cancelled",
+        None => "run p-Running",
     }
 }
 
@@ -178,7 +188,11 @@ pub(super) fn write_axis(total: u64, html: &mut String) {
             html,
             "<span style=\"--a:{}\">{}</span>",
             milliseconds(at),
-            if at == 0 { "0".to_owned() } else { round(at) }
+            match at {
+                0 => "0".to_owned(),
+                _ if at > total / 100 * 97 => String::new(), // there is no room behind it
+                _ => round(at),
+            }
         );
     }
     html.push_str("</div>\n");

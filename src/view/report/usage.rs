@@ -77,8 +77,8 @@ impl Used {
         self.read = self.read.max(peaks.read_bytes);
         self.written = self.written.max(peaks.write_bytes);
         self.cpu_time = self.cpu_time.saturating_add(attempt.cpu_time());
-        self.ran += length;
-        self.total = self.total.max(begun + length);
+        self.ran = self.ran.saturating_add(length);
+        self.total = self.total.max(begun.saturating_add(length));
     }
 
     /// The most of a rate, among the pieces that are long enough to have one.
@@ -108,7 +108,7 @@ impl Page<'_> {
              <p class=\"legend\"><span class=\"key\"><i class=\"u-line\" aria-hidden=\"true\"></i> used</span> \
              <span class=\"key\"><i class=\"u-request\" aria-hidden=\"true\"></i> request</span> \
              <span class=\"key\"><i class=\"u-limit\" aria-hidden=\"true\"></i> limit</span> \
-             <span class=\"hint\">Memory is the sum of the resident sets of a step's processes, without the page cache.</span></p>\n\
+             <span class=\"hint\">Memory is the sum of the resident sets of a step's processes, without the page cache. Not drawn: a request or limit far above all that was used, and what was too short to be looked at twice.</span></p>\n\
              <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"usage-title\"><table class=\"usage\">\n<thead><tr>\
              <th scope=\"col\">Step</th><th scope=\"col\">CPU over time</th><th scope=\"col\" class=\"n\">Average</th>\
              <th scope=\"col\" class=\"n\">Most</th><th scope=\"col\" class=\"n\">Request</th><th scope=\"col\" class=\"n\">Limit</th>\
@@ -183,6 +183,9 @@ fn write_chart(
     let top = levels.iter().filter_map(|(_, level)| *level).max().unwrap_or(0).max(most).max(least);
     let (x, y) =
         (|at: u64| scaled(at, total, WIDTH * 10), |level: u64| HEIGHT * 10 - 10 - scaled(level, top, HEIGHT * 10 - 30));
+    if pieces.len() < 2 && levels.iter().all(|(_, level)| level.is_none()) {
+        return; // one value, which stands beside it
+    }
     let (mut line, mut end) = (String::new(), None);
     for piece in pieces {
         // Between two attempts nothing was used.
