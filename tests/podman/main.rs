@@ -5,7 +5,10 @@
 
 mod engine;
 mod people;
+#[path = "../support/pty.rs"]
+mod pty;
 mod store;
+mod watch;
 mod wired;
 
 use std::collections::BTreeMap;

@@ -223,6 +223,16 @@ impl Pod<'_> {
         self.store.podman(&[&["exec", &self.container("podturn"), "/bin/podturn"], arguments].concat())
     }
 
+    /// The same on a terminal, not started: `podman exec -it`.
+    pub(crate) fn podturn_on_a_terminal(&self, arguments: &[&str]) -> Command {
+        let limited = self.store.command();
+        let mut command = Command::new("timeout");
+        command.arg("--foreground"); // else it would keep podman from the terminal
+        command.args(limited.get_args()).env("CONTAINERS_CONF", CONFIGURATION);
+        command.args(["exec", "--interactive", "--tty", &self.container("podturn"), "/bin/podturn"]).args(arguments);
+        command
+    }
+
     /// Waits until `podturn why` says this of a step.
     pub(crate) fn wait_for_why(&self, step: &str, words: &str) {
         let said = || self.podturn(&["why", step]);

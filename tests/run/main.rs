@@ -16,6 +16,8 @@ mod output;
 mod person;
 mod pod;
 mod pods;
+#[path = "../support/pty.rs"]
+mod pty;
 mod recipes;
 mod refused;
 mod rehearsed;

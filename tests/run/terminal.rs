@@ -2,98 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
 
-use nix::fcntl::OFlag;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::pod::{Place, Watched};
-
-const CLEAR: &str = "\r\x1b[2K";
-
-/// A program that leads the session of a terminal, and all that it has written there.
-pub(crate) struct Terminal {
-    pub(crate) keyboard: File,
-    pub(crate) child: Child,
-    written: String,
-    /// The same, byte by byte: a character may come in two pieces.
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Terminal {
-    pub(crate) fn start(mut command: Command) -> Self {
-        // Not for children of other tests, which would keep it open (pty(7)).
-        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("pty(7)");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("pty(7)");
-        let name = ptsname_r(&master).expect("pty(7)");
-        let its = || File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&name).expect("pty(7)");
-        command.stdin(its()).stdout(its()).stderr(its());
-        // SAFETY: setsid(2) and ioctl(2) may be called between fork and exec. The terminal becomes the session's.
-        unsafe {
-            command.pre_exec(|| {
-                nix::unistd::setsid()?;
-                nix::errno::Errno::result(libc::ioctl(0, libc::TIOCSCTTY, 0)).map(drop).map_err(Into::into)
-            });
-        }
-        let child = command.spawn().expect("podturn is executable");
-        Self { keyboard: OwnedFd::from(master).into(), child, written: String::new(), bytes: Vec::new() }
-    }
-
-    /// Takes what is written next; `false`: nobody has the terminal any more.
-    pub(crate) fn take(&mut self) -> bool {
-        let limit = PollTimeout::from(30_000_u16);
-        let ready = poll(&mut [PollFd::new(self.keyboard.as_fd(), PollFlags::POLLIN)], limit).expect("poll(2)");
-        assert!(ready > 0, "it writes nothing more: {}", self.written);
-        let mut piece = [0; 4096];
-        match self.keyboard.read(&mut piece) {
-            Ok(length) if length > 0 => {
-                self.written.push_str(&String::from_utf8_lossy(&piece[..length]));
-                self.bytes.extend_from_slice(&piece[..length]);
-            }
-            _ => return false, // EIO: the other side is closed (pty(7))
-        }
-        true
-    }
-
-    fn wait(&mut self, text: &str) {
-        while !self.written.contains(text) {
-            assert!(self.take(), "it never wrote {text:?}: {}", self.written);
-        }
-    }
-
-    /// At once: a key that is several bytes must not be read as several keys.
-    pub(crate) fn press(&mut self, keys: &[u8]) {
-        self.keyboard.write_all(keys).expect("a terminal takes keys");
-    }
-
-    /// Waits for the end: the exit code, and the lines that a person sees then.
-    fn end(mut self) -> (Option<i32>, Vec<String>) {
-        while self.take() {}
-        let code = self.child.wait().expect("our child").code();
-        (code, seen(&self.written))
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What is left of a text on a terminal after all lines were cleared that were to be.
-fn seen(written: &str) -> Vec<String> {
-    let lines = written.split('\n').map(|line| line.rsplit(CLEAR).next().unwrap_or_default().trim_end_matches('\r'));
-    lines.map(str::to_owned).collect()
-}
+use super::pty::{CLEAR, Terminal};
 
 #[test]
 fn a_line_tells_who_runs_and_is_gone_at_the_end() {

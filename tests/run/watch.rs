@@ -1,81 +1,18 @@
 //! `podturn watch` beside a `podturn run`, in a terminal of its own: what a person sees, and what keys do to the run.
 
 use std::fs;
-use std::num::NonZero;
-use std::os::fd::AsRawFd;
 
-use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vt100::Parser;
 
 use super::pod::{Ended, Place};
-use super::terminal::Terminal;
+use super::pty::Screen;
 
-/// Gives the terminal back what it showed before (ctlseqs, DECRST 1049), and its cursor.
-const BACK: [&str; 2] = ["\x1b[?1049l", "\x1b[?25h"];
-
-/// As many pieces of output are looked at until something has to be there.
-const PIECES: usize = 60;
-
-/// A terminal, and what stands on it.
-struct Screen {
-    terminal: Terminal,
-    parser: Parser,
-    taken: usize,
-}
-
-impl Screen {
-    /// `podturn watch` in a terminal of this size, in columns and lines.
-    fn watch(place: &Place, arguments: &[&str], (columns, lines): (u16, u16), environment: &[(&str, &str)]) -> Self {
-        let mut command = place.podturn(&["watch"]);
-        command.args(arguments).env("LC_ALL", "C.UTF-8").env_remove("TERM").env_remove("NO_COLOR");
-        command.envs(environment.iter().copied());
-        let terminal = Terminal::start(command);
-        let mut screen = Self { terminal, parser: Parser::new(cells(lines), cells(columns), 0), taken: 0 };
-        screen.resize((columns, lines));
-        screen
-    }
-
-    fn resize(&mut self, (columns, lines): (u16, u16)) {
-        nix::ioctl_write_ptr_bad!(set_window_size, libc::TIOCSWINSZ, libc::winsize);
-        let size = libc::winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: `size` is a winsize, which is what this request reads.
-        unsafe { set_window_size(self.terminal.keyboard.as_raw_fd(), &raw const size) }.expect("pty(7)");
-        self.parser.screen_mut().set_size(cells(lines), cells(columns));
-    }
-
-    fn text(&mut self) -> String {
-        let new = &self.terminal.bytes[self.taken..];
-        self.parser.process(new);
-        self.taken = self.terminal.bytes.len();
-        self.parser.screen().contents()
-    }
-
-    /// Waits until this stands on the screen.
-    fn wait(&mut self, text: &str) {
-        // Times are drawn anew each second, so there is always something more to take.
-        let is_there =
-            (0..PIECES).any(|_| self.text().contains(text) || (!self.terminal.take() && self.text().contains(text)));
-        assert!(is_there, "{text:?} was never there:\n{}", self.text());
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.terminal.press(keys.as_bytes());
-    }
-
-    /// Waits for its end: the exit code, and what stands there then.
-    fn end(mut self) -> (Option<i32>, String) {
-        while self.terminal.take() {}
-        let text = self.text();
-        let written = String::from_utf8_lossy(&self.terminal.bytes).into_owned();
-        assert!(BACK.iter().all(|back| written.contains(back)), "the terminal was not given back: {text}");
-        (self.terminal.child.wait().expect("our child").code(), text)
-    }
-}
-
-fn cells(count: u16) -> NonZero<u16> {
-    NonZero::new(count).expect("no terminal is empty")
+/// `podturn watch` in a terminal of this size, in columns and lines.
+fn watch(place: &Place, arguments: &[&str], size: (u16, u16), environment: &[(&str, &str)]) -> Screen {
+    let mut command = place.podturn(&["watch"]);
+    command.args(arguments).env_remove("TERM").env_remove("NO_COLOR").envs(environment.iter().copied());
+    Screen::start(command, size)
 }
 
 /// The volume that podturn works on, of a run that keeps its volumes.
@@ -102,7 +39,7 @@ fn a_person_watches_a_run_approves_a_step_and_sees_the_end() {
     );
     let run = place.start(&pod, &[]);
     place.wait_arrived();
-    let mut screen = Screen::watch(&place, &[], (90, 24), &[]);
+    let mut screen = watch(&place, &[], (90, 24), &[]);
     screen.wait("0 of 3 done · 1 running");
     screen.wait("> ▶ build    Running");
     screen.wait("build speaks");
@@ -139,18 +76,18 @@ fn leaving_leaves_the_run_alone_and_cancelling_does_not() {
     let run = place.start(&pod, &[]);
     place.wait_arrived();
     for leave in ["q", "\x03"] {
-        let mut screen = Screen::watch(&place, &[], (80, 24), &[]);
+        let mut screen = watch(&place, &[], (80, 24), &[]);
         screen.wait("work    Running");
         screen.press(leave);
         let (code, text) = screen.end();
         assert_eq!((code, text.trim()), (Some(0), ""), "nothing is left");
     }
-    let mut screen = Screen::watch(&place, &[], (80, 24), &[]);
+    let mut screen = watch(&place, &[], (80, 24), &[]);
     screen.wait("work    Running");
     kill(Pid::from_raw(screen.terminal.child.id().cast_signed()), Signal::SIGTERM).expect("it is ours");
     assert_eq!(screen.end().0, Some(0), "asked to end it gives the terminal back");
 
-    let mut screen = Screen::watch(&place, &[], (80, 24), &[]);
+    let mut screen = watch(&place, &[], (80, 24), &[]);
     screen.wait("work    Running");
     screen.press("c");
     screen.wait("cancel the plan?");
@@ -166,7 +103,7 @@ fn a_run_that_has_ended_is_looked_at_where_its_volumes_are_kept() {
     let place = Place::new();
     let pod = place.pod("steps: {a: {}, b: {}}", &[("a", "echo 'a speaks'"), ("b", "exit 3")]);
     let volume = kept(&place.run(&pod, &["--keep"]));
-    let mut screen = Screen::watch(&place, &["--volume", &volume], (80, 24), &[]);
+    let mut screen = watch(&place, &["--volume", &volume], (80, 24), &[]);
     screen.wait("the run has ended: Failed");
     screen.wait("> ✗ b     Failed");
     screen.press("k");
@@ -183,7 +120,7 @@ fn colours_are_where_they_are_wanted() {
     let volume = kept(&place.run(&place.pod("steps: {a: {}}", &[("a", "true")]), &["--keep"]));
     let coloured = |arguments: &[&str], environment: &[(&str, &str)]| {
         let arguments = [arguments, &["--volume", &volume]].concat();
-        let mut screen = Screen::watch(&place, &arguments, (80, 24), environment);
+        let mut screen = watch(&place, &arguments, (80, 24), environment);
         screen.wait("the run has ended: Succeeded");
         let green = (0..80)
             .filter_map(|column| screen.parser.screen().cell(2, column))
