@@ -6,6 +6,8 @@ mod alive;
 mod archive;
 mod check;
 #[cfg(feature = "tools")]
+mod complete;
+#[cfg(feature = "tools")]
 mod completions;
 #[cfg(feature = "tools")]
 mod container;
@@ -158,7 +160,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     #[cfg(feature = "tools")]
-    if let Some(code) = remote::plugin(std::env::args_os()) {
+    if let Some(code) = complete::answer(std::env::args_os()).or_else(|| remote::plugin(std::env::args_os())) {
         return code;
     }
     obey(std::env::args_os().collect())

@@ -94,7 +94,7 @@ fn takes_next(word: &OsStr) -> bool {
 }
 
 /// Whether this command has a run to be about.
-fn is_about_a_run(verb: &str) -> bool {
+pub(super) fn is_about_a_run(verb: &str) -> bool {
     let command = Arguments::command();
     let has_volume = |command: &clap::Command| command.get_arguments().any(|argument| argument.get_id() == "volume");
     !OF_THE_POD.contains(&verb) && command.find_subcommand(verb).is_some_and(has_volume)
@@ -133,7 +133,7 @@ pub(super) fn plugin(mut words: impl Iterator<Item = OsString>) -> Option<ExitCo
 }
 
 /// kubectl's options, wherever they stand, and the other words.
-fn split(words: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsString>) {
+pub(super) fn split(words: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsString>) {
     let (mut options, mut others) = (Vec::new(), Vec::new());
     let mut words = words.peekable();
     while let Some(word) = words.next() {
