@@ -37,6 +37,25 @@ fn a_line_tells_who_runs_and_is_gone_at_the_end() {
     assert!(lines.iter().any(|line| line.starts_with("outcome: Succeeded")), "{lines:#?}");
 }
 
+/// It has the terminal, so what a person has to say is said in another one, and the line says what.
+#[test]
+fn the_line_says_what_to_type_in_another_terminal() {
+    let place = Place::new();
+    let pod = place.pod("steps: {a: {approval: true}, b: {dependsOn: [a]}}", &[("a", ""), ("b", "")]);
+    let mut command = place.command(&place.write(&pod), &[]);
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    let mut terminal = Terminal::start(command);
+    terminal.wait("in another terminal: podturn approve a");
+    assert_eq!(place.ask(&["pause"]).0, 0);
+    terminal.wait("paused; ");
+    terminal.wait("in another terminal: podturn resume");
+    assert_eq!(place.ask(&["resume"]).0, 0);
+    assert_eq!(place.ask(&["approve", "a"]).0, 0);
+    let (code, lines) = terminal.end();
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("another terminal")), "{lines:#?}");
+}
+
 /// CI systems that give a terminal keep all that is written to it.
 #[test]
 fn in_ci_there_is_no_such_line() {
