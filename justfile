@@ -28,10 +28,10 @@ browser:
     npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
     PODTURN_BROWSER=1 cargo test --test browser
 
-# docs/report.png, the picture of the README
-picture:
+# docs/report.png and docs/pictures, anew (chromium, node, pngquant): look at them before they are committed
+pictures:
     npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
-    PODTURN_BROWSER=1 PODTURN_PICTURE=1 cargo test --test browser
+    PODTURN_BROWSER=1 PODTURN_PICTURES=1 cargo test --test browser --test pictures
 
 # the container image
 image:

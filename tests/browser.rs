@@ -1,7 +1,7 @@
 //! The report in a real browser: makes pages of played runs, and lets `tests/browser/*.mjs` look at them in Chromium.
 //!
 //! Needs `/usr/bin/chromium`, `node`, and `npm ci` in `tests/browser`; says so and passes where one of them is absent, unless
-//! `PODTURN_BROWSER=1` says that it has to be there. `PODTURN_PICTURE=1` writes the picture of the README anew.
+//! `PODTURN_BROWSER=1` says that it has to be there. `PODTURN_PICTURES=1` writes the picture of the README anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -188,7 +188,7 @@ fn the_report_is_right_in_a_real_browser() {
         Command::new("node").arg("report.mjs").arg(directory.path()).current_dir(&browser).output().expect("node");
     let said = String::from_utf8_lossy(&looked.stdout).into_owned() + &String::from_utf8_lossy(&looked.stderr);
     assert!(looked.status.success(), "{said}");
-    if std::env::var_os("PODTURN_PICTURE").is_some() {
+    if std::env::var_os("PODTURN_PICTURES").is_some() {
         let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.png");
         let page = directory.path().join("story.html");
         let drawn = Command::new("node")

@@ -39,6 +39,7 @@ const tests = {
     await page.keyboard.type("unit");
     assert.deepEqual(await page.$$eval("#timeline li:not([hidden]) .name", (all) => all.map((name) => name.textContent.trim().slice(2))), ["unit"]);
     assert.equal(await page.$$eval("#steps tbody tr:not([hidden])", (rows) => rows.length), 1);
+    assert.deepEqual(await page.$$eval("#usage tbody tr:not([hidden]) th", (all) => all.map((name) => name.textContent)), ["unit"]);
     await page.fill("#filter", "");
     const focused = () => page.evaluate(() => document.activeElement.id);
     await page.focus("#timeline li[tabindex='0']");

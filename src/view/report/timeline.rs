@@ -53,7 +53,7 @@ impl Page<'_> {
         let waited = if self.history.state.outcome.is_some() {
             "the end waited for this"
         } else {
-            "the longest way to the present"
+            "the run has waited for this"
         };
         let _ = write!(
             html,
