@@ -10,7 +10,7 @@ use super::{input, podturn_failed, trace, wiring};
 use crate::engine::kubectl::{Cluster, Kubectl};
 use crate::engine::podman::{self, Podman};
 use crate::engine::{self, EngineError};
-use crate::inject::{self, Options, PODTURN, PODTURN_INIT};
+use crate::inject::{self, Options, PODTURN, PODTURN_INIT, ShimFrom};
 use crate::local::{End, Interrupt, Message, refuse_unknown_volumes};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
 
@@ -154,6 +154,7 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     let mut options = wiring::options(settings.clone())?;
     options.placement = Placement::Container;
     options.whole_volume = true;
+    options.shim_from = ShimFrom::Volume; // podman 4 plays no volume that is an image
     match &arguments.elsewhere.image {
         Some(image) => options.image.clone_from(image),
         None => {

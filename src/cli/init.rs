@@ -15,7 +15,7 @@ use crate::plan::{
     check_wired,
 };
 use crate::process;
-use crate::volume::{Durability, Placement, Resources, Run, Volume, VolumeError, lay_out};
+use crate::volume::{Durability, Placement, Resources, Run, Volume, VolumeError, lay_out, lay_out_without_shim};
 
 /// Arguments of `podturn init`.
 #[derive(clap::Args)]
@@ -36,6 +36,16 @@ pub(super) struct Arguments {
     /// What has to survive: the death of any process, or of the node as well (journal and turns are synced to the disk)
     #[arg(long, value_enum, default_value = "process")]
     durability: DurabilityName,
+    /// Where the steps have the shim from: their mailboxes, or an image that is mounted beside them
+    #[arg(long, value_enum, default_value = "volume")]
+    shim_from: ShimFromName,
+}
+
+/// Where the steps have the shim from.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ShimFromName {
+    Volume,
+    Image,
 }
 
 /// What has to survive.
@@ -129,7 +139,10 @@ fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Res
         plan: checked.plan,
         termination_grace_seconds: facts.termination_grace_period_seconds,
     };
-    lay_out(&volume, wanted)
+    match arguments.shim_from {
+        ShimFromName::Volume => lay_out(&volume, wanted),
+        ShimFromName::Image => lay_out_without_shim(&volume, wanted),
+    }
 }
 
 /// Of the steps' containers, for reports. What is no quantity is left out: the API server has refused it, where there is one.

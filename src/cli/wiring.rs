@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use super::input;
-use crate::inject::{Deadline, Medium, Options, Version};
+use crate::inject::{Deadline, Medium, Options, ShimFrom, Version};
 use crate::plan::yaml::{self, Node};
 use crate::plan::{Diagnostic, Diagnostics, Placement, Source, SourceFile};
 
@@ -43,6 +43,10 @@ pub(super) struct Settings {
     /// Mount the whole volume into each step, where subPath is not to be had (podman 4)
     #[arg(long)]
     whole_volume: bool,
+    /// Where steps have the shim from: the volume, into which the init container puts it; or an image that is mounted as a volume
+    /// (Kubernetes 1.35): image, which is podturn's own with `-shim` behind its name, or image:NAME [default: volume]
+    #[arg(long, value_name = "SOURCE", env = "PODTURN_SHIM_FROM")]
+    shim_from: Option<ShimFrom>,
     /// The user of podturn's own containers, or `none` for the pod's (OpenShift chooses one) [default: 65532]
     #[arg(long, value_name = "UID", env = "PODTURN_USER", value_parser = user)]
     user: Option<User>,
@@ -163,6 +167,7 @@ impl Settings {
             durability: self.durability.or(others.durability),
             no_share_pid: self.no_share_pid || others.no_share_pid,
             whole_volume: self.whole_volume || others.whole_volume,
+            shim_from: self.shim_from.or(others.shim_from),
             user: self.user.or(others.user),
             active_deadline: self.active_deadline.or(others.active_deadline),
             job_defaults: self.job_defaults || others.job_defaults,
@@ -233,6 +238,7 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     options.size_limit = settings.size_limit.unwrap_or(options.size_limit);
     options.share_pid = !settings.no_share_pid;
     options.whole_volume = settings.whole_volume;
+    options.shim_from = settings.shim_from.unwrap_or_default();
     options.user = settings.user.map_or(options.user, |User(uid)| uid);
     options.deadline = settings.active_deadline.map_or(options.deadline, |DeadlineName(deadline)| deadline);
     options.job_defaults = settings.job_defaults;

@@ -43,8 +43,8 @@ mod write;
 
 pub use function::{resource_list, with_results};
 pub use in_memory::wired;
-pub use names::{PODTURN, PODTURN_INIT};
-pub use options::{Deadline, ImageConfig, Medium, Options, USER, Version};
+pub use names::{PODTURN, PODTURN_INIT, PODTURN_SHIM};
+pub use options::{Deadline, ImageConfig, Medium, Options, ShimFrom, USER, Version};
 pub use output::{Format, convert, flow};
 pub use policy::{POLICY_SINCE, policy};
 pub use quantity::{bytes, millicores, thousandths};

@@ -2,6 +2,7 @@
 
 use podturn_wire::names;
 
+use super::options::ShimFrom;
 use crate::plan::PODTURN_PLAN;
 
 /// The coordinator's container, and the volume: no step can have this name in a pod that podturn wires.
@@ -9,6 +10,12 @@ pub const PODTURN: &str = "podturn";
 
 /// The init container that lays the volume out.
 pub const PODTURN_INIT: &str = "podturn-init";
+
+/// The volume that is an image with the shim, where there is one.
+pub const PODTURN_SHIM: &str = "podturn-shim";
+
+/// Where that is mounted, beside `in/` and `out/` of the mailbox: from there the shim finds them.
+const SHIM_MOUNT: &str = "shim";
 
 /// The init container's variables with the plan and what has to be known of the pod.
 pub(super) const VARIABLES: [&str; 2] = [PODTURN_PLAN, crate::plan::PODTURN_POD];
@@ -33,10 +40,16 @@ pub(super) fn mailbox(step: &str) -> [MailboxMount; 2] {
     })
 }
 
+/// The directory of the shim, and of `podturn-probe`, in a step's container.
+pub(super) fn programs(step: &str, from: &ShimFrom) -> String {
+    let directory = if *from == ShimFrom::Volume { names::IN } else { SHIM_MOUNT };
+    format!("{}/{}/{step}/{directory}", names::MOUNT, names::STEPS)
+}
+
 /// What stands in front of a step's command.
 #[must_use]
-pub(super) fn shim(step: &str) -> [String; 3] {
-    let shim = format!("{}/{}/{step}/{}/{}", names::MOUNT, names::STEPS, names::IN, names::SHIM);
+pub(super) fn shim(step: &str, from: &ShimFrom) -> [String; 3] {
+    let shim = format!("{}/{}", programs(step, from), names::SHIM);
     [shim, "run".to_owned(), "--".to_owned()]
 }
 

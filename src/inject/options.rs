@@ -11,6 +11,10 @@ pub(super) const SIDECARS_SINCE: Version = Version { major: 1, minor: 29 };
 /// The oldest Kubernetes with restart rules of containers switched on (KEP-5307).
 pub(super) const RESTART_RULES_SINCE: Version = Version { major: 1, minor: 35 };
 
+/// The oldest Kubernetes that mounts images as volumes without being told to (KEP-4639: off by default in 1.31 to 1.34, stable in
+/// 1.36).
+pub(super) const IMAGE_VOLUMES_SINCE: Version = Version { major: 1, minor: 35 };
+
 /// The user of podturn's own containers: the image's.
 pub const USER: u32 = 65532;
 
@@ -65,6 +69,29 @@ impl std::str::FromStr for Medium {
     }
 }
 
+/// Where a step's container has the shim from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ShimFrom {
+    /// The shared volume: the init container puts it into each mailbox.
+    #[default]
+    Volume,
+    /// An image that is mounted (KEP-4639); `None`: the one that goes with podturn's own.
+    Image(Option<String>),
+}
+
+impl std::str::FromStr for ShimFrom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("image:")) {
+            ("volume", _) => Ok(Self::Volume),
+            ("image", _) => Ok(Self::Image(None)),
+            (_, Some(image)) if !image.is_empty() => Ok(Self::Image(Some(image.to_owned()))),
+            _ => Err("it is volume, image or image:NAME".to_owned()),
+        }
+    }
+}
+
 /// How long the pod may be active, as the kubelet and the Job controller see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
@@ -108,6 +135,8 @@ pub struct Options {
     pub share_pid: bool,
     /// Whether steps see the whole volume, where `subPath` is not to be had.
     pub whole_volume: bool,
+    /// Where steps have the shim from.
+    pub shim_from: ShimFrom,
     /// The user of podturn's own containers; `None`: the pod's or the image's.
     pub user: Option<u32>,
     /// The oldest Kubernetes that has to accept the result.
@@ -145,6 +174,7 @@ impl Default for Options {
             durable: false,
             share_pid: true,
             whole_volume: false,
+            shim_from: ShimFrom::Volume,
             user: Some(USER),
             kubernetes: Version { major: 1, minor: 35 },
             deadline: Deadline::OfPlan,
@@ -157,6 +187,58 @@ impl Default for Options {
             templates: Templates::default(),
             images: BTreeMap::new(),
             unread: BTreeMap::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The image that has the shim, where one is mounted: the one that was named, or podturn's own with `-shim` behind its name.
+    ///
+    /// # Errors
+    /// With what has to be done: the digest of podturn's own image says nothing of another one.
+    pub(super) fn shim_image(&self) -> Result<Option<String>, String> {
+        let own = match &self.shim_from {
+            ShimFrom::Volume => return Ok(None),
+            ShimFrom::Image(Some(image)) => return Ok(Some(image.clone())),
+            ShimFrom::Image(None) => self.image.as_str(),
+        };
+        if own.contains('@') {
+            return Err(format!("name the image with the shim that goes with {own}: --shim-from image:NAME"));
+        }
+        let name = own.rfind('/').map_or(0, |slash| slash + 1);
+        let end = own[name..].find(':').map_or(own.len(), |colon| name + colon);
+        Ok(Some(format!("{}-shim{}", &own[..end], &own[end..])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_with_the_shim_goes_with_podturns_own() {
+        let of = |image: &str, shim_from: &str| {
+            let shim_from = shim_from.parse().expect("a source");
+            Options { image: image.to_owned(), shim_from, ..Options::default() }.shim_image()
+        };
+        assert_eq!(of("podturn:1", "volume"), Ok(None));
+        for (own, shim) in [
+            ("podturn", "podturn-shim"),
+            ("podturn:0.1.0", "podturn-shim:0.1.0"),
+            ("registry.example:5000/tools/podturn", "registry.example:5000/tools/podturn-shim"),
+            ("registry.example:5000/tools/podturn:1", "registry.example:5000/tools/podturn-shim:1"),
+        ] {
+            assert_eq!(of(own, "image"), Ok(Some(shim.to_owned())), "{own}");
+        }
+        let digest = "podturn@sha256:1234";
+        assert!(of(digest, "image").is_err_and(|why| why.contains("--shim-from image:NAME")));
+        assert_eq!(of(digest, "image:shim@sha256:5678"), Ok(Some("shim@sha256:5678".to_owned())));
+    }
+
+    #[test]
+    fn a_source_of_the_shim_is_named_whole() {
+        for wrong in ["", "images", "image:", "Image"] {
+            assert!(wrong.parse::<ShimFrom>().is_err(), "{wrong:?}");
         }
     }
 }

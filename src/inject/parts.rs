@@ -8,8 +8,8 @@
 use podturn_wire::names::MOUNT;
 use serde_json::{Map, Value, json};
 
-use super::names::{MailboxMount, PODTURN, PODTURN_INIT, VARIABLES};
-use super::options::{Medium, Options};
+use super::names::{MailboxMount, PODTURN, PODTURN_INIT, PODTURN_SHIM, VARIABLES, mailbox, programs};
+use super::options::{Medium, Options, ShimFrom};
 use super::quantity::bytes;
 use super::tree::Tree;
 use crate::plan::Placement;
@@ -22,8 +22,21 @@ const CPU_REQUEST: &str = "10m";
 /// It has one thread, so a whole CPU never throttles it; the limit is there for quotas that ask for one.
 const CPU_LIMIT: &str = "1";
 
-/// The volume.
-pub(super) fn volume(options: &Options) -> Tree {
+/// The volumes: the one that is shared, and the image with the shim where one is mounted.
+pub(super) fn volumes(options: &Options) -> Vec<Tree> {
+    // An image that cannot be told was refused.
+    let shim = options.shim_image().ok().flatten().map(|image| {
+        let mut image = json!({ "reference": image });
+        if let Some(policy) = &options.pull_policy {
+            image["pullPolicy"] = policy.as_str().into();
+        }
+        Tree::from(json!({ "name": PODTURN_SHIM, "image": image }))
+    });
+    [volume(options)].into_iter().chain(shim).collect()
+}
+
+/// The shared one.
+fn volume(options: &Options) -> Tree {
     let source = match &options.medium {
         Medium::Memory => json!({ "emptyDir": { "medium": "Memory", "sizeLimit": options.size_limit } }),
         Medium::Disk => json!({ "emptyDir": { "sizeLimit": options.size_limit } }),
@@ -58,6 +71,11 @@ pub(super) fn init_that_reads(plan: Value, pod: Value, is_guaranteed: bool, opti
         && let Some(Value::Array(args)) = container.get_mut("args")
     {
         args.extend(["--durability".into(), "node".into()]);
+    }
+    if options.shim_from != ShimFrom::Volume
+        && let Some(Value::Array(args)) = container.get_mut("args")
+    {
+        args.extend(["--shim-from".into(), "image".into()]);
     }
     let env = json!([variable(VARIABLES[0], plan), variable(VARIABLES[1], pod), uid]);
     after(&mut container, "args", "env", env);
@@ -139,8 +157,8 @@ fn after(container: &mut Map<String, Value>, before: &str, key: &str, value: Val
     container.shift_insert(at, key.to_owned(), value);
 }
 
-/// How a step's container sees its mailbox.
-pub(super) fn mounts(mailbox: &[MailboxMount; 2], options: &Options) -> Vec<Tree> {
+/// How a step's container sees its mailbox, and the shim.
+pub(super) fn mounts(step: &str, options: &Options) -> Vec<Tree> {
     if options.whole_volume {
         return vec![json!({ "name": PODTURN, "mountPath": MOUNT }).into()];
     }
@@ -151,5 +169,9 @@ pub(super) fn mounts(mailbox: &[MailboxMount; 2], options: &Options) -> Vec<Tree
         }
         Tree::from(mount)
     };
-    mailbox.iter().map(mount).collect()
+    let shim = (options.shim_from != ShimFrom::Volume).then(|| {
+        let path = programs(step, &options.shim_from);
+        Tree::from(json!({ "name": PODTURN_SHIM, "mountPath": path, "readOnly": true }))
+    });
+    mailbox(step).iter().map(mount).chain(shim).collect()
 }

@@ -2,7 +2,7 @@
 //! `podturn-probe`, which knows whether the step's command runs (docs/operations.md, "A step's own probes and hooks").
 //!
 //! ```text
-//! turned(step, container) ─> Turned { entries, hooks, changes, findings }
+//! turned(step, programs, share, container) ─> Turned { entries, hooks, changes, findings }
 //! ```
 //! Pure, and the same for every look at a container: `refuse` tells the findings, `wire` makes the changes.
 //!
@@ -31,14 +31,17 @@ pub(super) struct Turned {
     pub changes: Vec<(&'static str, &'static str)>,
     /// What is odd, or cannot be.
     pub findings: Vec<Finding>,
+    /// Where `podturn-probe` is in the step's container.
+    program: String,
     /// How long a step may take to stop when the pod is deleted, in ms.
     share: u64,
 }
 
-/// What has to be written for a step with this container. `share` is how long it may take to stop when the pod is deleted,
-/// in ms ([`share_of`]).
-pub(super) fn turned(step: &str, share: u64, container: &Node) -> Turned {
-    let mut turned = Turned { share, ..Turned::default() };
+/// What has to be written for a step with this container, which has podturn's programs in that directory. `share` is how long
+/// the step may take to stop when the pod is deleted, in ms ([`share_of`]).
+pub(super) fn turned(step: &str, programs: &str, share: u64, container: &Node) -> Turned {
+    let program = format!("{programs}/{}", names::PROBE);
+    let mut turned = Turned { program, share, ..Turned::default() };
     let mut read = |key: &'static str| {
         let node = container.get(key).filter(|node| !node.is_null())?;
         match Asked::read(node, Whose { step, what: key, container, is_hook: false }) {
@@ -50,7 +53,7 @@ pub(super) fn turned(step: &str, share: u64, container: &Node) -> Turned {
         }
     };
     let (startup, liveness) = (read("startupProbe"), read("livenessProbe"));
-    turned.probes(step, startup, liveness);
+    turned.probes(startup, liveness);
     if let Some(lifecycle) = container.get("lifecycle").filter(|node| node.entries().is_some_and(|all| !all.is_empty()))
     {
         turned.hooks(step, container, lifecycle);
@@ -104,9 +107,10 @@ impl Asked {
 }
 
 impl Turned {
-    fn probes(&mut self, step: &str, startup: Option<(&Node, Asked)>, liveness: Option<(&Node, Asked)>) {
+    fn probes(&mut self, startup: Option<(&Node, Asked)>, liveness: Option<(&Node, Asked)>) {
+        let program = self.program.clone();
         let slot = |node: &Node, words: Vec<Vec<String>>, timeout: u64| {
-            let command: Vec<String> = [program(step)].into_iter().chain(words.into_iter().flatten()).collect();
+            let command: Vec<String> = [program.clone()].into_iter().chain(words.into_iter().flatten()).collect();
             probe(node, &command, timeout + MARGIN)
         };
         if let Some((node, asked)) = &startup {
@@ -148,7 +152,7 @@ impl Turned {
                 Ok(Handler::Exec(words)) => words,
                 Ok(other) => {
                     self.drains(node, &other, what);
-                    [program(step), "hook".to_owned()].into_iter().chain(other.question()).collect()
+                    [self.program.clone(), "hook".to_owned()].into_iter().chain(other.question()).collect()
                 }
                 Err(finding) => {
                     self.findings.push(finding);
@@ -187,11 +191,6 @@ impl Turned {
     }
 }
 
-/// Where `podturn-probe` is in a step's container.
-fn program(step: &str) -> String {
-    format!("{}/{}/{step}/{}/{}", names::MOUNT, names::STEPS, names::IN, names::PROBE)
-}
-
 /// A probe that runs this command, with the numbers of another one.
 fn probe(of: &Node, command: &[String], timeout: u64) -> Value {
     let mut probe = Map::new();
@@ -223,7 +222,7 @@ mod tests {
 
     fn of(text: &str) -> Turned {
         let nodes = yaml::parse(&Source::file("pod.yaml", text)).expect("YAML");
-        turned("web", share_of(10_000, 30), &nodes[0])
+        turned("web", "/podturn/steps/web/in", share_of(10_000, 30), &nodes[0])
     }
 
     /// The words of a probe, without the program.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use podturn_wire::names::MOUNT;
 
 use super::handler::Finding;
-use super::names::{PODTURN, PODTURN_INIT};
-use super::options::{ImageConfig, Options, SIDECARS_SINCE};
+use super::names::{PODTURN, PODTURN_INIT, PODTURN_SHIM, programs};
+use super::options::{IMAGE_VOLUMES_SINCE, ImageConfig, Options, SIDECARS_SINCE, ShimFrom};
 use super::probes::{share_of, turned};
 use super::wire::job_of;
 use crate::plan::diagnostic::quote;
@@ -31,6 +31,7 @@ impl Questions<'_> {
     /// Asks all of them.
     pub(super) fn ask(&self, reporter: &mut Reporter) {
         self.sidecars(reporter);
+        self.shim_from(reporter);
         self.process_namespace(reporter);
         self.windows(reporter);
         super::sizing::ask(self.manifest, self.checked, self.options, reporter);
@@ -71,6 +72,26 @@ impl Questions<'_> {
         }
     }
 
+    fn shim_from(&self, reporter: &mut Reporter) {
+        let Options { kubernetes, shim_from, .. } = self.options;
+        let (message, help) = match self.options.shim_image() {
+            _ if *shim_from == ShimFrom::Volume => return,
+            _ if *kubernetes < IMAGE_VOLUMES_SINCE => (
+                format!("Kubernetes {kubernetes} mounts no image as a volume, unless it is told to"),
+                format!("leave --shim-from image out, or --kubernetes {IMAGE_VOLUMES_SINCE} and above"),
+            ),
+            _ if self.options.whole_volume => (
+                "podman 4, which --whole-volume is for, mounts no image as a volume of a pod".to_owned(),
+                "one of --shim-from image and --whole-volume".to_owned(),
+            ),
+            Err(help) => {
+                ("podturn's own image is named by digest here, which tells nothing of the shim's".to_owned(), help)
+            }
+            Ok(_) => return,
+        };
+        reporter.error(self.manifest.plan_key, message).help(help);
+    }
+
     fn process_namespace(&self, reporter: &mut Reporter) {
         let is_true = |key: &str| self.spec().get(key).filter(|node| node.typed() == Some(Typed::Bool(true)));
         if let Some(node) = is_true("hostPID").filter(|_| self.options.share_pid) {
@@ -89,7 +110,11 @@ impl Questions<'_> {
 
     fn names(&self, reporter: &mut Reporter) {
         for list in ["containers", "initContainers", "volumes"] {
-            let ours: &[&str] = if list == "volumes" { &[PODTURN] } else { &[PODTURN, PODTURN_INIT] };
+            let ours: &[&str] = match (list, &self.options.shim_from) {
+                ("volumes", ShimFrom::Volume) => &[PODTURN],
+                ("volumes", ShimFrom::Image(_)) => &[PODTURN, PODTURN_SHIM],
+                _ => &[PODTURN, PODTURN_INIT],
+            };
             for item in self.spec().list(list) {
                 let Some(node) = item.get("name") else { continue };
                 let Some(name) = node.as_str().filter(|name| ours.contains(name)) else { continue };
@@ -152,7 +177,8 @@ impl Questions<'_> {
 
     fn probes_and_hooks(&self, name: &str, container: &Node, reporter: &mut Reporter) {
         let share = share_of(self.checked.plan.grace_period, self.manifest.facts.termination_grace_period_seconds);
-        for Finding { span, message, help, is_error } in turned(name, share, container).findings {
+        let programs = programs(name, &self.options.shim_from);
+        for Finding { span, message, help, is_error } in turned(name, &programs, share, container).findings {
             if is_error { reporter.error(span, message) } else { reporter.warning(span, message) }.help(help);
         }
     }

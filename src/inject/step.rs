@@ -2,7 +2,7 @@
 //!
 //! Belongs here: the fields of one container. Does not belong here: which containers are steps.
 
-use super::names::{mailbox, shim};
+use super::names::{programs, shim};
 use super::options::{ImageConfig, Options};
 use super::parts;
 use super::probes::turned;
@@ -35,8 +35,8 @@ pub(super) struct StepChange {
 impl StepChange {
     /// For a container whose questions were asked before (`refuse`).
     pub(super) fn of(step: &str, container: &Node, options: &Options) -> Self {
-        let turned = turned(step, 0, container);
-        let [program, run, dashes] = shim(step);
+        let turned = turned(step, &programs(step, &options.shim_from), 0, container);
+        let [program, run, dashes] = shim(step, &options.shim_from);
         let words = [program, run].into_iter().chain(turned.hooks).chain([dashes]);
         let shim: Vec<Tree> = words.map(Tree::Text).collect();
         let has_command = container.get("command").and_then(Node::items).is_some_and(|words| !words.is_empty());
@@ -51,7 +51,7 @@ impl StepChange {
         }
         let entries = turned.entries.into_iter();
         change.fields.extend(entries.map(|(key, value)| Field::Set(key, value.into())));
-        change.fields.push(Field::After("volumeMounts", parts::mounts(&mailbox(step), options)));
+        change.fields.push(Field::After("volumeMounts", parts::mounts(step, options)));
         change
     }
 

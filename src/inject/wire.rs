@@ -4,7 +4,7 @@
 //! cannot be wired (`refuse`), and what podturn's own containers look like (`parts`).
 
 use super::edit::{Edit, Stuck, written};
-use super::names::{PODTURN, PODTURN_INIT};
+use super::names::{PODTURN, PODTURN_INIT, PODTURN_SHIM};
 use super::options::{Deadline, Medium, Options};
 use super::parts;
 use super::report::Change;
@@ -46,7 +46,7 @@ impl<'w> Wiring<'w> {
         self.job_defaults(manifest)?;
         self.share_pid(&spec)?;
         self.sizing(manifest, checked, &spec)?;
-        self.add(&spec, "volumes", Vec::new(), vec![parts::volume(self.options)], Some("containers"))?;
+        self.add(&spec, "volumes", Vec::new(), parts::volumes(self.options), Some("containers"))?;
         let size = &self.options.size_limit;
         self.told(
             "volume podturn",
@@ -56,6 +56,9 @@ impl<'w> Wiring<'w> {
                 Medium::Claim(claim) => format!("turns and reports, on the claim {claim}"),
             },
         );
+        if let Ok(Some(image)) = self.options.shim_image() {
+            self.told(&format!("volume {PODTURN_SHIM}"), &format!("the shim for each step, out of the image {image}"));
+        }
         self.podturn(manifest, checked, facts, &spec)?;
         let containers = at(self.document, &below(&spec, "containers")).and_then(Node::items).unwrap_or_default();
         for (index, name) in

@@ -47,9 +47,11 @@ pub enum VolumeKind {
     HostPath(PathBuf),
     /// Values that were looked up before the run, as files: of ConfigMaps, Secrets, the downward API.
     Files(Vec<VolumeFile>),
+    /// The files of an image, as they are in it.
+    Image(Vec<VolumeFile>),
 }
 
-/// A file of a volume that holds values.
+/// A file of a volume that holds values, or is an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeFile {
     /// Where in the volume: relative, without `..`. A later one at the same place wins.

@@ -31,7 +31,7 @@ pub(super) fn prepare(pod: &mut LocalPod, keep: bool) -> Result<(), KubeletError
                 return Err(KubeletError::NoHostPath(volume.name.clone(), path.clone()));
             }
             VolumeKind::EmptyDir { in_memory, .. } if keep => *in_memory = false,
-            VolumeKind::HostPath(_) | VolumeKind::EmptyDir { .. } | VolumeKind::Files(_) => {}
+            VolumeKind::HostPath(_) | VolumeKind::EmptyDir { .. } | VolumeKind::Files(_) | VolumeKind::Image(_) => {}
         }
     }
     Ok(())
@@ -52,6 +52,7 @@ pub(super) fn make(pod: &LocalPod, directory: &Path) -> Result<(), KubeletError>
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).stage(stage)?;
             }
             VolumeKind::Files(files) => lay_out(&path, files).stage(stage)?,
+            VolumeKind::Image(files) => unpack(&path, files).stage(stage)?,
         }
     }
     Ok(())
@@ -81,13 +82,24 @@ fn lay_out(volume: &Path, files: &[VolumeFile]) -> io::Result<()> {
     Ok(())
 }
 
+/// No link here: a program that is started from the volume has its own path.
+fn unpack(volume: &Path, files: &[VolumeFile]) -> io::Result<()> {
+    fs::create_dir_all(volume)?;
+    for file in files {
+        let path = volume.join(&file.path);
+        fs::write(&path, &file.content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))?;
+    }
+    Ok(())
+}
+
 /// What a mount shows, and where.
 pub(super) fn bind(volumes: &[Volume], directory: &Path, mount: &Mount) -> io::Result<Bind> {
     let kind = volumes.iter().find(|volume| volume.name == mount.volume).map(|volume| &volume.kind);
     let own = path(directory, &mount.volume);
     let (whole, is_fixed) = match kind {
         Some(VolumeKind::HostPath(path)) => (path.clone(), false),
-        Some(VolumeKind::Files(_)) => (own, true),
+        Some(VolumeKind::Files(_) | VolumeKind::Image(_)) => (own, true),
         Some(VolumeKind::EmptyDir { .. }) | None => (own, false),
     };
     let source = if mount.sub_path.as_os_str().is_empty() {

@@ -148,7 +148,7 @@ impl Mailbox {
     /// `None`: there is nothing in it that can be read, so no command runs that is known of.
     fn open() -> Option<Self> {
         let (mut own, mut path) = ([0; PATH_MAX], [0; PATH_MAX]);
-        let inbox = parent_of(calls::read_link(c"/proc/self/exe", &mut own).ok()?);
+        let mailbox = parent_of(parent_of(calls::read_link(c"/proc/self/exe", &mut own).ok()?));
         // Pages that nothing is read into cost nothing.
         let (mut memory, mut listing) = (Region::new(ENCLOSING_TURN_MAX).ok()?, Region::new(LISTING_REPORT_MAX).ok()?);
         let mut read = |parts: &[&[u8]], memory| {
@@ -156,8 +156,8 @@ impl Mailbox {
                 if path::join(parts, &mut path) { CStr::from_bytes_until_nul(&path).ok()? } else { return None };
             calls::read_file(HERE, name, memory).ok()
         };
-        let turn = Turn::parse(read(&[inbox, b"/turn.json"], memory.rest())?).ok()?;
-        let report = Report::parse(read(&[parent_of(inbox), b"/out/report.json"], listing.rest())?).ok()?;
+        let turn = Turn::parse(read(&[mailbox, b"/in/turn.json"], memory.rest())?).ok()?;
+        let report = Report::parse(read(&[mailbox, b"/out/report.json"], listing.rest())?).ok()?;
         Some(Self { turn, report })
     }
 
@@ -279,8 +279,8 @@ impl Answerer<'_> {
 
 fn mailbox_file(flags: usize) -> Result<Fd, Errno> {
     let (mut own, mut path) = ([0; PATH_MAX], [0; PATH_MAX]);
-    let inbox = parent_of(calls::read_link(c"/proc/self/exe", &mut own)?);
-    path::join(&[parent_of(inbox), b"/out"], &mut path).then_some(()).ok_or(Errno::ENAMETOOLONG)?;
+    let mailbox = parent_of(parent_of(calls::read_link(c"/proc/self/exe", &mut own)?));
+    path::join(&[mailbox, b"/out"], &mut path).then_some(()).ok_or(Errno::ENAMETOOLONG)?;
     let name = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::ENAMETOOLONG)?;
     let outbox = calls::open_at(HERE, name, open::PATH | O_DIRECTORY, 0)?;
     let file = calls::open_at(outbox, PASSED, flags | open::NON_BLOCKING | open::NO_CTTY | O_NOFOLLOW, 0o644);

@@ -684,27 +684,27 @@ pub(crate) fn occupy_standard_descriptors() {
     }
 }
 
-/// The mailbox is where the shim's own executable lies. It has to be found before the shim is non-dumpable.
+/// The mailbox is above the directory that the shim's own executable lies in: `in/` itself, or one beside it, where an image
+/// is mounted that has the program. It has to be found before the shim is non-dumpable.
 fn find_mailbox(
     buffer: &mut [u8; TURN_MAX + 1],
     path: &mut [u8; PATH_MAX],
     variables: &mut Variables,
 ) -> Result<(Fd, Fd), NoStart> {
     let own = calls::read_link(c"/proc/self/exe", buffer).map_err(NoStart::at("/proc/self/exe"))?;
-    let inbox = parent_of(own);
-    let mailbox = parent_of(inbox);
+    let mailbox = parent_of(parent_of(own));
     let step = &mailbox[parent_of(mailbox).len()..];
     let step = step.strip_prefix(b"/").unwrap_or(step);
     variables.set_mailbox(step, &[mailbox, b"/out/outputs"]).map_err(NoStart::at("the mailbox"))?;
-    let mut open = |directory: &[&[u8]]| {
-        if !path::join(directory, path) {
+    let mut open = |half: &[u8]| {
+        if !path::join(&[mailbox, half], path) {
             return Err(Errno::ENAMETOOLONG);
         }
         let name = CStr::from_bytes_until_nul(path).map_err(|_| Errno::ENOENT)?;
         calls::open_at(HERE, name, open::PATH | O_DIRECTORY, 0)
     };
-    let inbox = open(&[inbox, b"/"]).map_err(NoStart::at("the shim's own directory"))?;
-    let outbox = open(&[mailbox, b"/out"]).map_err(NoStart::at("out/ beside the shim's own directory, a mailbox's"))?;
+    let inbox = open(b"/in").map_err(NoStart::at("in/ of the mailbox above the shim's own directory"))?;
+    let outbox = open(b"/out").map_err(NoStart::at("out/ beside in/, a mailbox's"))?;
     Ok((inbox, outbox))
 }
 

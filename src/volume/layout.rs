@@ -16,7 +16,7 @@ use super::removal::remove_tree;
 use super::usage;
 use super::{GATE, Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
 
-/// What every mailbox has a link to.
+/// What every mailbox has a link to, unless its step has them from elsewhere.
 const PROGRAMS: [(&str, &[u8]); 2] = [(names::SHIM, SHIM), (names::PROBE, PROBE)];
 
 /// Lays the volume out for `wanted`, or for the run that is there if it is this pod's from before a reboot: then that one
@@ -25,6 +25,18 @@ const PROGRAMS: [(&str, &[u8]); 2] = [(names::SHIM, SHIM), (names::PROBE, PROBE)
 /// # Errors
 /// When the volume cannot be written, or a coordinator is at work on it. Nothing is stamped then.
 pub fn lay_out(volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
+    lay_out_with(&PROGRAMS, volume, wanted)
+}
+
+/// The same for steps that have the shim from elsewhere: nothing in a mailbox can be executed.
+///
+/// # Errors
+/// Those of [`lay_out`].
+pub fn lay_out_without_shim(volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
+    lay_out_with(&[], volume, wanted)
+}
+
+fn lay_out_with(programs: &[(&str, &[u8])], volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
     let _lock = volume.lock().map_err(|locked| match locked {
         Locked::Held => {
             let error = io::Error::new(io::ErrorKind::ResourceBusy, "a coordinator is at work on this volume");
@@ -40,7 +52,7 @@ pub fn lay_out(volume: &Volume, wanted: Run) -> Result<Run, VolumeError> {
     if is_new {
         clear(volume)?;
     }
-    make_mailboxes(volume, &run)?;
+    make_mailboxes(volume, &run, programs)?;
     make_public(volume, &run)?;
     if is_new {
         volume.write_run(&run)?;
@@ -81,11 +93,11 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
+fn make_mailboxes(volume: &Volume, run: &Run, programs: &[(&str, &[u8])]) -> Result<(), VolumeError> {
     let root = volume.path();
     let steps = root.join(names::STEPS);
     make_directory(&steps, 0o755)?;
-    for (name, bytes) in PROGRAMS {
+    for (name, bytes) in programs {
         let path = root.join(name);
         write_program(&path, bytes).map_err(|error| VolumeError::new("cannot write", &path, error))?;
     }
@@ -96,7 +108,7 @@ fn make_mailboxes(volume: &Volume, run: &Run) -> Result<(), VolumeError> {
         make_directory(&inside, 0o755)?;
         // The user that the step's container runs as is not known here.
         make_directory(&mailbox.join(names::OUT), 0o777)?;
-        for (name, _) in PROGRAMS {
+        for (name, _) in programs {
             let link = inside.join(name);
             remove_file(&link)
                 .and_then(|()| fs::hard_link(root.join(name), &link))

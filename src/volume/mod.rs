@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "tools")]
 pub use copy::write_copy;
 pub use journal::Journal;
-pub use layout::lay_out;
+pub use layout::{lay_out, lay_out_without_shim};
 pub use lock::{Lock, Locked};
 pub use mailbox::{Mailboxes, Spoilt};
 pub use outputs::{OUTPUT_MAX, OUTPUTS_MAX};

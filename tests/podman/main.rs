@@ -68,6 +68,46 @@ fn the_dag_is_kept_in_real_containers() {
     assert_eq!(pod.state(), "Exited");
 }
 
+/// What a kubelet makes of `inject --shim-from image` (KEP-4639), and `podman kube play` 4.3 cannot: the shim comes out of an image
+/// that is mounted beside the mailbox, and nothing on the volume can be executed.
+#[test]
+fn the_shim_runs_out_of_an_image_that_is_mounted() {
+    let Some(store) = Store::new() else { return };
+    let volume = tempfile::Builder::new().prefix("podturn-").tempdir_in("/tmp").expect("making a directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(volume.path(), open).expect("our own directory");
+    let at = |part: &str, options: &str| format!("{}{part}:/podturn{part}:{options}", volume.path().display());
+    let own = |name: &str| format!("localhost/{name}:{}", env!("CARGO_PKG_VERSION"));
+    let (whole, podturn) = (at("", "rw"), own("podturn"));
+    let of_pod = ["run", "--network", "host", "--volume", whole.as_str()];
+    let plan = ["--env", "PODTURN_PLAN=steps: [build, test]", podturn.as_str(), "init", "--shim-from", "image"];
+    store.podman(&[&of_pod[..], &plan].concat());
+    store.podman(&[&of_pod[..], &["--detach", "--name", "coordinator", &podturn, "coordinate"]].concat());
+    let step = |name: &str, script: &str| {
+        let [inside, outside] = ["in:ro", "out:rw"].map(|half| half.split_once(':').expect("two words"));
+        let [inside, outside] = [inside, outside].map(|(half, how)| at(&format!("/steps/{name}/{half}"), how));
+        let shim = format!("type=image,source={},destination=/podturn/steps/{name}/shim", own("podturn-shim"));
+        let program = format!("/podturn/steps/{name}/shim/podturn-shim");
+        let options = ["run", "--network", "host", "--volume", &inside, "--volume", &outside, "--mount", &shim];
+        store.try_podman(
+            &[&options[..], &["localhost/busybox:1.37", &program, "run", "--", "sh", "-c", script]].concat(),
+        )
+    };
+    let writes = "echo x > /podturn/steps/build/shim/podturn-shim";
+    let (first, second) = std::thread::scope(|scope| {
+        // The later one first, so that it has to wait.
+        let second = scope.spawn(|| step("test", "echo $PODTURN_STEP runs; exit 3"));
+        (step("build", &format!("{writes}; echo built $?")), second.join().expect("it has not panicked"))
+    });
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!((first.status.code(), said(&first).as_str()), (Some(0), "built 1\n"), "{first:?}");
+    assert!(String::from_utf8_lossy(&first.stderr).contains("Read-only file system"), "{first:?}");
+    assert_eq!((second.status.code(), said(&second).as_str()), (Some(3), "test runs\n"), "{second:?}");
+    assert_eq!(store.podman(&["wait", "coordinator"]).trim(), "1", "the plan has failed");
+    let journal = std::fs::read_to_string(volume.path().join("journal.jsonl")).expect("the journal");
+    assert_eq!(begun(&journal), [0, 1], "one after the other: {journal}");
+}
+
 /// The steps in the order in which they began, by the journal.
 fn begun(journal: &str) -> Vec<u64> {
     let mut began = BTreeMap::new();

@@ -120,6 +120,14 @@ impl Store {
             install(program(), &files.join("podturn"));
             install(&program().with_file_name("podturn.cdx.json"), &files.join("podturn.cdx.json"));
         });
+        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/Containerfile.shim");
+        let recipe = std::fs::read_to_string(recipe).expect("reading images/Containerfile.shim");
+        let shim = format!("localhost/podturn-shim:{}", env!("CARGO_PKG_VERSION"));
+        self.add_image(&shim, &recipe, |files| {
+            for name in ["podturn-shim", "podturn-probe"] {
+                install(&program().with_file_name(name), &files.join(name));
+            }
+        });
         let of_files = "FROM scratch\nCOPY . /\n";
         self.add_image("localhost/hello-world:latest", of_files, |files| install(hello(), &files.join("hello")));
         self.add_image("localhost/busybox:1.37", of_files, add_busybox);

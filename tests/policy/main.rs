@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use objects::objects;
-use podturn::inject::{Deadline, Format, Medium, Options, convert, inject, policy};
+use podturn::inject::{Deadline, Format, Medium, Options, ShimFrom, convert, inject, policy};
 use podturn::plan::{PodFacts, Source, SourceFile, check_wired};
 use serde_json::{Value, json};
 use server::Server;
@@ -124,6 +124,7 @@ fn the_policy_keeps_the_options_that_inject_keeps() {
     let all = [
         Options { image: image.to_owned(), pull_policy: Some("Always".to_owned()), ..Options::default() },
         Options { user: None, share_pid: false, whole_volume: true, ..Options::default() },
+        Options { shim_from: ShimFrom::Image(None), ..Options::default() },
         Options { medium: Medium::Disk, size_limit: "1Gi".to_owned(), durable: true, ..Options::default() },
         Options { parameters: [("BRANCH".to_owned(), "it's \"so\": $$x".to_owned())].into(), ..Options::default() },
     ];
@@ -231,7 +232,12 @@ fn what_the_policy_cannot_wire_is_refused_in_words() {
         (step(", livenessProbe: { exec: { command: [y] } }"), "", "a livenessProbe or startupProbe of a step"),
         (step(", startupProbe: { tcpSocket: { port: 1 } }"), "", "a livenessProbe or startupProbe of a step"),
         (step(", lifecycle: { preStop: { sleep: { seconds: 1 } } }"), "", "a postStart or preStop hook of a step"),
-        (step(", restartPolicy: Always"), "", "no restart policy of its own"),
+        (step(", restartPolicy: Always"), "", "neither a restartPolicy nor restartPolicyRules of its own"),
+        (
+            step(", restartPolicy: Never, restartPolicyRules: [{ action: Restart }]"),
+            "",
+            "is what `podturn inject` takes",
+        ),
         (step(", volumeMounts: [{ name: v, mountPath: /podturn/steps }]"), "", "/podturn is where steps"),
         (step(", volumeMounts: [{ name: v, mountPath: /podturn }]"), "", "/podturn is where steps"),
         (step(", terminationMessagePath: '/a\"b'"), "", "the terminationMessagePath of a step"),

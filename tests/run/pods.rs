@@ -157,6 +157,21 @@ fn a_pod_that_inject_has_wired_runs_as_it_is() {
     }
 }
 
+/// The image volume is this program's own shim here, whatever image it names.
+#[test]
+fn a_pod_whose_shim_comes_out_of_an_image_runs_as_it_is() {
+    let place = Place::new();
+    let plan = "steps: {build: {}, test: {dependsOn: [build]}}";
+    let pod = place.pod(plan, &[("test", "ls /podturn/steps/test/in; exit 3"), ("build", "echo $0 built")]);
+    let (code, wired, err) =
+        place.ask(&["inject", "--shim-from", "image:own/shim:1", &place.write(&pod).display().to_string()]);
+    assert_eq!(code, 0, "{err}");
+    assert!(wired.contains("/podturn/steps/build/shim/podturn-shim"), "{wired}");
+    let ended = place.run(&serde_json::from_str(&wired).expect("it is JSON, as what was given"), &[]);
+    assert_eq!((ended.code, ended.said("build")), (1, vec!["sh built"]), "{}", ended.all());
+    assert_eq!(ended.said("test"), ["bell", "turn.json"], "nothing to execute where the turns are");
+}
+
 /// A step that waits is live, whatever its probe would say; one whose command runs is stopped, and nobody else.
 #[test]
 fn a_steps_own_liveness_counts_from_its_turn() {

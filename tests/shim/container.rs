@@ -127,6 +127,34 @@ fn pid_1_reaps_and_ends_like_any_other() {
 }
 
 #[test]
+fn programs_out_of_an_image_that_is_mounted_beside_the_mailbox_find_it() {
+    let mut mailbox = Mailbox::listening();
+    fs::create_dir(mailbox.path("shim")).expect("a fresh directory");
+    for program in ["podturn-shim", "podturn-probe"] {
+        let [from, to] = ["in", "shim"].map(|directory| mailbox.path(directory).join(program));
+        fs::rename(from, to).expect("the same file system");
+    }
+    let mut shim = Command::new(mailbox.path("shim/podturn-shim"));
+    shim.args(["run", "--", "sh", "-c", "echo $PODTURN_STEP; echo 1 > $PODTURN_OUTPUTS/key; read line"]);
+    shim.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    mailbox.start_as(shim).arrive();
+    let ask = |mailbox: &Mailbox| {
+        let mut probe = Command::new(mailbox.path("shim/podturn-probe"));
+        let output = probe.args(["liveness", "--exec", "1", "false"]).output().expect("the probe is executable");
+        output.status.code()
+    };
+    assert_eq!(ask(&mailbox), Some(0), "no command runs");
+    mailbox.begin(1);
+    assert_eq!(mailbox.line(), "build");
+    assert_eq!(ask(&mailbox), Some(1), "the question is asked while it runs");
+    drop(mailbox.shim().stdin.take());
+    assert_eq!(mailbox.ended(1).exit, Exit::Code(1));
+    assert_eq!(fs::read_to_string(mailbox.path("out/outputs/key")).ok().as_deref(), Some("1\n"));
+    mailbox.let_exit(1, "");
+    assert_eq!(mailbox.exit_code(), 1);
+}
+
+#[test]
 fn another_user_than_root_is_served_too() {
     if !geteuid().is_root() {
         println!("this run is another user's already");

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, mkdirat, umask};
 use nix::unistd::mkfifo;
 use podturn::volume::published::{State, WallClock};
-use podturn::volume::{Durability, Journal, Run, bell, lay_out};
+use podturn::volume::{Durability, Journal, Run, bell, lay_out, lay_out_without_shim};
 use podturn_turn::State as Core;
 use podturn_wire::{RunId, names};
 
@@ -48,6 +48,21 @@ fn fresh_tree() -> std::collections::BTreeMap<std::path::PathBuf, String> {
 /// The next run on the same volume: another pod's.
 fn next() -> Run {
     Run { pod_uid: Some("pod-2".to_owned()), ..wanted(2) }
+}
+
+#[test]
+fn steps_that_have_the_shim_from_elsewhere_find_nothing_to_execute() {
+    let house = House::new();
+    lay_out_without_shim(&house.volume, next()).expect("there is room");
+    let is_program = |(path, _): &(std::path::PathBuf, String)| {
+        let file = fs::metadata(house.volume.path().join(path)).expect("it is there");
+        file.is_file() && file.mode() & 0o111 != 0
+    };
+    let in_mailboxes = tree(&house.path("steps")).into_iter();
+    let found: Vec<_> =
+        in_mailboxes.map(|(path, what)| (house.path("steps").join(path), what)).filter(is_program).collect();
+    assert!(found.is_empty(), "{found:?}");
+    assert!(house.path("steps/build/in/turn.json").exists(), "the turn is where it always is");
 }
 
 #[test]

@@ -15,9 +15,10 @@ mod validating;
 use podturn_wire::names::STEPS;
 use serde_json::{Value, json};
 
-use super::names::{PODTURN, mailbox, shim};
-use super::options::{Deadline, Medium, Options, Version};
+use super::names::{PODTURN, shim};
+use super::options::{Deadline, Medium, Options, ShimFrom, Version};
 use super::parts;
+use super::tree::Tree;
 use super::wire::DEADLINE_SECONDS;
 use crate::plan::{ANNOTATION, PODTURN_PLAN, Placement, PodFacts};
 use cel::{cel, expression, string};
@@ -52,14 +53,14 @@ pub fn policy(options: &Options) -> Result<String, String> {
         return Err(why);
     }
     let mutations: Vec<String> =
-        [pod(options), commands(), mounts(options)].iter().map(|text| mutation(text)).collect();
+        [pod(options), commands(options), mounts(options)].iter().map(|text| mutation(text)).collect();
     let variables: Vec<String> = variables(options).iter().map(|(name, why, text)| variable(name, why, text)).collect();
     Ok(format!(
         "{HEAD}{mutating}{variables}  mutations:\n{mutations}{BINDING}{validating}",
         mutating = mutating_head(),
         variables = variables.concat(),
         mutations = mutations.concat(),
-        validating = validating::text(),
+        validating = validating::text(options),
     ))
 }
 
@@ -76,7 +77,10 @@ fn refused(options: &Options) -> Option<String> {
         Options { pod_resources: true, .. } => {
             "--pod-resources: it follows from the plan, which CEL cannot read; use `podturn inject` for that pod"
         }
-        _ => return None,
+        Options { whole_volume: true, shim_from: ShimFrom::Image(_), .. } => {
+            "--shim-from image: --whole-volume is for podman 4, which mounts no image as a volume of a pod"
+        }
+        options => return options.shim_image().err(),
     };
     Some(why.to_owned())
 }
@@ -218,8 +222,8 @@ fn pod(options: &Options) -> String {
         let patch = patch(&format!("\"/spec/{list}\""), "[]");
         parts.push(format!("(has(object.spec.{list}) ? [] : [\n  {patch}\n])"));
     }
-    let mut added =
-        vec![patch("\"/spec/volumes/-\"", &cel(&parts::volume(options).to_json(), None, "spec.volumes", 4))];
+    let volume = |volume: &Tree| patch("\"/spec/volumes/-\"", &cel(&volume.to_json(), None, "spec.volumes", 4));
+    let mut added: Vec<String> = parts::volumes(options).iter().map(volume).collect();
     let plan = json!({ "valueFrom": { "fieldRef": { "fieldPath": format!("metadata.annotations['{ANNOTATION}']") } } });
     let init = |is_guaranteed| {
         let pod = json!({ "value": expression("variables.pod") });
@@ -237,8 +241,8 @@ fn pod(options: &Options) -> String {
 }
 
 /// The shim before each command.
-fn commands() -> String {
-    let words: Vec<String> = shim(&expression("c.name")).iter().map(|word| string(word)).collect();
+fn commands(options: &Options) -> String {
+    let words: Vec<String> = shim(&expression("c.name"), &options.shim_from).iter().map(|word| string(word)).collect();
     let value = format!("[{}] + c.command", words.join(", "));
     format!("variables.steps.map(c,\n  {})", patch_of("replace", &format!("{AT} + \"/command\""), &value))
 }
@@ -248,7 +252,7 @@ fn mounts(options: &Options) -> String {
     let path = |end: &str| format!("{AT} + \"/volumeMounts{end}\"");
     let mut parts =
         vec![format!("variables.steps.filter(c, !has(c.volumeMounts)).map(c,\n  {})", patch(&path(""), "[]"))];
-    for mount in parts::mounts(&mailbox(&expression("c.name")), options) {
+    for mount in parts::mounts(&expression("c.name"), options) {
         let value = cel(&mount.to_json(), None, "spec.containers.volumeMounts", 4);
         parts.push(format!("variables.steps.map(c,\n  {})", patch(&path("/-"), &value)));
     }

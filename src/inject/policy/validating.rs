@@ -5,6 +5,8 @@
 
 use podturn_wire::names::MOUNT;
 
+use super::super::names::PODTURN_SHIM;
+use super::super::options::{Options, ShimFrom};
 use super::{NAME, PLAIN_PATH, has_plan, indented, is_wired, mailboxes, variable};
 use crate::plan::ANNOTATION;
 
@@ -12,8 +14,9 @@ use crate::plan::ANNOTATION;
 const PLAN_MAX: usize = 128 * 1024 - 64;
 
 /// The policy and its binding.
-pub(super) fn text() -> String {
-    let validations: Vec<String> = validations().iter().map(|(test, message)| validation(test, message)).collect();
+pub(super) fn text(options: &Options) -> String {
+    let validations: Vec<String> =
+        validations(options).iter().map(|(test, message)| validation(test, message)).collect();
     let variables = [
         variable("auto", "wired by the policy above", &is_wired(" && has(e.valueFrom)")),
         variable("steps", "the containers that it wired", &steps()),
@@ -66,9 +69,13 @@ fn each(what: &str) -> String {
 }
 
 /// What has to hold, and what is said where it does not.
-fn validations() -> Vec<(String, String)> {
+fn validations(options: &Options) -> Vec<(String, String)> {
     let rule = |test: String, message: &str| (test, message.to_owned());
     let inject = "use `podturn inject` for this pod";
+    let is_own = match options.shim_from {
+        ShimFrom::Volume => format!("m.name == '{NAME}'"),
+        ShimFrom::Image(_) => format!("m.name in ['{NAME}', '{PODTURN_SHIM}']"),
+    };
     vec![
         rule(
             is_wired(""),
@@ -97,10 +104,11 @@ fn validations() -> Vec<(String, String)> {
         ),
         rule(
             each("!has(c.restartPolicy) && !has(c.restartPolicyRules)"),
-            "a step has no restart policy of its own: leave it out; `retry` at the step tries its command again",
+            "a step has neither a restartPolicy nor restartPolicyRules of its own: leave them out; `retry` at the step tries its command \
+             again, and a rule for 137 is what `podturn inject` takes",
         ),
         rule(
-            each(&format!("c.volumeMounts.all(m, m.name == '{NAME}' || !(m.mountPath + '/').startsWith('{MOUNT}/'))")),
+            each(&format!("c.volumeMounts.all(m, {is_own} || !(m.mountPath + '/').startsWith('{MOUNT}/'))")),
             &format!("{MOUNT} is where steps have their mailboxes: mount other volumes somewhere else"),
         ),
         rule(

@@ -16,7 +16,7 @@ pub(super) use record::Record;
 use record::{found, spelled};
 
 use super::edit::Stuck;
-use super::names::{PODTURN, PODTURN_INIT, shim_length};
+use super::names::{PODTURN, PODTURN_INIT, PODTURN_SHIM, shim_length};
 use super::text::{Text, own};
 use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::{Entry, Node};
@@ -165,7 +165,7 @@ impl Cuts<'_> {
             move |item: &Node| item.get("name").and_then(Node::as_str).is_some_and(|name| names.contains(&name))
         };
         let mut lists: Vec<(Path, &'static [&'static str])> = vec![
-            (below(&spec, "volumes"), &[PODTURN]),
+            (below(&spec, "volumes"), &[PODTURN, PODTURN_SHIM]),
             (below(&spec, "initContainers"), &[PODTURN_INIT, PODTURN]),
             (below(&spec, "containers"), &[PODTURN]),
         ];
@@ -185,7 +185,7 @@ impl Cuts<'_> {
             if length > 0 && !is_handled(&command) {
                 self.items(&command, |index, _| index < length, note)?;
             }
-            lists.push((below(&container, "volumeMounts"), &[PODTURN]));
+            lists.push((below(&container, "volumeMounts"), &[PODTURN, PODTURN_SHIM]));
         }
         for (list, names) in lists {
             if !is_handled(&list) {

@@ -2,12 +2,15 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use podturn_wire::names;
+
 use super::config::{Kind, Values, mode};
 use super::{Reading, text_of};
-use crate::inject::bytes;
+use crate::inject::{PODTURN_SHIM, bytes};
 use crate::local::pod::{Volume, VolumeFile, VolumeKind};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::Node;
+use crate::volume::{PROBE, SHIM};
 
 /// What files of ConfigMaps, Secrets and the downward API allow by default.
 const MODE: u32 = 0o644;
@@ -32,6 +35,7 @@ impl Reading<'_> {
             "secret" => VolumeKind::Files(self.config_files(Kind::Secret, value, "secretName", None)?),
             "downwardAPI" => VolumeKind::Files(self.downward_files(value, None)?),
             "projected" => VolumeKind::Files(self.projected_files(value)?),
+            "image" if self.manifest.is_wired && name == PODTURN_SHIM => VolumeKind::Image(own_shim()),
             other => {
                 let span = source.map_or(value.span, |entry| entry.key_span);
                 self.reporter
@@ -163,4 +167,11 @@ impl Reading<'_> {
         }
         found.map(Some)
     }
+}
+
+/// What the image with the shim has, as this program has it: the coordinator is this program too.
+fn own_shim() -> Vec<VolumeFile> {
+    let file =
+        |(name, content): (&str, &[u8])| VolumeFile { path: name.into(), mode: 0o755, content: content.to_vec() };
+    [(names::SHIM, SHIM), (names::PROBE, PROBE)].map(file).into()
 }
