@@ -74,7 +74,7 @@ fn it_starts_where_the_manifest_says_with_nothing_on_stdin_and_a_session_of_its_
 #[test]
 fn volumes_are_where_the_manifest_says() {
     let place = Place::new();
-    let first = "echo kept > /all/part/file; echo shown > /all/read/file; echo hostly > /notes/file";
+    let first = "mkdir -p /all/part /all/read; echo kept > /all/part/file; echo shown > /all/read/file; echo hostly > /notes/file";
     let second = "cat /part/file /read/file /notes/file; ls -A /part; echo no > /read/file; echo $?";
     let mut pod = place.pod("steps: [a, b]", &[("a", first), ("b", second)]);
     add(&mut pod["spec"]["volumes"], json!({ "name": "data", "emptyDir": {} }));
