@@ -40,7 +40,7 @@ Examples:
 
 Any other command is podturn's own: kubectl podturn inject pod.yaml
 
-Exit codes: those of the verb; 2 there is no such pod; 125 kubectl failed.
+Exit codes: those of the verb; 2 there is no such pod, or several; 125 kubectl failed.
 ";
 
 /// Which pod a command is about.
@@ -159,7 +159,11 @@ fn ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> ExitCode {
     match try_to_ask(cluster, pod, words) {
         Ok(code) => code,
         Err(error) => {
-            let is_missing = matches!(&error, EngineError::Refused { said, .. } if said.contains("NotFound"));
+            let is_missing = match &error {
+                EngineError::Refused { said, .. } => said.contains("NotFound"),
+                EngineError::Unknown { .. } => true,
+                EngineError::NotInstalled { .. } | EngineError::System(..) => false,
+            };
             let code = engine_failed(&error);
             if is_missing { ExitCode::from(BAD_INPUT) } else { code }
         }

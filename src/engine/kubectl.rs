@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::cluster::Create;
 use super::logs::Log;
 use super::note;
-use super::program::{EngineError, Program};
+use super::program::{EngineError, Program, complaint};
 use super::standing::{News, Standing};
 use super::watch::objects;
 use crate::inject::PODTURN;
@@ -111,19 +111,20 @@ impl Kubectl {
             return Ok(self.end);
         }
         let done = self.attend(interrupts).await;
+        let mut patience = Patience { interrupts, is_over: false };
         if !self.end.killed {
             let talk = &mut self.talk;
-            let _ = timeout(LAST_WORDS, async { while talk.join_next().await.is_some() {} }).await;
+            patience.wait(timeout(LAST_WORDS, async { while talk.join_next().await.is_some() {} })).await;
         }
-        self.conclude().await;
+        self.conclude(&mut patience).await;
         if self.is_removed && !self.end.cancelled {
             self.delete();
         }
         let errands = &mut self.errands;
         tokio::select! {
             () = async { while errands.join_next().await.is_some() {} } => {}
-            Some(Interrupt::Asked) = interrupts.recv() => {}
-            () = sleep(LAST_ORDERS), if self.end.killed => {}
+            Some(Interrupt::Asked) = patience.interrupts.recv() => {}
+            () = sleep(LAST_ORDERS), if self.end.killed || patience.is_over => {}
         }
         done.map(|()| self.end)
     }
@@ -144,7 +145,11 @@ impl Kubectl {
             return Ok(false);
         };
         let created: Value = serde_json::from_str(&created).unwrap_or_default();
-        self.name = created["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let Some(name) = created["metadata"]["name"].as_str().filter(|name| !name.is_empty()) else {
+            let said = format!("its answer names no object; the {} may be there", self.create.kind);
+            return Err(EngineError::Refused { what: "kubectl create".to_owned(), said });
+        };
+        self.name = name.to_owned();
         let namespace = created["metadata"]["namespace"].as_str().unwrap_or("default");
         note(&self.tell, format!("{} {} in namespace {namespace}", self.create.kind, self.name)).await;
         if self.end.cancelled {
@@ -221,6 +226,7 @@ impl Kubectl {
         let logs = ["logs".to_owned(), "--follow".to_owned(), pod, "--container".to_owned(), name.clone()];
         let mut child = self.program.command(logs).spawn().map_err(|error| self.program.not_started(error))?;
         let Some(out) = child.stdout.take() else { return Ok(()) };
+        let said = complaint(child.stderr.take());
         let (tell, log) = (self.tell.clone(), self.log.clone());
         self.talk.spawn(async move {
             if name == PODTURN {
@@ -228,11 +234,9 @@ impl Kubectl {
             } else {
                 follow(name.clone(), Stream::Both, out, tell.clone()).await;
             }
-            if let Ok(output) = child.wait_with_output().await
-                && !output.status.success()
-            {
-                let said = String::from_utf8_lossy(&output.stderr);
-                note(&tell, format!("the log of {name} broke off: {}", said.trim())).await;
+            let (status, said) = (child.wait().await, said.await.unwrap_or_default());
+            if status.is_ok_and(|status| !status.success()) {
+                note(&tell, format!("the log of {name} broke off: {said}")).await;
             }
         });
         Ok(())
@@ -275,13 +279,13 @@ impl Kubectl {
         });
     }
 
-    /// What the run was.
-    async fn conclude(&mut self) {
+    /// What the run was. Who asks for the end meanwhile gets what is known.
+    async fn conclude(&mut self, patience: &mut Patience<'_>) {
         let is_told = self.log.run().is_some_and(|(state, _)| state.outcome.is_some());
         if !is_told && !self.standing.is_gone && !self.end.killed && !self.standing.pod.is_empty() {
             // What was followed may have broken off. The log itself is whole.
             let logs = ["logs", &self.standing.pod, "--container", PODTURN].map(str::to_owned);
-            if let Ok(said) = self.program.run("kubectl logs", logs, None).await {
+            if let Some(Ok(said)) = patience.wait(self.program.run("kubectl logs", logs, None)).await {
                 said.lines().for_each(|line| drop(self.log.take(line)));
             }
         }
@@ -291,7 +295,9 @@ impl Kubectl {
         if let Some(name) = &self.end.init_failed {
             self.end.failed.retain(|(known, _)| known == name);
         }
-        if self.standing.is_too_late() || (self.standing.is_gone && self.job_is_too_late().await) {
+        let is_asked = !self.standing.is_too_late() && self.standing.is_gone;
+        let job_is_too_late = is_asked && patience.wait(self.job_is_too_late()).await == Some(true);
+        if self.standing.is_too_late() || job_is_too_late {
             self.end.deadline_exceeded = Some(self.standing.active_deadline_seconds.unwrap_or_default());
         } else {
             self.end.cancelled |= self.standing.is_gone; // by somebody else
@@ -329,21 +335,24 @@ async fn watch(program: Program, kind: &'static str, name: String, to: Sender<Se
         let said = match command.spawn() {
             Ok(mut child) => {
                 let (pass, mut passed) = channel(8);
+                let complaint = complaint(child.stderr.take());
                 let reading = child.stdout.take().map(|out| tokio::spawn(objects(out, pass)));
                 while let Some(object) = passed.recv().await {
                     if to.send(Seen::Event(object)).await.is_err() {
                         return;
                     }
                 }
-                drop(reading);
-                let output = child.wait_with_output().await;
-                output.map_or_else(
-                    |error| error.to_string(),
-                    |output| {
-                        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                        if said.is_empty() { "it ended".to_owned() } else { said }
+                let read = match reading {
+                    Some(reading) => reading.await.unwrap_or(Ok(())),
+                    None => Ok(()),
+                };
+                match read {
+                    Ok(()) => match complaint.await.unwrap_or_default() {
+                        said if said.is_empty() => "it ended".to_owned(),
+                        said => said,
                     },
-                )
+                    Err(what) => what,
+                }
             }
             Err(error) => error.to_string(),
         };
@@ -353,6 +362,27 @@ async fn watch(program: Program, kind: &'static str, name: String, to: Sender<Se
             return;
         }
         sleep(AGAIN).await;
+    }
+}
+
+/// The patience of whoever waits for what is to be known of a pod that has ended.
+struct Patience<'i> {
+    interrupts: &'i mut Receiver<Interrupt>,
+    /// Somebody has asked for the end.
+    is_over: bool,
+}
+
+impl Patience<'_> {
+    /// The answer; `None` where nobody waits for it.
+    async fn wait<T>(&mut self, answer: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(answer);
+        while !self.is_over {
+            tokio::select! {
+                answer = &mut answer => return Some(answer),
+                Some(interrupt) = self.interrupts.recv() => self.is_over = matches!(interrupt, Interrupt::Asked),
+            }
+        }
+        None
     }
 }
 

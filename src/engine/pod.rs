@@ -36,8 +36,9 @@ impl Pod {
             Some(("pod" | "pods" | "po", name)) => name.to_owned(),
             Some(("job" | "jobs" | "job.batch" | "jobs.batch", job)) => newest_of(&program, job).await?,
             Some((kind, _)) => {
-                let said = "name one of its pods: `kubectl get pods` lists them".to_owned();
-                return Err(EngineError::Refused { what: format!("a {kind} may have several pods"), said });
+                let what = format!("a {kind} may have several pods, each with a run of its own");
+                let help = "name one of its pods: `kubectl get pods` lists them".to_owned();
+                return Err(EngineError::Unknown { what, help });
             }
         };
         let get = ["get", "pod", &name, "-o", "jsonpath={.status.phase}"].map(str::to_owned);

@@ -4,8 +4,12 @@ use std::ffi::OsString;
 use std::io;
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
+use tokio::task::JoinHandle;
+
+/// So much of what a program says about its end is kept, in bytes: the last of it.
+const COMPLAINT_MAX: usize = 4096;
 
 /// Why an engine could not be used.
 #[derive(Debug)]
@@ -24,6 +28,13 @@ pub enum EngineError {
         /// What it said.
         said: String,
     },
+    /// It was asked for by a name that means nothing here.
+    Unknown {
+        /// What that is.
+        what: String,
+        /// What to do.
+        help: String,
+    },
     /// A system call failed.
     System(String, io::Error),
 }
@@ -33,7 +44,7 @@ impl EngineError {
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         match self {
-            Self::NotInstalled { help, .. } => Some(help),
+            Self::NotInstalled { help, .. } | Self::Unknown { help, .. } => Some(help),
             Self::Refused { .. } | Self::System(..) => None,
         }
     }
@@ -43,6 +54,7 @@ impl std::fmt::Display for EngineError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotInstalled { program, .. } => write!(f, "{program} is not installed: there is none on PATH"),
+            Self::Unknown { what, .. } => write!(f, "{what}"),
             Self::Refused { what, said } => write!(f, "{what}: {}", said.trim_end()),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -50,6 +62,20 @@ impl std::fmt::Display for EngineError {
 }
 
 impl std::error::Error for EngineError {}
+
+/// The last of what a program says on stderr. It is read as it comes: a full pipe would stop whoever writes.
+pub(super) fn complaint(stderr: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<String> {
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        if let Some(mut stderr) = stderr {
+            while stderr.read_buf(&mut kept).await.is_ok_and(|read| read > 0) {
+                let cut = kept.len().saturating_sub(COMPLAINT_MAX);
+                kept.drain(..cut);
+            }
+        }
+        String::from_utf8_lossy(&kept).trim().to_owned()
+    })
+}
 
 /// A program with the arguments that every call of it has.
 #[derive(Clone, Debug)]
@@ -116,5 +142,27 @@ impl Program {
             return EngineError::NotInstalled { program: self.name.to_owned(), help: self.help.to_owned() };
         }
         EngineError::System(format!("starting {}", self.name), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than any pipe takes, before the one line that somebody waits for.
+    #[test]
+    fn a_program_that_complains_at_length_is_not_stopped_by_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (said, out) = runtime.block_on(async {
+            let shell = Program::new("sh", Vec::new(), "");
+            let script = "yes complaint | head -n 200000 >&2; echo the last word >&2; echo done";
+            let mut child = shell.command(["-c", script]).spawn().expect("a shell");
+            let said = complaint(child.stderr.take());
+            let mut out = String::new();
+            child.stdout.take().expect("a pipe").read_to_string(&mut out).await.expect("UTF-8");
+            (said.await.expect("it has not panicked"), out)
+        });
+        assert_eq!(out, "done\n");
+        assert!(said.ends_with("complaint\nthe last word") && said.len() <= COMPLAINT_MAX, "{} bytes", said.len());
     }
 }

@@ -112,8 +112,8 @@ fn what_is_not_about_a_run_does_not_go_with_a_pod() {
     );
     assert_says(&cluster.podturn(&["--pod", "nobody", "status"]), 2, "", "NotFound");
     assert_says(
-        &cluster.podturn(&["--pod", "deployment/app", "status"]),
-        125,
+        &cluster.podturn(&["--pod", "deployment/app", "status"]), // a name that says nothing: bad input
+        2,
         "",
         "a deployment may have several pods",
     );

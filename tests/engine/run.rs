@@ -128,6 +128,31 @@ fn an_api_server_that_does_not_answer_is_left_when_that_is_asked_for() {
     assert!(ended.err.ends_with("everything was killed\n"), "{ended:#?}");
 }
 
+/// The pod has ended, and its logs do not come.
+#[test]
+fn an_api_server_that_does_not_answer_at_the_end_is_left_too() {
+    let Some(cluster) = Cluster::new() else { return };
+    std::fs::write(cluster.path("cluster/hangs-logs"), "").expect("a fresh file");
+    let run = Running::start(cluster.run_command(QUICKSTART, &KUBECTL));
+    cluster.wait_called(&["logs", "quickstart", "--container", "podturn"]); // what was followed has not told the end
+    run.interrupt();
+    let ended = run.end();
+    assert_eq!(ended.code, Some(125), "what became of it is not known: {ended:#?}");
+}
+
+#[test]
+fn what_kubectl_creates_has_a_name() {
+    let Some(cluster) = Cluster::new() else { return };
+    for answer in ["", "pod/quickstart created\n", "{\"kind\": \"Pod\", \"metadata\": {\"name\": \"\"}}"] {
+        std::fs::write(cluster.path("cluster/answer-create"), answer).expect("it can be written");
+        let ended = cluster.run(QUICKSTART, &KUBECTL);
+        assert_eq!(ended.code, Some(125), "{ended:#?}");
+        assert!(ended.err.contains("kubectl create: its answer names no object; the pod may be there"), "{ended:#?}");
+        std::fs::remove_file(cluster.path("cluster/quickstart.object")).expect("it was created");
+        std::fs::remove_dir_all(cluster.path("cluster/quickstart.tmp")).expect("it was created");
+    }
+}
+
 #[test]
 fn what_cannot_be_run_in_a_cluster_is_refused_before_anything_is_created() {
     let Some(cluster) = Cluster::new() else { return };
