@@ -155,19 +155,26 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     options.placement = Placement::Container;
     options.whole_volume = true;
     options.shim_from = ShimFrom::Volume; // podman 4 plays no volume that is an image
-    match &arguments.elsewhere.image {
-        Some(image) => options.image.clone_from(image),
-        None => {
-            options.image = podman::own_image()?;
-            options.pull_policy = Some("Never".to_owned());
+    let own = match &arguments.elsewhere.image {
+        Some(image) => {
+            options.image.clone_from(image);
+            None
         }
-    }
+        None => {
+            let own = podman::own_image()?;
+            options.image.clone_from(&own.name);
+            options.pull_policy = Some("Never".to_owned());
+            Some(own)
+        }
+    };
     hand_on(trace::for_pod(), &mut options);
     resolve(settings, &file, &mut options)?;
     let manifest = wire(arguments, &file, options)?;
     let name = engine::name_of_a_run(&original.name);
     let play = engine::play(&manifest, &name, &arguments.volumes);
-    shown(arguments, &manifest, async move |tell, interrupts| Podman::new(play, tell).run(interrupts).await)
+    let end = shown(arguments, &manifest, async move |tell, interrupts| Podman::new(play, tell).run(interrupts).await);
+    drop(own); // it stays until then
+    end
 }
 
 // --- a cluster ---

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,31 +15,61 @@ const REPOSITORY: &str = "localhost/podturn-run";
 /// The user of `images/Containerfile`.
 const USER: &str = "65532:65532";
 
+/// An image of this program in podman's store.
+#[derive(Debug)]
+pub struct OwnImage {
+    /// Its name.
+    pub name: String,
+    /// While this is held nobody takes the image away: until a pod uses it, it only looks unused.
+    _in_use: Option<File>,
+}
+
 /// The image of this program in podman's store, made if it is not there.
 ///
 /// # Errors
 /// When podman is not there, or does not take it.
-pub(super) fn of_this_program(podman: &dyn Fn() -> Command) -> Result<String, EngineError> {
+pub(super) fn of_this_program(podman: &dyn Fn() -> Command) -> Result<OwnImage, EngineError> {
+    let lock = std::env::temp_dir().join(format!("podturn-run-{}.lock", nix::unistd::geteuid()));
+    of_this_program_under(podman, &lock)
+}
+
+/// `lock`: held by whoever uses such an image, and alone by who takes unused ones away.
+fn of_this_program_under(podman: &dyn Fn() -> Command, lock: &Path) -> Result<OwnImage, EngineError> {
     let system = |what: &'static str| move |error| EngineError::System(what.to_owned(), error);
     let program = File::open("/proc/self/exe").map_err(system("opening this program"))?;
     let known = program.metadata().map_err(system("looking at this program"))?;
     // As make does it: another time or another size is another program.
     let tag = format!("{}-{:x}-{:x}-{:x}", env!("CARGO_PKG_VERSION"), known.mtime(), known.mtime_nsec(), known.size());
-    let image = format!("{REPOSITORY}:{tag}");
-    let exists = podman().args(["image", "exists", &image]).stderr(Stdio::null()).status();
-    match exists {
-        Ok(status) if status.success() => return Ok(image),
-        Ok(_) => {}
+    let name = format!("{REPOSITORY}:{tag}");
+    let lock = opened(lock);
+    if !exists(podman, &name)? && lock.as_ref().is_some_and(|lock| lock.try_lock().is_ok()) {
+        forget_others(podman);
+    }
+    // From here on the image stays, if it is there.
+    let in_use = lock.filter(|lock| lock.lock_shared().is_ok());
+    if !exists(podman, &name)? {
+        let files = libraries(&program).map_err(system("looking for the libraries of this program"))?;
+        import(podman, &name, &program, &files)?;
+    }
+    Ok(OwnImage { name, _in_use: in_use })
+}
+
+/// `None`: there is no such file that is this user's, so nobody would heed it. Then no image is taken away.
+fn opened(lock: &Path) -> Option<File> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    let file = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(lock).ok()?;
+    file.metadata().ok().filter(|known| known.uid() == nix::unistd::geteuid().as_raw()).map(|_| file)
+}
+
+fn exists(podman: &dyn Fn() -> Command, image: &str) -> Result<bool, EngineError> {
+    match podman().args(["image", "exists", image]).stderr(Stdio::null()).status() {
+        Ok(status) => Ok(status.success()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (program, help) = ("podman".to_owned(), super::podman::INSTALL.to_owned());
-            return Err(EngineError::NotInstalled { program, help });
+            Err(EngineError::NotInstalled { program, help })
         }
-        Err(error) => return Err(EngineError::System("starting podman".to_owned(), error)),
+        Err(error) => Err(EngineError::System("starting podman".to_owned(), error)),
     }
-    forget_others(podman);
-    let files = libraries(&program).map_err(system("looking for the libraries of this program"))?;
-    import(podman, &image, &program, &files)?;
-    Ok(image)
 }
 
 /// Images of earlier programs go, unless a pod still uses them.
@@ -130,6 +160,37 @@ fn interpreter(program: &File) -> io::Result<Option<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Another podturn, of another version, is about to start its pod: its image looks unused.
+    #[test]
+    fn an_image_that_somebody_is_about_to_use_is_not_taken_away() {
+        let place = tempfile::tempdir().expect("a directory");
+        let [calls, lock] = ["calls", "lock"].map(|name| place.path().join(name));
+        let script = format!(
+            "echo \"$1\" >> {0}; case $1 in image) grep -q import {0};; images) echo other;; import) cat >/dev/null;; esac",
+            calls.display()
+        );
+        let podman = || {
+            let mut command = Command::new("sh");
+            command.args(["-c", &script, "podman"]);
+            command
+        };
+        let called = || {
+            let said = std::fs::read_to_string(&calls).expect("it was called");
+            std::fs::remove_file(&calls).expect("it was called");
+            said.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let of_other = opened(&lock).expect("this user's own");
+        of_other.lock_shared().expect("nobody has it");
+        let first = of_this_program_under(&podman, &lock).expect("podman takes it");
+        assert_eq!(called(), ["image", "image", "import"]);
+        drop(of_other);
+        let second = of_this_program_under(&podman, &lock).expect("podman takes it");
+        assert_eq!((called(), &second.name), (vec!["image".to_owned(), "image".into(), "import".into()], &first.name));
+        drop((first, second));
+        let _alone = of_this_program_under(&podman, &lock).expect("podman takes it");
+        assert_eq!(called(), ["image", "images", "rmi", "image", "import"]);
+    }
 
     /// This test is such a program itself.
     #[test]

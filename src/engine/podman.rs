@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::image::OwnImage;
 use super::logs::Log;
 use super::played::Play;
 use super::program::{EngineError, Program};
@@ -24,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When podman is not installed, or does not take it.
-pub fn own_image() -> Result<String, EngineError> {
+pub fn own_image() -> Result<OwnImage, EngineError> {
     image::of_this_program(&|| {
         let mut command = Command::new("podman");
         command.stdin(std::process::Stdio::null());
