@@ -37,8 +37,43 @@ pub(super) struct Elsewhere {
     /// With kubectl: delete the pod, or the Job, when it has ended
     #[arg(long)]
     rm: bool,
+    /// Read from their images what steps without a command run, as `podturn inject` does. With podman they are read anyway, from its
+    /// own images
+    #[cfg(feature = "resolve")]
+    #[arg(long, value_name = "SOURCE", num_args = 0..=1, require_equals = true, default_missing_value = "registry")]
+    resolve: Vec<crate::images::Source>,
+    /// With kubectl: leave such an image as it is named, instead of writing its digest
+    #[cfg(feature = "resolve")]
+    #[arg(long)]
+    no_pin: bool,
     #[command(flatten)]
     cluster: ClusterArguments,
+}
+
+impl Elsewhere {
+    /// How images are read, where that is said.
+    #[cfg(feature = "resolve")]
+    fn resolving(&self, settings: &mut wiring::Settings) {
+        if !self.resolve.is_empty() {
+            settings.resolve.clone_from(&self.resolve);
+        }
+        settings.no_pin |= self.no_pin;
+    }
+
+    /// The option of these that was given.
+    #[cfg(feature = "resolve")]
+    fn is_resolving(&self) -> Option<&'static str> {
+        let given = [("--resolve", !self.resolve.is_empty()), ("--no-pin", self.no_pin)];
+        given.iter().find(|(_, is_given)| *is_given).map(|(option, _)| *option)
+    }
+
+    #[cfg(not(feature = "resolve"))]
+    const fn resolving(&self, _: &mut wiring::Settings) {}
+
+    #[cfg(not(feature = "resolve"))]
+    const fn is_resolving(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Which cluster, and where in it, as kubectl has it.
@@ -134,6 +169,10 @@ fn refuse_options(arguments: &run::Arguments) -> Result<(), Failed> {
     if arguments.elsewhere.image.is_some() {
         return Err(not_with("--image", "local", "no images are used: containers are processes of this machine").into());
     }
+    if let Some(option) = arguments.elsewhere.is_resolving() {
+        let help = "what an image runs is not on this machine; --engine podman and --engine kubectl run it";
+        return Err(not_with(option, "local", help).into());
+    }
     Ok(())
 }
 
@@ -148,6 +187,7 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     }
     let mut settings = wiring::defaults()?;
     wiring::for_podman(&mut settings);
+    arguments.elsewhere.resolving(&mut settings);
     let (original, checked, file) = read(arguments, Placement::Container)?;
     refuse_unknown_volumes(&original, &arguments.volumes)?;
     input::print(&engine::check(&original, &checked)?);
@@ -192,7 +232,8 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
     if let Some((_, option, help)) = given.iter().find(|(is_given, ..)| *is_given) {
         return Err(not_with(option, "kubectl", help).into());
     }
-    let settings = wiring::defaults()?;
+    let mut settings = wiring::defaults()?;
+    arguments.elsewhere.resolving(&mut settings);
     let mut options = wiring::options(settings.clone())?;
     options.job_defaults = true; // the plan retries, and the Job must not run it again behind this command's back
     if let Some(image) = &arguments.elsewhere.image {

@@ -128,6 +128,34 @@ fn an_api_server_that_does_not_answer_is_left_when_that_is_asked_for() {
     assert!(ended.err.ends_with("everything was killed\n"), "{ended:#?}");
 }
 
+/// What its image runs is known by --resolve, and nobody reads images here.
+#[test]
+fn a_step_without_a_command_runs_what_its_image_says() {
+    let Some(cluster) = Cluster::new() else { return };
+    let bare = with(QUICKSTART, "command: [sh, -c, \"echo the plan is over\"]", "args: [\"echo the plan is over\"]");
+    let bare =
+        with(&bare, "      image: busybox:1.37\n      args: [\"echo", "      image: notifier:1\n      args: [\"echo");
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let map = format!("images: {{ 'notifier:1': {{ entrypoint: [sh, -c], cmd: ['false'], digest: '{digest}' }} }}");
+    std::fs::write(cluster.path("tmp/images.yaml"), map).expect("it can be written");
+
+    let refused = cluster.run(&bare, &KUBECTL);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.err.contains("step \"notify\" has no command"), "{refused:#?}");
+    let done = cluster.run(&bare, &[&KUBECTL[..], &["--resolve=map:images.yaml"]].concat());
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    assert!(done.lines().contains(&"notify  | the plan is over"), "{done:#?}");
+    let created = std::fs::read_to_string(cluster.path("cluster/quickstart.object")).expect("it was created");
+    assert!(created.contains(&format!("notifier:1@{digest}")) || created.contains(&format!("notifier@{digest}")));
+
+    // Here there are no images.
+    let here = cluster.run(&bare, &["--resolve=map:images.yaml"]);
+    assert_eq!(here.code, Some(2), "{here:#?}");
+    assert!(here.err.contains("--resolve means nothing with --engine local"), "{here:#?}");
+    let here = cluster.run(&bare, &[]);
+    assert!(here.code == Some(2) && here.err.contains("--engine kubectl --resolve"), "{here:#?}");
+}
+
 /// The pod has ended, and its logs do not come.
 #[test]
 fn an_api_server_that_does_not_answer_at_the_end_is_left_too() {

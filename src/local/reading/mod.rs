@@ -286,7 +286,10 @@ impl Reading<'_> {
         let span = node.get("image").map_or(node.span, |image| image.span);
         self.reporter
             .error(span, format!("container {name} has no command, and what its image would run is not known here"))
-            .help("add what the image's ENTRYPOINT says, for example `command: [sh, -c, \"...\"]`");
+            .help(
+                "add what the image's ENTRYPOINT says, for example `command: [sh, -c, \"...\"]`; --engine podman, and --engine kubectl \
+                 --resolve, run what the image says",
+            );
         None
     }
 
