@@ -78,7 +78,7 @@ pub fn lint(file: &Arc<SourceFile>, options: &Options) -> Result<Linted, Diagnos
         for manifest in &manifests {
             let number = found.begin(manifest);
             ask(document, manifest, options, &mut found);
-            silences.read(document, manifest, number, &mut found);
+            silences.note(document, manifest, number);
         }
         found.take(&reporter.finish(), codes::PLAN);
         pods += manifests.len();
