@@ -55,10 +55,10 @@ pub use wire::job_of;
 use std::sync::Arc;
 
 use document::Document;
-use edit::look;
+use edit::{Stuck, look};
 use text::Text;
 use tree::Tree;
-use undo::{Undone, undone};
+use undo::{NotUndone, Undone, undone};
 
 use crate::plan::site::at;
 use crate::plan::yaml::{self, Node};
@@ -187,15 +187,19 @@ fn original(file: &Arc<SourceFile>, span: Span, text: &str) -> Result<Option<Und
     }
     let Some(document) = parse(text, file.name())? else { return Ok(None) };
     let text = Text { text, look: look(text, &document, None) };
-    undone(&text, &document).map_err(|stuck| {
-        let place = at(&document, &stuck.path).map_or(Span::empty(0), Node::place);
-        let mut diagnostic = Diagnostic::error(format!("this cannot be taken apart: {}", stuck.why));
-        diagnostic.at(file, Span { start: place.start + span.start, end: place.end + span.start }).help(
-            match stuck.why == undo::DROPPED_WHY {
-                true => "use the file that it was made from",
-                false => "what podturn added was changed since; take it out by hand, with the annotation",
-            },
-        );
+    undone(&text, &document).map_err(|why| {
+        let (path, why, help) = match why {
+            NotUndone::Dropped(path) => {
+                let why = "it was wired with --drop-plan-annotation, which leaves out what is needed for that";
+                (path, why.to_owned(), "use the file that it was made from")
+            }
+            NotUndone::Changed(Stuck { why, path }) => {
+                (path, why, "what podturn added was changed since; take it out by hand, with the annotation")
+            }
+        };
+        let place = at(&document, &path).map_or(Span::empty(0), Node::place);
+        let mut diagnostic = Diagnostic::error(format!("this cannot be taken apart: {why}"));
+        diagnostic.at(file, Span { start: place.start + span.start, end: place.end + span.start }).help(help);
         diagnostic.into()
     })
 }

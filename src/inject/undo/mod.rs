@@ -25,9 +25,20 @@ use crate::plan::{ANNOTATION, INJECTED, LINT_IGNORE, Span};
 /// What stands in the annotation where nothing can be taken back.
 const DROPPED: &str = "dropped";
 
-/// And what is said then.
-pub(super) const DROPPED_WHY: &str =
-    "it was wired with --drop-plan-annotation, which leaves out what is needed for that";
+/// Why what `inject` added cannot be taken out.
+#[derive(Debug)]
+pub(super) enum NotUndone {
+    /// What is needed for that was left out (`--drop-plan-annotation`), at this level.
+    Dropped(Path),
+    /// Somebody has changed it since.
+    Changed(Stuck),
+}
+
+impl From<Stuck> for NotUndone {
+    fn from(stuck: Stuck) -> Self {
+        Self::Changed(stuck)
+    }
+}
 
 /// A text without what `inject` had added.
 #[derive(Clone, Debug)]
@@ -38,7 +49,7 @@ pub(super) struct Undone {
 }
 
 /// The text without what `inject` has added; `None` if it added nothing.
-pub(super) fn undone(text: &Text<'_>, document: &Node) -> Result<Option<Undone>, Stuck> {
+pub(super) fn undone(text: &Text<'_>, document: &Node) -> Result<Option<Undone>, NotUndone> {
     let mut holders = Vec::new();
     collect(document, &mut Vec::new(), &[], &mut holders);
     if holders.is_empty() {
@@ -100,11 +111,11 @@ fn injected(node: &Node) -> Option<&Entry> {
 }
 
 impl Cuts<'_> {
-    fn holder(&mut self, object: &Path, holder: &Path) -> Result<(), Stuck> {
+    fn holder(&mut self, object: &Path, holder: &Path) -> Result<(), NotUndone> {
         let stuck = |why: String| Stuck { why, path: holder.clone() };
         let entry = at(self.document, holder).and_then(injected).ok_or_else(|| stuck("it is not there".to_owned()))?;
         if entry.value.as_str() == Some(DROPPED) {
-            return Err(stuck(DROPPED_WHY.to_owned()));
+            return Err(NotUndone::Dropped(holder.clone()));
         }
         let record: Record = serde_json::from_str(entry.value.as_str().unwrap_or_default())
             .map_err(|error| stuck(format!("the annotation {INJECTED} is not what podturn wrote there: {error}")))?;
