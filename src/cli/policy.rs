@@ -33,7 +33,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn text(arguments: &Arguments) -> Result<String, Diagnostics> {
-    let settings = wiring::settings(&arguments.settings, None)?;
+    let mut settings = wiring::settings(&arguments.settings, None)?;
+    for option in settings.leave_out_what_no_policy_keeps(&arguments.settings) {
+        let mut warning =
+            Diagnostic::warning(format!("{option} of the file of defaults is left out: no policy can keep it"));
+        warning.help("`podturn inject` keeps it, for the pods that it wires");
+        input::print(&warning.into());
+    }
     let asked = settings.kubernetes();
     if let Some(version) = asked.filter(|version| *version < inject::POLICY_SINCE) {
         let mut diagnostic = Diagnostic::error(format!("Kubernetes {version} does not serve these policies"));

@@ -155,6 +155,26 @@ impl Settings {
         self.kubernetes
     }
 
+    /// Takes out what is about more than a pod as the API server sees it, for a command that cannot keep it, and says which options
+    /// these were. `given`: what was asked for itself stays, to be refused.
+    pub(super) fn leave_out_what_no_policy_keeps(&mut self, given: &Self) -> Vec<&'static str> {
+        let mut left_out = Vec::new();
+        if self.job_defaults && !given.job_defaults {
+            self.job_defaults = false;
+            left_out.push("job-defaults");
+        }
+        if self.pod_resources && !given.pod_resources {
+            self.pod_resources = false;
+            left_out.push("pod-resources");
+        }
+        #[cfg(feature = "resolve")]
+        if !self.resolve.is_empty() && given.resolve.is_empty() {
+            self.resolve.clear();
+            left_out.push("resolve");
+        }
+        left_out
+    }
+
     /// These, and what they leave open from `others`.
     fn or(self, others: Self) -> Self {
         Self {

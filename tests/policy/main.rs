@@ -308,6 +308,28 @@ fn an_option_that_a_policy_cannot_keep_is_refused() {
     }
 }
 
+/// The file of defaults is the one of `podturn inject`, too.
+#[test]
+fn defaults_that_only_inject_can_keep_are_left_out_and_said() {
+    let place = tempfile::tempdir().expect("a directory");
+    let defaults = "image: registry.example/podturn:1\njob-defaults: true\npod-resources: true\nresolve: registry\n";
+    fs::write(place.path().join(".podturn.yaml"), defaults).expect("room");
+    let output = podturn().current_dir(place.path()).arg("policy").output().expect("podturn starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for option in ["job-defaults", "pod-resources", "resolve"] {
+        assert!(said.contains(&format!("warning: {option} of the file of defaults is left out")), "{said}");
+    }
+    assert!(String::from_utf8_lossy(&output.stdout).contains("registry.example/podturn:1"));
+    fs::write(place.path().join(".podturn.yaml"), "placement: container\n").expect("room");
+    let output = podturn().current_dir(place.path()).arg("policy").output().expect("podturn starts");
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "what would wire pods otherwise than asked is refused wherever it stands"
+    );
+}
+
 #[test]
 fn a_stdout_that_takes_nothing_is_a_failure_that_is_said() {
     let full = fs::File::options().write(true).open("/dev/full").expect("a disk without room");
