@@ -21,7 +21,9 @@ mod volumes;
 use std::sync::Arc;
 
 use flow::Flow;
+use serde_json::Value;
 
+use crate::inject::to_json;
 use crate::plan::{Diagnostic, Diagnostics, Manifest, RestartPolicy, SourceFile};
 
 /// An engine.
@@ -73,7 +75,17 @@ pub fn export(file: &Arc<SourceFile>, target: Target, is_lossy: bool) -> Result<
         Target::JobSet => jobset::job_set(&mut flow),
     };
     let told = flow.gaps.finish(is_lossy);
-    if told.has_errors() { Err(told) } else { Ok(Exported { text: page.render(), told }) }
+    if told.has_errors() { Err(told) } else { Ok(Exported { text: others(&manifest) + &page.render(), told }) }
+}
+
+/// The other objects of the file, which the pods need as much as the one pod did.
+fn others(manifest: &Manifest) -> String {
+    let others = manifest.objects.iter().filter(|object| object.span != manifest.object.span);
+    let texts = others.filter_map(|object| match to_json(object) {
+        Value::Object(fields) => Some(page::Map::from(fields).render() + "---\n"),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// What has no meaning for an engine of steps that end, `is_lossy` or not.

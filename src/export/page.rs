@@ -77,6 +77,11 @@ impl Map {
         self
     }
 
+    /// Adds all of another one.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Adds an entry, if there is a value.
     pub(super) fn put_some(&mut self, key: &str, value: Option<impl Into<Piece>>) -> &mut Self {
         if let Some(value) = value {

@@ -32,6 +32,8 @@ pub struct Name {
     pub parts: Vec<String>,
     /// Where its last part is, as well as the parser can tell.
     pub at: usize,
+    /// It is only asked whether there is such a value: `has(steps.a.outputs.b)`.
+    pub is_tested: bool,
 }
 
 /// Why a text is no expression.
@@ -166,7 +168,8 @@ impl Walk<'_> {
         if let Some(parts) = path(expression) {
             if !self.own.contains(&parts[0]) {
                 let at = self.program.source_info().offset_for(expression.id).map_or(0, |(start, _)| start as usize);
-                self.names.push(Name { parts, at });
+                let is_tested = matches!(&expression.expr, Expr::Select(select) if select.test);
+                self.names.push(Name { parts, at, is_tested });
             }
             return;
         }

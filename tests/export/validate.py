@@ -53,7 +53,9 @@ def wrong(document):
 is_wrong = False
 for file in sys.argv[1:]:
     with open(file, encoding="utf-8") as text:
-        lines = wrong(yaml.safe_load(text))
+        *others, document = yaml.safe_load_all(text)
+        lines = wrong(document)
+        lines += [f"{other!r} is no object" for other in others if "apiVersion" not in (other or {})]
     print(f"{file}: {'; '.join(lines) or 'taken'}")
     is_wrong = is_wrong or bool(lines)
 sys.exit(1 if is_wrong else 0)

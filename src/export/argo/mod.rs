@@ -13,6 +13,7 @@
 //! Belongs here: what a whole Workflow has. Does not belong here: one step (`template`), and the pod's fields (`pod`).
 
 mod depends;
+mod names;
 mod pod;
 mod template;
 mod words;
@@ -22,20 +23,12 @@ use std::collections::BTreeMap;
 use podturn_turn::{Condition, OnFailure, Step};
 use serde_json::json;
 
+use self::names::Names;
 use self::template::{Body, Template, go_on};
 use super::flow::{Flow, Unit, seconds};
 use super::gaps::Spot;
 use super::page::{Map, Piece};
 use super::volumes::{Volumes, divided};
-
-/// The DAG of the plan.
-const PLAN: &str = "podturn-plan";
-
-/// The DAG of its finally steps.
-const FINALLY: &str = "podturn-finally";
-
-/// A template that waits for a person.
-const APPROVE: &str = "podturn-approve";
 
 /// The Workflow.
 pub(super) fn workflow(flow: &mut Flow<'_>) -> Map {
@@ -43,24 +36,25 @@ pub(super) fn workflow(flow: &mut Flow<'_>) -> Map {
     plan_gaps(flow);
     let outputs = words::outputs(flow);
     flow.asked = outputs.keys().cloned().collect();
+    let names = Names::of(flow);
     let units = flow.units.clone();
     let (finally, main): (Vec<&Unit>, Vec<&Unit>) =
         units.iter().partition(|unit| flow.step_of(unit).is_some_and(|step| step.finally));
     let mut bodies = BTreeMap::new();
-    let mut templates: Vec<Piece> = vec![dag(flow, PLAN, &main, &mut bodies).into()];
+    let mut templates: Vec<Piece> = vec![dag(flow, &names, &names.plan, &main, &mut bodies).into()];
     if !finally.is_empty() {
-        templates.push(dag(flow, FINALLY, &finally, &mut bodies).into());
+        templates.push(dag(flow, &names, &names.finally, &finally, &mut bodies).into());
     }
     for unit in &units {
         let body = bodies.remove(&unit.name).unwrap_or_default();
         let made = Template::new(flow, unit, body, &outputs, &volumes);
-        templates.extend(made.pieces());
+        templates.extend(made.pieces(&names));
     }
-    templates.extend(helpers(flow));
+    templates.extend(helpers(flow, &names));
 
     let mut spec = Map::default();
-    spec.put("entrypoint", PLAN);
-    spec.put_some("onExit", (!finally.is_empty()).then_some(FINALLY));
+    spec.put("entrypoint", names.plan.clone());
+    spec.put_some("onExit", (!finally.is_empty()).then(|| names.finally.clone()));
     spec.put_some("activeDeadlineSeconds", deadline(flow).map(|seconds| Piece::Value(seconds.into())));
     // Of the whole Workflow: a template's own would not count what is wrapped (workflow/controller, checkParallelism).
     let limit = flow.plan().max_parallel.filter(|_| !has_services(flow));
@@ -101,10 +95,10 @@ fn deadline(flow: &Flow<'_>) -> Option<u64> {
 }
 
 /// A template of tasks that are all its targets. What their own templates have in them is left in `bodies`.
-fn dag(flow: &mut Flow<'_>, name: &str, units: &[&Unit], bodies: &mut BTreeMap<String, Body>) -> Map {
+fn dag(flow: &mut Flow<'_>, names: &Names, name: &str, units: &[&Unit], bodies: &mut BTreeMap<String, Body>) -> Map {
     let mut tasks: Vec<Piece> = Vec::new();
     for unit in units {
-        bodies.insert(unit.name.clone(), template::tasks(flow, unit, &mut tasks));
+        bodies.insert(unit.name.clone(), template::tasks(flow, names, unit, &mut tasks));
     }
     let target: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
     let mut inner = Map::default();
@@ -121,14 +115,14 @@ fn has_services(flow: &Flow<'_>) -> bool {
 }
 
 /// Templates that do nothing of the plan's own.
-fn helpers(flow: &Flow<'_>) -> Vec<Piece> {
+fn helpers(flow: &Flow<'_>, names: &Names) -> Vec<Piece> {
     let steps = &flow.plan().steps;
     let mut all = Vec::new();
     if steps.iter().any(|step| step.approval.is_some()) {
-        all.push(json!({ "name": APPROVE, "suspend": {} }).into());
+        all.push(json!({ "name": names.approve, "suspend": {} }).into());
     }
     if steps.iter().any(|step| step.allow_failure && !step.service) {
-        all.push(go_on());
+        all.push(go_on(&names.go_on));
     }
     all
 }

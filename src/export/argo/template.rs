@@ -5,8 +5,9 @@
 use podturn_turn::{Backoff, Cause, Step};
 use serde_json::{Map as Json, Value, json};
 
+use super::depends;
+use super::names::Names;
 use super::words::{self, ArgoWords, Input, Outputs};
-use super::{APPROVE, depends};
 use crate::export::containers::{OUTPUTS, container};
 use crate::export::flow::{Flow, Unit, seconds};
 use crate::export::gaps::Spot;
@@ -16,11 +17,8 @@ use crate::plan::DEFAULT_STOP_SIGNAL;
 use crate::plan::diagnostic::quote;
 
 /// The template behind a failure that is allowed: it ends at once, and has succeeded.
-const GO_ON: &str = "podturn-go-on";
-
-/// See [`GO_ON`].
-pub(super) fn go_on() -> Piece {
-    json!({ "name": GO_ON, "suspend": { "duration": "0" } }).into()
+pub(super) fn go_on(name: &str) -> Piece {
+    json!({ "name": name, "suspend": { "duration": "0" } }).into()
 }
 
 /// The container of a unit in Argo's words, and the parameters that these are about: its task gives them, its template has them.
@@ -31,7 +29,7 @@ pub(super) struct Body {
 }
 
 /// The task of a unit, and before it that of its approval.
-pub(super) fn tasks(flow: &mut Flow<'_>, unit: &Unit, tasks: &mut Vec<Piece>) -> Body {
+pub(super) fn tasks(flow: &mut Flow<'_>, names: &Names, unit: &Unit, tasks: &mut Vec<Piece>) -> Body {
     if unit.name.starts_with(|first: char| first.is_ascii_digit()) {
         let message = format!("{}: a task with `depends` does not begin with a digit", quote(&unit.name));
         flow.step_gap(unit, "", message, "give the container another name");
@@ -40,10 +38,10 @@ pub(super) fn tasks(flow: &mut Flow<'_>, unit: &Unit, tasks: &mut Vec<Piece>) ->
     let mut waits = depends::expression(flow, unit);
     let step = flow.step_of(unit);
     if let Some(message) = step.and_then(|step| step.approval.as_ref()) {
-        let name = format!("approve-{}", unit.name);
+        let name = names.approval_of(&unit.name);
         let mut task = Map::default();
         task.remark((!message.is_empty()).then(|| format!("Asks: {message}")));
-        task.put("name", name.clone()).put("template", APPROVE);
+        task.put("name", name.clone()).put("template", names.approve.clone());
         task.put_some("depends", waits.replace(name)).put_some("when", when.clone());
         tasks.push(task.into());
     }
@@ -89,7 +87,6 @@ impl Template {
             gaps(flow, unit, step);
         }
         let mut map = Map::default();
-        map.put("name", if is_wrapped { format!("{}-run", unit.name) } else { unit.name.clone() });
         map.remark(flow.gaps.remarks(&Spot::Step(unit.name.clone())));
         put_inputs(&inputs, &mut map);
         if let Some(keys) = keys {
@@ -107,25 +104,29 @@ impl Template {
     }
 
     /// The template, and what is around it.
-    pub(super) fn pieces(self) -> Vec<Piece> {
+    pub(super) fn pieces(self, names: &Names) -> Vec<Piece> {
+        let name = if self.is_wrapped { names.run_of(&self.name) } else { self.name.clone() };
+        let mut own = Map::default();
+        own.put("name", name.clone());
+        own.extend(self.map);
         if !self.is_wrapped {
-            return vec![self.map.into()];
+            return vec![own.into()];
         }
         let mut outer = Map::default();
         outer.put("name", self.name.clone());
         put_inputs(&self.inputs, &mut outer);
         let mut run = json!({
             "name": "run",
-            "template": format!("{}-run", self.name),
+            "template": name,
             "continueOn": { "failed": true, "error": true },
         });
         if !self.inputs.is_empty() {
             let pass = |input: &Input| json!({ "name": input.name, "value": format!("{{{{inputs.parameters.{}}}}}", input.name) });
             run["arguments"] = json!({ "parameters": self.inputs.iter().map(pass).collect::<Vec<_>>() });
         }
-        let go_on = json!({ "name": "go-on", "template": GO_ON });
+        let go_on = json!({ "name": "go-on", "template": names.go_on });
         outer.put("steps", json!([[run], [go_on]]));
-        vec![outer.into(), self.map.into()]
+        vec![outer.into(), own.into()]
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use podturn_turn::Condition;
 use serde_json::{Value, json};
 
 use crate::export::containers::Words;
@@ -142,7 +143,21 @@ pub(super) fn when(flow: &mut Flow<'_>, unit: &Unit) -> Option<String> {
             _ => None,
         }
     };
+    let absent = absent(flow, unit, &expression);
     match expression.in_expr_lang(&name) {
+        Ok(_) if absent.is_some() => {
+            let (step, key) = absent?;
+            let message = format!(
+                "the `when` of step {} reads the output {} of {}, which may have none: the plan fails there, and Argo takes it for \
+                 nothing, or waits for ever (before 4.1)",
+                quote(&unit.name),
+                quote(&key),
+                quote(&step)
+            );
+            let help = format!("begin it with `has(steps['{step}'].outputs['{key}']) &&`");
+            flow.step_gap(unit, "when", message, &help).instead("the step always runs");
+            None
+        }
         Ok(text) => Some(format!("{{{{={text}}}}}")),
         Err(what) => {
             let message =
@@ -152,6 +167,26 @@ pub(super) fn when(flow: &mut Flow<'_>, unit: &Unit) -> Option<String> {
             None
         }
     }
+}
+
+/// An output that is read without being asked for by `has`, and that is not there when its step was Skipped, or has failed.
+fn absent(flow: &Flow<'_>, unit: &Unit, expression: &Expression) -> Option<(String, String)> {
+    let names = expression.names();
+    let is_tested = |parts: &[String]| names.iter().any(|name| name.is_tested && name.parts == parts);
+    let may_be_without = |step: &str| {
+        let is_conditional = flow.unit(step).and_then(|of| flow.step_of(of)).is_some_and(|of| of.when.is_some());
+        let any_end = [Condition::Completed, Condition::Failed];
+        is_conditional
+            || flow.dependencies(unit).iter().any(|(on, condition)| on == step && any_end.contains(condition))
+    };
+    names.iter().find_map(|name| match name.parts.as_slice() {
+        [steps, step, outputs, key]
+            if steps == "steps" && outputs == "outputs" && !is_tested(&name.parts) && may_be_without(step) =>
+        {
+            Some((step.clone(), key.clone()))
+        }
+        _ => None,
+    })
 }
 
 /// Who is asked for what, by references and by `when`.
