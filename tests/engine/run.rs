@@ -92,7 +92,8 @@ fn an_api_server_that_does_not_answer_is_left_when_that_is_asked_for() {
     let stuck = |verb: &str| cluster.path(&format!("cluster/hangs-{verb}"));
     let create = |name: &str| {
         std::fs::write(stuck("create"), "").expect("a fresh file");
-        let run = Running::start(cluster.run_command(&with(DATABASE, "name: database-test", name), &KUBECTL));
+        let lasting = hangs("exit 1"); // it does not end before it is deleted, however slow that is
+        let run = Running::start(cluster.run_command(&with(&lasting, "name: database-test", name), &KUBECTL));
         cluster.wait_called(&["create"]);
         run
     };
@@ -171,13 +172,12 @@ fn an_api_server_that_does_not_answer_at_the_end_is_left_too() {
 #[test]
 fn what_kubectl_creates_has_a_name() {
     let Some(cluster) = Cluster::new() else { return };
-    for answer in ["", "pod/quickstart created\n", "{\"kind\": \"Pod\", \"metadata\": {\"name\": \"\"}}"] {
+    let answers = ["", "pod/quickstart created\n", "{\"kind\": \"Pod\", \"metadata\": {\"name\": \"\"}}"];
+    for (answer, name) in answers.iter().zip(["name: first", "name: second", "name: third"]) {
         std::fs::write(cluster.path("cluster/answer-create"), answer).expect("it can be written");
-        let ended = cluster.run(QUICKSTART, &KUBECTL);
+        let ended = cluster.run(&with(QUICKSTART, "name: quickstart", name), &KUBECTL);
         assert_eq!(ended.code, Some(125), "{ended:#?}");
         assert!(ended.err.contains("kubectl create: its answer names no object; the pod may be there"), "{ended:#?}");
-        std::fs::remove_file(cluster.path("cluster/quickstart.object")).expect("it was created");
-        std::fs::remove_dir_all(cluster.path("cluster/quickstart.tmp")).expect("it was created");
     }
 }
 
