@@ -22,8 +22,8 @@ pub(crate) struct Onlookers {
 
 #[derive(Default)]
 struct Seen {
-    /// Changes that the page was sent.
-    page: AtomicU32,
+    /// The page was sent something.
+    page: AtomicBool,
     scrapes: AtomicU32,
     is_over: AtomicBool,
 }
@@ -44,7 +44,7 @@ impl Onlookers {
 
     /// Until both are served.
     pub(crate) fn wait(&self) {
-        let is_served = || self.seen.page.load(Ordering::Relaxed) > 0 && self.seen.scrapes.load(Ordering::Relaxed) > 0;
+        let is_served = || self.seen.page.load(Ordering::Relaxed) && self.seen.scrapes.load(Ordering::Relaxed) > 0;
         wait_until("the onlookers to be served", is_served);
     }
 
@@ -59,9 +59,12 @@ fn look(address: SocketAddr, seen: &Seen) {
         if let Some(mut stream) = ask(address, "/events?version=0") {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                if seen.page.load(Ordering::Relaxed) {
+                    continue;
+                }
                 // A head alone says only that there is nothing yet.
                 let is_event = buffer[..length].windows(6).any(|window| window == b"data: ");
-                seen.page.fetch_add(u32::from(is_event), Ordering::Relaxed);
+                seen.page.store(is_event, Ordering::Relaxed);
             }
         }
         pause(REST);

@@ -72,7 +72,8 @@ async fn act(request: Request<Incoming>, volume: &Path) -> Answer {
 async fn show(request: &Request<Incoming>, versions: Rc<Versions>, is_over: watch::Receiver<bool>) -> Answer {
     match request.uri().path() {
         "/" => {
-            versions.newest(false).map_or_else(nothing_yet, |version| with("text/html; charset=utf-8", version.page()))
+            let page = versions.newest(false).map(|version| version.page());
+            paced("text/html; charset=utf-8", page, &versions).await
         }
         "/events" => events(request.uri().query(), versions, is_over),
         "/state.json" => versions.state().map_or_else(nothing_yet, |state| {
@@ -81,7 +82,7 @@ async fn show(request: &Request<Incoming>, versions: Rc<Versions>, is_over: watc
         "/metrics" => {
             let is_open = accept::wants_openmetrics(request.headers());
             let kind = if is_open { metrics::OPENMETRICS } else { metrics::PROMETHEUS };
-            versions.metrics(is_open).map_or_else(nothing_yet, |text| with(kind, text))
+            paced(kind, versions.metrics(is_open), &versions).await
         }
         "/healthz" => {
             let alive = timeout(ALIVE, control::state(versions.volume().path())).await;
@@ -99,6 +100,12 @@ async fn show(request: &Request<Incoming>, versions: Rc<Versions>, is_over: watc
         },
         _ => text(StatusCode::NOT_FOUND, "there are /, /events, /state.json, /metrics, /healthz and /readyz\n"),
     }
+}
+
+async fn paced(kind: &'static str, content: Option<Bytes>, versions: &Versions) -> Answer {
+    let Some(content) = content else { return nothing_yet() };
+    versions.keep_pace(content.len()).await;
+    with(kind, content)
 }
 
 fn nothing_yet() -> Answer {
