@@ -1,5 +1,10 @@
 //! The same files in a "cluster", and they end as they do here.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
 use super::cluster::{Cluster, Running};
 
 const QUICKSTART: &str = include_str!("../../manifests/quickstart.yaml");
@@ -54,6 +59,40 @@ fn what_a_step_says_and_how_a_failure_ends_are_the_same() {
     assert_eq!(cluster.pods(), [""; 0], "--rm");
     let calls = cluster.calls();
     assert!(calls.iter().all(|call| call[..4] == ["--context", "test", "--namespace", "ci"]), "{calls:#?}");
+}
+
+/// The coordinator is where traces are sent from, so it has to be told; and a pod is no place for a password.
+#[test]
+fn a_run_elsewhere_is_a_trace_where_this_environment_asks_for_one() {
+    let Some(cluster) = Cluster::new() else { return };
+    let collector = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let endpoint = format!("http://{}", collector.local_addr().expect("it has one"));
+    let taken = std::thread::spawn(move || {
+        let mut stream = BufReader::new(collector.accept().expect("a connection").0);
+        let mut head = String::new();
+        stream.read_line(&mut head).expect("a request");
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); // the rest is not read
+        head
+    });
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut run = cluster.run_command(QUICKSTART, &KUBECTL);
+    run.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint).env("TRACEPARENT", parent);
+    run.env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hidden");
+    let ended = Running::start(run).end();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(taken.join().expect("a collector").trim_end(), "POST /v1/traces HTTP/1.1");
+    assert!(ended.err.contains("warning: OTEL_EXPORTER_OTLP_HEADERS is not put into the pod"), "{ended:#?}");
+
+    let object = std::fs::read_to_string(cluster.path("cluster/quickstart.object")).expect("it stays");
+    assert!(!object.contains("hidden"), "{object}");
+    let object: Value = serde_json::from_str(&object).expect("an object is JSON");
+    let containers = object["spec"]["initContainers"].as_array().expect("two of podturn's");
+    let env = &containers.iter().find(|container| container["name"] == "podturn").expect("the coordinator")["env"];
+    let told = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("TRACEPARENT", parent)];
+    let told = told.map(|(name, value)| json!({ "name": name, "value": value }));
+    for variable in &told {
+        assert!(env.as_array().is_some_and(|env| env.contains(variable)), "{variable}: {env}");
+    }
 }
 
 #[test]
