@@ -47,6 +47,9 @@ pub fn timeline(history: &History) -> String {
     text
 }
 
+/// What an outcome that is missing means.
+const OPEN: &str = "\nnot decided: it has no end by itself; services go on, or are tried again, until the pod is deleted, or a person decides\n";
+
 /// One line a run: the step that fails in it (`None`: none does), how it ends, and what becomes of the others.
 #[must_use]
 pub fn failures(runs: &[(Option<String>, State)]) -> String {
@@ -69,7 +72,8 @@ pub fn failures(runs: &[(Option<String>, State)]) -> String {
         ]);
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
-    lines.join("\n") + "\n"
+    let is_open = runs.iter().any(|(_, state)| state.outcome.is_none());
+    lines.join("\n") + if is_open { OPEN } else { "\n" }
 }
 
 /// A step that could fail only if it ran says so, and so does one whose failure is none of the plan's.

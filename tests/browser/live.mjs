@@ -24,6 +24,7 @@ await withBrowser(async (context) => {
   await page.waitForFunction(() => document.querySelector("#live").textContent === "the run has ended");
   assert.match(await page.textContent("h1"), /Succeeded/);
   assert.match(await page.title(), /^Succeeded - /);
+  assert.match(await page.textContent("#keys"), /an attempt that succeeded.*the end waited for this/, "what bars mean goes with the bars");
   assert.equal(await page.evaluate(() => window.isTheSamePage), true);
   assert.equal(await page.evaluate(() => document.activeElement.id), "t1");
   assert.equal(await page.$$eval("#timeline li", (rows) => rows.length), 2);

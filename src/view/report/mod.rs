@@ -86,6 +86,7 @@ impl<'a> Live<'a> {
         part("summary".to_owned(), &|html| page.write_header(html));
         part("troubles".to_owned(), &|html| page.write_troubles(html));
         part("picture".to_owned(), &|html| page.write_picture(html));
+        part("keys".to_owned(), &|html| page.write_keys(html));
         part("axis".to_owned(), &|html| timeline::write_axis(end, html));
         part("path".to_owned(), &|html| page.write_path(html));
         for index in 0..page.history.steps.len() {

@@ -130,6 +130,53 @@ fn a_page_asks_for_nothing_from_outside() {
     }
 }
 
+#[test]
+fn what_has_not_ended_is_told_so_far() {
+    let mut run = record(plan("steps: { a: {} }"), vec![Kind::CoordinatorStarted { rebooted: false }]);
+    run.until = Some(9 * SECOND);
+    let history = History::of(&run).expect("it is sound");
+    let live = Live::of(&run, &history, false);
+    let (page, parts) = (live.page(1), live.parts());
+    assert!(parts["summary"].contains("<dt>So far</dt>") && !parts["summary"].contains("<dt>Took</dt>"), "{page}");
+    assert!(parts["keys"].contains("the run has waited for this"), "it is brought up to date: {}", parts["keys"]);
+    assert!(page.contains("the run has waited for this") && !page.contains("the end waited for this"), "{page}");
+    let mut kinds = vec![Kind::CoordinatorStarted { rebooted: false }];
+    kinds.extend(one_step(0, 0, None, 1));
+    let page = report(&record(plan("steps: { a: {} }"), kinds)).expect("it is sound");
+    assert!(page.contains("<dt>Took</dt>") && page.contains("the end waited for this"), "{page}");
+}
+
+#[test]
+fn what_shapes_mean_is_said_where_there_are_such() {
+    let page = |text: &str| {
+        let run = record(plan(text), vec![Kind::CoordinatorStarted { rebooted: false }]);
+        report(&run).expect("it is sound")
+    };
+    let words = ["round ends: a service", "thick frame: a finally step", "red dashes: only after a failure"];
+    let all = page(
+        "steps: { db: { service: true }, a: { dependsOn: [db] }, b: { dependsOn: [a: Failed] }, c: { finally: true } }",
+    );
+    assert!(words.iter().all(|word| all.contains(word)), "{all}");
+    let plain = page("steps: { a: {}, b: { dependsOn: [a] } }");
+    assert!(words.iter().all(|word| !plain.contains(word)), "{plain}");
+}
+
+/// A flat line at the top of a box looks like much, and says nothing that the figure beside it does not say.
+#[test]
+fn one_value_alone_has_no_chart() {
+    let mut kinds = vec![Kind::CoordinatorStarted { rebooted: false }];
+    kinds.extend(one_step(0, 0, None, 1));
+    let mut run = record(plan("steps: { a: {} }"), kinds);
+    let row = |run: &Record| {
+        let page = report(run).expect("it is sound");
+        page.lines().find(|line| line.contains("<tr id=\"u0\"")).expect("a row for the step").to_owned()
+    };
+    assert!(row(&run).contains("200 MiB") && !row(&run).contains("<svg"), "{}", row(&run));
+    let asked = crate::volume::Resources { memory_limit: Some(256 << 20), ..Default::default() };
+    run.resources.insert("a".to_owned(), asked);
+    assert_eq!(row(&run).matches("<svg").count(), 1, "against its limit it says something: {}", row(&run));
+}
+
 /// The same verbs as on the screen of `podturn watch`, whatever a step does.
 #[test]
 fn every_phase_has_the_buttons_that_suit_it() {

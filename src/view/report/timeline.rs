@@ -41,30 +41,31 @@ impl Page<'_> {
              aria-keyshortcuts=\"/\"></label>\n<label>Order <select id=\"order\"><option value=\"p\">as in the plan</option>\
              <option value=\"b\">by begin</option><option value=\"r\">longest first</option></select></label>\n\
              <label>Zoom <input id=\"zoom\" type=\"range\" min=\"1\" max=\"20\" step=\"0.5\" value=\"1\"></label>\n\
-             <span class=\"hint\">Arrow keys move from step to step, Enter goes to its row in the table, / filters.</span></div>\n<p class=\"legend\">",
+             <span class=\"hint\">Arrow keys move from step to step, Enter goes to its row in the table, / filters.</span></div>\n",
             milliseconds(total)
         );
-        for (class, words) in KEYS {
-            if self.has(class) {
-                let _ =
-                    write!(html, "<span class=\"key\"><i class=\"{class}\" aria-hidden=\"true\"></i> {words}</span> ");
-            }
-        }
-        let waited = if self.history.state.outcome.is_some() {
-            "the end waited for this"
-        } else {
-            "the run has waited for this"
-        };
-        let _ = write!(
-            html,
-            "<span class=\"key\"><i class=\"crit\" aria-hidden=\"true\"></i> {waited}</span></p>\n<div class=\"lanes scroll\">\n"
-        );
+        self.write_keys(html);
+        html.push_str("<div class=\"lanes scroll\">\n");
         write_axis(total, html);
         html.push_str("<ol class=\"rows\" aria-label=\"Steps in time\">\n");
         for index in 0..self.history.steps.len() {
             self.write_lane(index, total, html);
         }
         html.push_str("</ol>\n</div>\n</section>\n");
+    }
+
+    /// What the bars mean that there are.
+    pub(super) fn write_keys(&self, html: &mut String) {
+        html.push_str("<p id=\"keys\" class=\"legend\">");
+        for (class, words) in KEYS {
+            if self.has(class) {
+                let _ =
+                    write!(html, "<span class=\"key\"><i class=\"{class}\" aria-hidden=\"true\"></i> {words}</span> ");
+            }
+        }
+        let has_ended = self.history.state.outcome.is_some();
+        let waited = if has_ended { "the end waited for this" } else { "the run has waited for this" };
+        let _ = writeln!(html, "<span class=\"key\"><i class=\"crit\" aria-hidden=\"true\"></i> {waited}</span></p>");
     }
 
     /// Whether something of this class is in the timeline.
