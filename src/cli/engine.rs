@@ -186,6 +186,7 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
         );
     }
     let mut settings = wiring::defaults()?;
+    settings.bell = arguments.bell.or(settings.bell);
     wiring::for_podman(&mut settings);
     arguments.elsewhere.resolving(&mut settings);
     let (original, checked, file) = read(arguments, Placement::Container)?;
@@ -234,6 +235,7 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
     }
     let mut settings = wiring::defaults()?;
     arguments.elsewhere.resolving(&mut settings);
+    settings.bell = arguments.bell.or(settings.bell);
     let mut options = wiring::options(settings.clone())?;
     options.job_defaults = true; // the plan retries, and the Job must not run it again behind this command's back
     if let Some(image) = &arguments.elsewhere.image {

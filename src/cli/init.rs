@@ -15,7 +15,7 @@ use crate::plan::{
     check_wired,
 };
 use crate::process;
-use crate::volume::{Durability, Placement, Resources, Run, Volume, VolumeError, lay_out, lay_out_without_shim};
+use crate::volume::{Bell, Durability, Placement, Resources, Run, Volume, VolumeError, lay_out, lay_out_without_shim};
 
 /// Arguments of `podturn init`.
 #[derive(clap::Args)]
@@ -39,6 +39,10 @@ pub(super) struct Arguments {
     /// Where the steps have the shim from: their mailboxes, or an image that is mounted beside them
     #[arg(long, value_enum, default_value = "volume")]
     shim_from: ShimFromName,
+    /// How shims and coordinator notice each other: by sockets, or by looking at files, where the runtime lets containers share no
+    /// sockets (gVisor): up to 0.2 s later each time
+    #[arg(long, value_enum, env = "PODTURN_BELL", default_value = "socket")]
+    bell: BellName,
 }
 
 /// Where the steps have the shim from.
@@ -59,6 +63,20 @@ pub(super) enum DurabilityName {
 impl DurabilityName {
     pub(super) fn is_node(self) -> bool {
         matches!(self, Self::Node)
+    }
+}
+
+/// How shims and coordinator notice each other.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum BellName {
+    Socket,
+    File,
+}
+
+#[cfg(feature = "tools")]
+impl BellName {
+    pub(super) const fn is_file(self) -> bool {
+        matches!(self, Self::File)
     }
 }
 
@@ -134,6 +152,10 @@ fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Res
         durability: match arguments.durability {
             DurabilityName::Process => Durability::Process,
             DurabilityName::Node => Durability::Node,
+        },
+        bell: match arguments.bell {
+            BellName::Socket => Bell::Socket,
+            BellName::File => Bell::File,
         },
         resources: resources(&checked, facts),
         plan: checked.plan,

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::directory::Directory;
+use super::init::BellName;
 use super::listen::Listen;
 use super::screen::{self, Screen};
 use super::tail::Tails;
@@ -69,6 +70,10 @@ pub(super) struct Arguments {
     /// A directory of this machine that stands in for a volume, as for a claim; may be given several times
     #[arg(long = "volume", value_name = "NAME=DIR", value_parser = stand_in)]
     pub(super) volumes: Vec<(String, PathBuf)>,
+    /// How shims and coordinator notice each other: by sockets, or by looking at files, as in a runtime whose containers share no
+    /// sockets, up to 0.2 s later each time. A pod that is wired already says so itself [default: socket]
+    #[arg(long, value_enum, env = "PODTURN_BELL")]
+    pub(super) bell: Option<BellName>,
     #[command(flatten)]
     pub(super) listen: Listen,
     /// Write the run down at its end: as FILE ends, .html for a page, .xml for JUnit XML, .md for Markdown; may be given several times
@@ -175,6 +180,9 @@ fn load(arguments: &Arguments) -> Result<Runnable, Diagnostics> {
         trace::add_parameter(&mut checked.plan);
     }
     let mut found = runnable(&manifest, &checked, &facts, &arguments.volumes)?;
+    if !manifest.is_wired && arguments.bell.is_some_and(BellName::is_file) {
+        found.pod.look_at_files();
+    }
     if let Some(variables) = traced {
         trace::hand_on(&mut found.pod, &checked.plan, &variables);
     }

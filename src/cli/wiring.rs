@@ -37,6 +37,10 @@ pub(super) struct Settings {
     /// What has to survive: the death of any process, or of the node as well [default: process; node with pvc:CLAIM]
     #[arg(long, value_enum, env = "PODTURN_DURABILITY")]
     durability: Option<super::init::DurabilityName>,
+    /// How shims and coordinator notice each other: by sockets, or by looking at files where the runtime lets containers share
+    /// none (gVisor), up to 0.2 s later each time [default: socket]
+    #[arg(long, value_enum, env = "PODTURN_BELL")]
+    pub(super) bell: Option<super::init::BellName>,
     /// Let the containers not share a process namespace: order is kept, usage and leftovers are not seen
     #[arg(long)]
     no_share_pid: bool,
@@ -185,6 +189,7 @@ impl Settings {
             volume_medium: self.volume_medium.or(others.volume_medium),
             size_limit: self.size_limit.or(others.size_limit),
             durability: self.durability.or(others.durability),
+            bell: self.bell.or(others.bell),
             no_share_pid: self.no_share_pid || others.no_share_pid,
             whole_volume: self.whole_volume || others.whole_volume,
             shim_from: self.shim_from.or(others.shim_from),
@@ -256,6 +261,7 @@ pub(super) fn options(settings: Settings) -> Result<Options, Diagnostics> {
     };
     options.kubernetes = settings.kubernetes.unwrap_or(options.kubernetes);
     options.size_limit = settings.size_limit.unwrap_or(options.size_limit);
+    options.by_files = settings.bell.is_some_and(super::init::BellName::is_file);
     options.share_pid = !settings.no_share_pid;
     options.whole_volume = settings.whole_volume;
     options.shim_from = settings.shim_from.unwrap_or_default();

@@ -140,6 +140,12 @@ impl<W: World> Coordinator<W> {
         self.rearm(step);
     }
 
+    /// Something is new in the mailbox, where nobody rings.
+    pub(super) fn looked(&mut self, step: StepId) {
+        self.read(step);
+        self.rearm(step);
+    }
+
     /// A connection ended. Every packet before that was handed in.
     pub fn ended(&mut self, step: StepId, link: Link) {
         self.handle_end_of_line(step, link);

@@ -34,6 +34,8 @@ pub(super) struct Connection {
     pub(super) socket: Option<OwnedFd>,
     pub(super) pidfd: Option<Pidfd>,
     pid: u32,
+    /// Nothing says that its process is dead, only that it is not seen any more.
+    is_silent: bool,
 }
 
 /// Which step a session or a control group belongs to. One that two steps share tells nothing of a step's processes.
@@ -77,7 +79,29 @@ impl Ground {
     /// Keeps a new connection.
     pub(super) fn keep(&mut self, step: StepId, socket: OwnedFd) -> Link {
         let (pid, pidfd) = process::peer(socket.as_fd()).unwrap_or((0, None));
-        let connection = Some(Connection { step, socket: Some(socket), pidfd, pid });
+        self.add(Connection { step, socket: Some(socket), pidfd, pid, is_silent: false })
+    }
+
+    /// Keeps what stands for a connection where there are no sockets: a shim that was seen, and its process if that is known.
+    pub(super) fn keep_seen(&mut self, step: StepId, process: Option<(u32, Pidfd)>) -> Link {
+        let (pid, pidfd) = process.map_or((0, None), |(pid, pidfd)| (pid, Some(pidfd)));
+        self.add(Connection { step, socket: None, pidfd, pid, is_silent: false })
+    }
+
+    /// Why such a connection is about to end: because its shim is not seen any more, or because it is dead.
+    pub(super) fn note_silent(&mut self, link: Link, is_silent: bool) {
+        if let Some(connection) = self.connection(link) {
+            connection.is_silent = is_silent;
+        }
+    }
+
+    /// Whether the kernel will say when its process is dead.
+    pub(super) fn has_witness(&mut self, link: Link) -> bool {
+        self.connection(link).is_some_and(|connection| connection.pidfd.is_some())
+    }
+
+    fn add(&mut self, connection: Connection) -> Link {
+        let connection = Some(connection);
         if let Some(index) = self.free.pop() {
             self.connections[index as usize] = connection;
             return Link(index);
@@ -187,8 +211,8 @@ impl World for Ground {
     }
 
     fn is_peer_dead(&mut self, link: Link) -> bool {
-        let pidfd = self.connection(link).and_then(|connection| connection.pidfd.as_ref());
-        pidfd.is_none_or(Pidfd::is_dead)
+        let Some(connection) = self.connection(link) else { return true };
+        connection.pidfd.as_ref().map_or(!connection.is_silent, Pidfd::is_dead)
     }
 
     fn hang_up(&mut self, link: Link) {

@@ -6,7 +6,7 @@
 //! `world.rs` is the interface to everything outside, `desk.rs` the loop's body, `start.rs` recovery, `deaths.rs` how an
 //! end is told from a silence, `told.rs` what is new in a report, `seat.rs` what is kept of a step, `ground.rs` the real
 //! world, `serve.rs` the loop, `beside.rs` the thread for all that talks to people and the network, `asked.rs` what people
-//! ask for, `log.rs` the log as JSON, `probe` readiness over the network, `public.rs` those who only look on,
+//! ask for, `log.rs` the log as JSON, `look.rs` what stands in for bells, `probe` readiness over the network, `public.rs` those who only look on,
 //! `usage.rs` what steps use while they run.
 
 pub mod asked;
@@ -15,6 +15,7 @@ mod deaths;
 mod desk;
 mod ground;
 pub mod log;
+mod look;
 mod probe;
 mod public;
 mod seat;

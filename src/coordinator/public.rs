@@ -10,14 +10,15 @@ use podturn_turn::State;
 
 use crate::volume::bell::{self, Received};
 use crate::volume::phases::Phases;
-use crate::volume::{Volume, VolumeError};
+use crate::volume::{Bell, Volume, VolumeError};
 
 /// How many may listen. Who finds no room is let go at once and comes back every 100 ms, reading the file each time.
 const LISTENERS: usize = 256;
 
 /// The listeners of one coordinator.
 pub(super) struct Public {
-    bell: OwnedFd,
+    /// `None`: containers share no sockets, and whoever looks on has to look again.
+    bell: Option<OwnedFd>,
     listeners: BTreeMap<u32, OwnedFd>,
     next: u32,
     /// What was written last.
@@ -25,17 +26,18 @@ pub(super) struct Public {
 }
 
 impl Public {
-    /// Hangs the bell up.
+    /// Hangs the bell up, if there is to be one.
     ///
     /// # Errors
     /// Those of bind(2).
-    pub(super) fn open(volume: &Volume) -> Result<Self, VolumeError> {
-        Ok(Self { bell: volume.listen_in_public()?, listeners: BTreeMap::new(), next: 0, shown: None })
+    pub(super) fn open(volume: &Volume, bell: Bell) -> Result<Self, VolumeError> {
+        let bell = if bell == Bell::Socket { Some(volume.listen_in_public()?) } else { None };
+        Ok(Self { bell, listeners: BTreeMap::new(), next: 0, shown: None })
     }
 
     /// What has to be watched for somebody who comes.
-    pub(super) const fn bell(&self) -> &OwnedFd {
-        &self.bell
+    pub(super) const fn bell(&self) -> Option<&OwnedFd> {
+        self.bell.as_ref()
     }
 
     /// Takes one listener who waits, and rings once: a coordinator is there. `None`: nobody waits.
@@ -43,7 +45,8 @@ impl Public {
     /// # Errors
     /// Those of accept(2).
     pub(super) fn accept(&mut self) -> std::io::Result<Option<Option<(u32, &OwnedFd)>>> {
-        let Some(socket) = bell::accept(self.bell.as_fd())? else { return Ok(None) };
+        let Some(listening) = &self.bell else { return Ok(None) };
+        let Some(socket) = bell::accept(listening.as_fd())? else { return Ok(None) };
         bell::ring(&socket);
         if self.listeners.len() == LISTENERS {
             return Ok(Some(None));

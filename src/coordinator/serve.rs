@@ -19,15 +19,17 @@ use super::beside::{Beside, News};
 use super::desk::{Coordinator, Failure};
 use super::ground::Ground;
 use super::log::{Log, Teller};
+use super::look::Looks;
 use super::probe::Probers;
 use super::public::Public;
 use super::usage::Measuring;
 use super::world::{Link, World};
 use crate::process;
 use crate::trace::Context;
+use crate::volume::alive::Watched;
 use crate::volume::bell::{self, Received};
 use crate::volume::usage::{Sample, UsageFile};
-use crate::volume::{Journal, Locked, Placement, Run, Volume, VolumeError, published};
+use crate::volume::{Bell, Journal, Locked, Mailboxes, Placement, Run, Volume, VolumeError, published};
 
 /// How long a change of the state may wait for more of them before it is published, in ns.
 const PUBLISH_PAUSE: Time = 50_000_000;
@@ -141,6 +143,7 @@ enum Token {
     Death(Link),
     PublicBell,
     Listener(u32),
+    Arrivals,
 }
 
 impl Token {
@@ -154,6 +157,7 @@ impl Token {
             Self::Death(link) => 3 << 32 | link.0 as u64,
             Self::PublicBell => 4 << 32,
             Self::Listener(name) => 5 << 32 | name as u64,
+            Self::Arrivals => 8 << 32,
         }
     }
 
@@ -167,7 +171,8 @@ impl Token {
             4 => Self::PublicBell,
             5 => Self::Listener(index),
             6 => Self::Signals,
-            _ => Self::News,
+            7 => Self::News,
+            _ => Self::Arrivals,
         }
     }
 }
@@ -179,6 +184,8 @@ struct Server<'a> {
     /// The pod's `terminationGracePeriodSeconds`, but for a moment to say how it ended, in ms.
     pod_grace: u64,
     bells: Vec<OwnedFd>,
+    /// Instead of bells.
+    looks: Option<Looks>,
     public: Public,
     epoll: Epoll,
     signals: SignalFd,
@@ -220,14 +227,14 @@ impl<'a> Server<'a> {
         let names: Vec<String> = run.plan.steps.iter().map(|step| step.name.clone()).collect();
         let mailboxes = volume.mailboxes(names.iter().map(String::as_str), run.durability)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut bells = Vec::with_capacity(names.len());
-        for (index, name) in names.iter().enumerate() {
-            let bell = bell::listen(&mailboxes, name)?;
-            watch(&epoll, &bell, Token::Bell(StepId(index as u32)))?;
-            bells.push(bell);
+        let (bells, looks) = match run.bell {
+            Bell::Socket => (hang_up_bells(&mailboxes, &names, &epoll)?, None),
+            Bell::File => (Vec::new(), Some(begin_to_look(volume, &names, &epoll)?)),
+        };
+        let public = Public::open(volume, run.bell)?;
+        if let Some(bell) = public.bell() {
+            watch(&epoll, bell, Token::PublicBell)?;
         }
-        let public = Public::open(volume)?;
-        watch(&epoll, public.bell(), Token::PublicBell)?;
         let clock = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         watch(&epoll, &clock, Token::Clock)?;
         let (journal, events) = Journal::open(volume, run.durability)?;
@@ -265,6 +272,7 @@ impl<'a> Server<'a> {
             placement: run.placement,
             pod_grace: run.termination_grace_seconds.saturating_mul(1000).saturating_sub(LAST_MOMENT),
             bells,
+            looks,
             public,
             epoll,
             signals,
@@ -409,11 +417,16 @@ impl<'a> Server<'a> {
                 Token::Death(link) => self.handle_death(link),
                 Token::PublicBell => self.handle_public_bell()?,
                 Token::Listener(name) => self.public.hear(name),
+                Token::Arrivals => self.look(Looks::look_early)?,
             }
         }
         if time_is_up {
             self.clock.wait()?;
             self.clock_at = None;
+            let now = self.coordinator.world().now();
+            if self.looks.as_ref().is_some_and(|looks| looks.next_at() <= now) {
+                self.look(Looks::look)?;
+            }
             self.coordinator.wake();
         }
         Ok(())
@@ -426,6 +439,14 @@ impl<'a> Server<'a> {
                 watch(&self.epoll, socket, Token::Connection(link))?;
             }
             self.coordinator.connected(step, link);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, how: fn(&mut Looks, &mut Coordinator<Ground>) -> Vec<Link>) -> Result<(), ServeError> {
+        let Some(looks) = &mut self.looks else { return Ok(()) };
+        for link in how(looks, &mut self.coordinator) {
+            self.watch_death(link)?;
         }
         Ok(())
     }
@@ -472,6 +493,9 @@ impl<'a> Server<'a> {
             connection.filter(|connection| connection.socket.is_none()).map(|connection| connection.step)
         {
             self.coordinator.died(step, link);
+            if let Some(looks) = &mut self.looks {
+                looks.forget(step, link);
+            }
         }
     }
 
@@ -481,7 +505,8 @@ impl<'a> Server<'a> {
     fn set_clock(&mut self) -> Result<(), ServeError> {
         let now = self.coordinator.world().now();
         let last_call = self.coordinator.last_call().filter(|at| self.placement == Placement::Container && *at > now);
-        let wanted = [self.coordinator.next_wake(), self.publisher.due(), last_call].into_iter().flatten().min();
+        let look = self.looks.as_ref().map(Looks::next_at);
+        let wanted = [self.coordinator.next_wake(), self.publisher.due(), last_call, look].into_iter().flatten().min();
         let Some(at) = wanted.filter(|at| self.clock_at.is_none_or(|set| *at < set)) else { return Ok(()) };
         let at_least = at.max(1); // zero would stop the clock
         let time = TimeSpec::new((at_least / 1_000_000_000) as i64, (at_least % 1_000_000_000) as i64);
@@ -608,6 +633,24 @@ fn take_signals() -> Result<SignalFd, ServeError> {
     Ok(SignalFd::with_flags(&told_by_signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
+fn hang_up_bells(mailboxes: &Mailboxes, names: &[String], epoll: &Epoll) -> Result<Vec<OwnedFd>, ServeError> {
+    let mut bells = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let bell = bell::listen(mailboxes, name)?;
+        watch(epoll, &bell, Token::Bell(StepId(index as u32)))?;
+        bells.push(bell);
+    }
+    Ok(bells)
+}
+
+fn begin_to_look(volume: &Volume, names: &[String], epoll: &Epoll) -> Result<Looks, ServeError> {
+    let looks = Looks::new(Watched::open(volume, names.iter().map(String::as_str))?, names.len());
+    if let Some(arrivals) = looks.early() {
+        watch(epoll, &arrivals, Token::Arrivals)?;
+    }
+    Ok(looks)
+}
+
 fn watch(epoll: &Epoll, fd: &impl AsFd, token: Token) -> Result<(), ServeError> {
     Ok(epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.data()))?)
 }
@@ -627,6 +670,7 @@ mod tests {
             Token::Listener(9),
             Token::Signals,
             Token::News,
+            Token::Arrivals,
         ] {
             assert_eq!(Token::of(token.data()), token);
         }

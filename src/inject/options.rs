@@ -131,6 +131,8 @@ pub struct Options {
     pub size_limit: String,
     /// Whether journal and turns are synced to the disk (`--durability node`).
     pub durable: bool,
+    /// Whether shims and coordinator look at files instead of ringing bells, where containers share no sockets (`--bell file`).
+    pub by_files: bool,
     /// Whether the pod's containers share a process namespace.
     pub share_pid: bool,
     /// Whether steps see the whole volume, where `subPath` is not to be had.
@@ -172,6 +174,7 @@ impl Default for Options {
             medium: Medium::Memory,
             size_limit: "64Mi".to_owned(),
             durable: false,
+            by_files: false,
             share_pid: true,
             whole_volume: false,
             shim_from: ShimFrom::Volume,

@@ -152,8 +152,7 @@ impl Mailbox {
         // Pages that nothing is read into cost nothing.
         let (mut memory, mut listing) = (Region::new(ENCLOSING_TURN_MAX).ok()?, Region::new(LISTING_REPORT_MAX).ok()?);
         let mut read = |parts: &[&[u8]], memory| {
-            let name =
-                if path::join(parts, &mut path) { CStr::from_bytes_until_nul(&path).ok()? } else { return None };
+            let name = if path::join(parts, &mut path) { path::before_nul(&path)? } else { return None };
             calls::read_file(HERE, name, memory).ok()
         };
         let turn = Turn::parse(read(&[mailbox, b"/in/turn.json"], memory.rest())?).ok()?;
@@ -281,7 +280,7 @@ fn mailbox_file(flags: usize) -> Result<Fd, Errno> {
     let (mut own, mut path) = ([0; PATH_MAX], [0; PATH_MAX]);
     let mailbox = parent_of(parent_of(calls::read_link(c"/proc/self/exe", &mut own)?));
     path::join(&[mailbox, b"/out"], &mut path).then_some(()).ok_or(Errno::ENAMETOOLONG)?;
-    let name = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::ENAMETOOLONG)?;
+    let name = path::before_nul(&path).ok_or(Errno::ENAMETOOLONG)?;
     let outbox = calls::open_at(HERE, name, open::PATH | O_DIRECTORY, 0)?;
     let file = calls::open_at(outbox, PASSED, flags | open::NON_BLOCKING | open::NO_CTTY | O_NOFOLLOW, 0o644);
     calls::close(outbox);

@@ -11,7 +11,7 @@ Usage: podturn-shim run [--post-start N WORD...] [--pre-stop N WORD...] -- COMMA
 COMMAND finds PODTURN_STEP, PODTURN_ATTEMPT and PODTURN_OUTPUTS (a directory) in its environment. Exits with its
 code; 126: cannot be executed, 127: not found, 128 + n: signal n, 125: the shim itself failed.
 
-N WORDs are a hook's command. For probes there is podturn-probe beside this program, and podturn-probe --help.
+N WORDs are a hook's command. For probes: podturn-probe --help.
 ";
 
 /// What `podturn-shim --version` prints.

@@ -165,36 +165,68 @@ pub(crate) fn duplicate(fd: Fd, to: Fd) -> Result<(), Errno> {
     call3(nr::DUP3, int(fd.0), int(to.0), 0).map(|_| ())
 }
 
-fn time_of(clock: usize) -> [u64; 2] {
+/// The time of a clock in ns.
+fn time_of(clock: usize) -> u64 {
     let mut time = [0u64; 2];
     let _ = call3(nr::CLOCK_GETTIME, clock, time.as_mut_ptr() as usize, 0);
-    time
+    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
 }
 
 /// `CLOCK_BOOTTIME` in ns.
 pub(crate) fn boot_time() -> u64 {
-    let [seconds, ns] = time_of(7);
-    seconds.wrapping_mul(1_000_000_000).wrapping_add(ns)
+    time_of(7)
 }
 
 /// `CLOCK_REALTIME_COARSE` in ns: the clock by which file systems stamp (clock_gettime(2)).
 pub(crate) fn file_time() -> u64 {
-    let mut time = [0u64; 2];
-    let _ = call3(nr::CLOCK_GETTIME, 5, time.as_mut_ptr() as usize, 0);
-    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
+    time_of(5)
 }
 
-/// When the file was changed last, content or name, in ns of `CLOCK_REALTIME` (statx(2)).
-pub(crate) fn changed_at(path: *const u8) -> Result<u64, Errno> {
-    const STATX_MTIME_CTIME: usize = 0x40 | 0x80;
+/// What statx(2) says of a file, as words of struct statx.
+#[derive(Clone, Copy)]
+pub(crate) struct Stat([u64; 256 / 8]);
+
+impl Stat {
+    const INO: usize = 32 / 8;
     const CTIME: usize = 96 / 8;
     const MTIME: usize = 112 / 8;
-    let mut buffer = [0u64; 256 / 8];
-    call(nr::STATX, [int(HERE.0), path as usize, 0, STATX_MTIME_CTIME, buffer.as_mut_ptr() as usize, 0])?;
-    let at = |field: usize| {
-        buffer[field].wrapping_mul(1_000_000_000).wrapping_add(buffer[field + 1] & 0xffff_ffff) // seconds, then 32 bits of ns
-    };
-    Ok(at(CTIME).max(at(MTIME)))
+
+    #[inline(never)]
+    pub(crate) fn of(directory: Fd, path: &CStr) -> Result<Self, Errno> {
+        const STATX_MTIME_CTIME_INO: usize = 0x40 | 0x80 | 0x100;
+        let mut stat = Self([0; _]);
+        let place = stat.0.as_mut_ptr() as usize;
+        call(nr::STATX, [int(directory.0), path.as_ptr() as usize, 0, STATX_MTIME_CTIME_INO, place, 0])?;
+        Ok(stat)
+    }
+
+    /// When the file was changed last, content or name, in ns of `CLOCK_REALTIME`.
+    pub(crate) fn changed_at(&self) -> u64 {
+        // Seconds, then 32 bits of ns.
+        let at = |field: usize| self.0[field].wrapping_mul(1_000_000_000).wrapping_add(self.0[field + 1] & 0xffff_ffff);
+        at(Self::CTIME).max(at(Self::MTIME))
+    }
+
+    /// A number that is another one when the file was changed, touched or replaced: clocks of file systems may stand still for
+    /// some ms, but another file that is there at the same time has another number.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.0[Self::INO].rotate_left(32) ^ self.0[Self::CTIME] << 32 ^ self.0[Self::CTIME + 1]
+    }
+}
+
+/// Sets the times of a file, or of a link itself, to the present (utimensat(2)).
+pub(crate) fn touch_at(directory: Fd, path: &CStr) {
+    const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+    let _ = call(nr::UTIMENSAT, [int(directory.0), path.as_ptr() as usize, 0, AT_SYMLINK_NOFOLLOW, 0, 0]);
+}
+
+/// Takes a shared lock on one byte of the file. It is this process's own: no child has it, not even between clone and exec,
+/// and it ends with the process, or when any descriptor of the file is closed here (fcntl(2), `F_SETLK`).
+pub(crate) fn lock_shared(fd: Fd, byte: u64) -> Result<(), Errno> {
+    const SET_LOCK: usize = 6;
+    // struct flock: `F_RDLCK` and `SEEK_SET`, which are 0, where it begins, its length, and room for a process id.
+    let lock = [0, byte, 1, 0];
+    call3(nr::FCNTL, int(fd.0), SET_LOCK, lock.as_ptr() as usize).map(|_| ())
 }
 
 pub(crate) fn random() -> u64 {

@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod environment;
 mod linux;
+mod look;
 mod mailbox;
 mod oom;
 mod outputs;

@@ -4,13 +4,14 @@ use core::ffi::CStr;
 
 use podturn_wire::json::{decimal, digits};
 use podturn_wire::{
-    ENCLOSING_TURN_MAX, Enclosed, Exit, LISTING_REPORT_MAX, Report, StartStage, Strings, TURN_MAX, Usage,
+    ENCLOSING_TURN_MAX, Enclosed, Exit, InstanceId, LISTING_REPORT_MAX, Report, StartStage, Strings, TURN_MAX, Usage,
 };
 
 use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
 use crate::arguments::{self, Launched, Request};
 use crate::calls::{self, Fd, HERE, POLL_IN, POLL_OUT, Poll, open};
 use crate::environment::{Start, Variables, path_in, words_of};
+use crate::look::Look;
 use crate::path::{self, PATH_MAX};
 use crate::probe::Prober;
 use crate::references::References;
@@ -125,6 +126,8 @@ struct Linux {
     outbox: Fd,
     signals: Fd,
     bell: Option<Fd>,
+    /// What there is instead of a bell, where containers share no sockets.
+    look: Option<Look>,
     /// There may be a [`SPARE`].
     has_spare: bool,
     command: Option<i32>,
@@ -210,6 +213,7 @@ impl Linux {
             outbox,
             signals,
             bell: None,
+            look: Look::find(inbox),
             has_spare: true, // an earlier instance's
             command: None,
             words: None,
@@ -327,7 +331,7 @@ impl Linux {
 
     /// The counter in the file whose name is in `path`.
     fn read_kills(&mut self) -> Option<u64> {
-        let name = CStr::from_bytes_until_nul(self.path).ok()?;
+        let name = path::before_nul(self.path)?;
         calls::read_file(HERE, name, self.file).ok().and_then(oom::kills)
     }
 
@@ -400,8 +404,11 @@ impl Sys for Linux {
         calls::make_directory_at(self.outbox, c"outputs").is_ok()
     }
 
-    fn connect(&mut self) -> Result<(), Errno> {
+    fn connect(&mut self, instance: InstanceId) -> Result<(), Errno> {
         self.disconnect();
+        if let Some(look) = &mut self.look {
+            return look.begin(self.inbox, instance);
+        }
         // A path of its own would not always fit into the 108 bytes of unix(7); this one does.
         let directory = digits(u64::from(self.inbox.0.unsigned_abs()));
         let parts: [&[u8]; 3] = [b"/proc/self/fd/", directory.as_str().as_bytes(), b"/bell"];
@@ -412,6 +419,9 @@ impl Sys for Linux {
     }
 
     fn disconnect(&mut self) {
+        if let Some(look) = &mut self.look {
+            look.due = None;
+        }
         if let Some(bell) = self.bell.take() {
             calls::close(bell);
         }
@@ -425,6 +435,9 @@ impl Sys for Linux {
     }
 
     fn receive(&mut self) -> Received {
+        if let Some(look) = &mut self.look {
+            return look.take(self.inbox, self.outbox);
+        }
         let Some(bell) = self.bell else { return Received::Nothing };
         let mut packet = [0; 16];
         loop {
@@ -442,15 +455,19 @@ impl Sys for Linux {
 
     fn wait(&mut self, until: Option<u64>) -> Ready {
         self.remove_spare(); // now that nobody waits for it
-        let bell = self.bell.map_or(-1, |bell| bell.0);
+        let due = self.look.as_ref().and_then(|look| look.due);
+        let until = until.into_iter().chain(due).min();
         let timeout = until.map(|until| until.saturating_sub(calls::boot_time()));
         self.large_turn = None; // what was needed of it was taken
-        if self.prober.is_some() {
-            return self.wait_with_relay(timeout);
-        }
-        let mut fds = [poll_in(self.signals.0), poll_in(bell)];
-        calls::poll(&mut fds, timeout);
-        Ready { signals: fds[0].happened != 0, bell: fds[1].happened != 0, output: false }
+        let mut ready = if self.prober.is_some() {
+            self.wait_with_relay(timeout)
+        } else {
+            let mut fds = [poll_in(self.signals.0), poll_in(self.bell.map_or(-1, |bell| bell.0))];
+            calls::poll(&mut fds, timeout);
+            Ready { signals: fds[0].happened != 0, bell: fds[1].happened != 0, output: false }
+        };
+        ready.bell |= due.is_some();
+        ready
     }
 
     fn next_signal(&mut self) -> Option<Notice> {
@@ -604,7 +621,7 @@ impl Sys for Linux {
         if !path::join(&[path.as_bytes()], self.path) {
             return;
         }
-        let Ok(name) = CStr::from_bytes_until_nul(self.path) else { return };
+        let Some(name) = path::before_nul(self.path) else { return };
         let flags = open::WRITE | open::NON_BLOCKING | open::NO_CTTY | O_NOFOLLOW;
         let Ok(fd) = calls::open_at(HERE, name, flags, 0) else { return };
         if calls::seek_end(fd) == Ok(0) {
@@ -700,7 +717,7 @@ fn find_mailbox(
         if !path::join(&[mailbox, half], path) {
             return Err(Errno::ENAMETOOLONG);
         }
-        let name = CStr::from_bytes_until_nul(path).map_err(|_| Errno::ENOENT)?;
+        let name = path::before_nul(path).ok_or(Errno::ENOENT)?;
         calls::open_at(HERE, name, open::PATH | O_DIRECTORY, 0)
     };
     let inbox = open(b"/in").map_err(NoStart::at("in/ of the mailbox above the shim's own directory"))?;

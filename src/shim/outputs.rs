@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use crate::Errno;
 use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
 use crate::calls::{self, Fd, open};
+use crate::path::before_nul;
 
 /// Directories below the outputs are no outputs, and removed too; deeper ones than this are refused.
 const DEPTH_MAX: u32 = 16;
@@ -81,6 +82,6 @@ fn first_entry(entries: &[u8]) -> Option<(&CStr, &[u8])> {
     const NAME_AT: usize = 19;
     let length = entries.get(LENGTH_AT..LENGTH_AT + 2)?;
     let (entry, rest) = entries.split_at_checked(usize::from(u16::from_ne_bytes([length[0], length[1]])))?;
-    let name = CStr::from_bytes_until_nul(entry.get(NAME_AT..)?).ok()?;
+    let name = before_nul(entry.get(NAME_AT..)?)?;
     Some((name, rest))
 }

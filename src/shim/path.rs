@@ -1,5 +1,7 @@
 //! Where a command is looked for, as execvp(3) does. Pure: trying the candidates is the caller's.
 
+use core::ffi::CStr;
+
 /// Where to look when `PATH` is not set, as execvp(3) of glibc does.
 const DEFAULT: &[u8] = b"/bin:/usr/bin";
 
@@ -40,6 +42,13 @@ impl<'a> Candidates<'a> {
         }
         false
     }
+}
+
+/// What stands before the first NUL; `None`: there is none. (Smaller than the standard library's, which the shim notices.)
+pub(crate) fn before_nul(bytes: &[u8]) -> Option<&CStr> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    // SAFETY: the first NUL is at the end.
+    Some(unsafe { CStr::from_bytes_with_nul_unchecked(&bytes[..=end]) })
 }
 
 /// Joins the parts and a NUL in `buffer`, if they fit.

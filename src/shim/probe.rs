@@ -4,7 +4,8 @@ use core::ffi::CStr;
 
 use podturn_wire::{Probe, ProbeKind, Quoted, Strings};
 
-use crate::calls::{self, Fd};
+use crate::calls::{self, Fd, HERE, Stat};
+use crate::path::before_nul;
 use crate::region::Region;
 use crate::relay::Relay;
 use crate::{Errno, Found};
@@ -66,7 +67,7 @@ impl Prober {
             Kind::Exec(argv) => Err(*argv),
             // Both clocks are the kernel's coarse one, so a file that is made after the begin has no earlier time.
             Kind::File(path, begin) => {
-                Ok(Found::of(calls::changed_at(path.as_ptr().cast()).is_ok_and(|time| time >= *begin)))
+                Ok(Found::of(Stat::of(HERE, path).is_ok_and(|stat| stat.changed_at() >= *begin)))
             }
             Kind::Log(relay) => Ok(Found::of(relay.is_met())),
         }
@@ -100,7 +101,7 @@ unsafe fn array(command: Strings<'_>, memory: &mut Region) -> Result<*const *con
 unsafe fn string(text: Quoted<'_>, memory: &mut Region) -> Result<&'static CStr, Errno> {
     let length = text.copy_to(memory.rest()).ok_or(Errno::ENOMEM)?;
     let place = memory.take(length + 1)?; // the memory is zeroed, so the last byte is a NUL
-    let string = CStr::from_bytes_with_nul(place).map_err(|_| Errno::EINVAL)?;
+    let string = before_nul(place).filter(|string| string.count_bytes() == length).ok_or(Errno::EINVAL)?;
     // SAFETY: the caller's promise.
     Ok(unsafe { CStr::from_ptr(string.as_ptr()) })
 }

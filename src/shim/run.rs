@@ -158,7 +158,7 @@ impl<S: Sys> Shim<'_, S> {
 
     /// Connects and says hello (S2), or plans the next try.
     fn connect(&mut self) -> Result<(), End> {
-        match self.sys.connect() {
+        match self.sys.connect(self.mailbox.report.instance) {
             Ok(()) => {
                 (self.bell.connected, self.bell.pause) = (true, CONNECT_SOON);
                 self.send(true);

@@ -1,11 +1,10 @@
 //! The command line and environment of one attempt, with values in the place of references.
 
-use core::ffi::CStr;
-
 use podturn_wire::Strings;
 
 use crate::Errno;
 use crate::environment::words_of;
+use crate::path::before_nul;
 use crate::references::{References, expand, is_marked};
 use crate::region::Region;
 
@@ -52,7 +51,7 @@ fn decoded<'a>(values: Strings<'_>, expected: usize, buffer: &'a mut [u8]) -> Re
     let (mut length, mut count) = (0, 0);
     for value in values.iter() {
         let end = length + value.copy_to(&mut buffer[length..]).ok_or(Errno::E2BIG)?;
-        if CStr::from_bytes_until_nul(&buffer[length..end]).is_ok() {
+        if before_nul(&buffer[length..end]).is_some() {
             return Err(Errno::EINVAL);
         }
         length = end + 1; // the buffer is zeroed, and JSON takes more room than the text and a NUL

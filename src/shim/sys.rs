@@ -4,7 +4,7 @@
 //! a simulation can let the other side act, or kill the shim, between any two of them. Calls block; nothing here
 //! decides anything. [`crate::linux`] is the real one.
 
-use podturn_wire::{Exit, Report, StartStage, Strings, Usage};
+use podturn_wire::{Exit, InstanceId, Report, StartStage, Strings, Usage};
 
 use crate::Schedule;
 
@@ -165,11 +165,11 @@ pub trait Sys {
     /// Makes the directory for outputs, which is empty then. `false`: something is there already, or it failed.
     fn make_outputs(&mut self) -> bool;
 
-    /// Connects to the bell. A connection from before is given up first.
+    /// Connects to the bell, as this instance. A connection from before is given up first.
     ///
     /// # Errors
     /// Those of connect(2). `ENOENT`, `ECONNREFUSED` and `EAGAIN` (a full backlog) mean that nobody answers yet.
-    fn connect(&mut self) -> Result<(), Errno>;
+    fn connect(&mut self, instance: InstanceId) -> Result<(), Errno>;
 
     /// Gives the connection up.
     fn disconnect(&mut self);

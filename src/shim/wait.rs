@@ -7,14 +7,13 @@
 //! wake-up. For files and servers nobody rings: they are looked at again and again, and servers only when everything else
 //! holds, since each look is a connection to somebody.
 
-use core::ffi::CStr;
 use core::slice;
 
 use podturn_wire::json::digits;
 use podturn_wire::{WireError, exit};
 
 use crate::arch::O_DIRECTORY;
-use crate::calls::{self, Fd, HERE, open};
+use crate::calls::{self, Fd, HERE, Stat, open};
 use crate::connection::Connection;
 use crate::environment::Start;
 use crate::linux::{occupy_standard_descriptors, parent_of, poll_in, say};
@@ -225,7 +224,7 @@ impl<'w> Waiter<'w> {
     /// Those of open(2) that do not mean that it is not there: who may not look would wait for ever.
     fn is_there(&mut self, file: &[u8]) -> Result<bool, Errno> {
         path::join(&[file], &mut self.path).then_some(()).ok_or(Errno::ENAMETOOLONG)?;
-        let name = CStr::from_bytes_until_nul(&self.path).map_err(|_| Errno::ENAMETOOLONG)?;
+        let name = path::before_nul(&self.path).ok_or(Errno::ENAMETOOLONG)?;
         match calls::open_at(HERE, name, open::PATH, 0) {
             Ok(fd) => {
                 calls::close(fd);
@@ -309,6 +308,8 @@ struct Public {
     is_stale: bool,
     /// Since when nobody answers, as `calls::boot_time`.
     missing_since: Option<u64>,
+    /// The phases' `Stat::stamp`.
+    touched: u64,
     /// Memory for the file.
     memory: &'static mut [u8],
     /// Of each gate that is a step's.
@@ -320,11 +321,11 @@ impl Public {
         let mut own = [0; PATH_MAX];
         let own = calls::read_link(c"/proc/self/exe", &mut own).map_err(Failure::at("/proc/self/exe"))?;
         path::join(&[parent_of(own), b"/"], path);
-        let name = CStr::from_bytes_until_nul(path).unwrap_or(c"/");
+        let name = path::before_nul(path).unwrap_or(c"/");
         let directory =
             calls::open_at(HERE, name, open::PATH | O_DIRECTORY, 0).map_err(Failure::at("the shim's own directory"))?;
         let verdicts = [Verdict::Open; GATES_MAX];
-        Ok(Self { directory, bell: None, is_stale: true, missing_since: None, memory: &mut [], verdicts })
+        Ok(Self { directory, bell: None, is_stale: true, missing_since: None, touched: 0, memory: &mut [], verdicts })
     }
 
     /// Connects to the bell if it has to, and then reads the phases if they may have changed.
@@ -362,9 +363,14 @@ impl Public {
         Ok(())
     }
 
-    /// A coordinator that is missing for too long does not come back.
+    /// A coordinator that is missing for too long does not come back. One that looks at files instead of ringing touches the
+    /// phases (`--bell file`).
     fn mind_the_grace(&mut self) -> Result<(), Failure> {
         let now = calls::boot_time();
+        let touched = Stat::of(self.directory, c"phases.json").map_or(0, |stat| stat.stamp());
+        if core::mem::replace(&mut self.touched, touched) != touched {
+            self.missing_since = None;
+        }
         let since = *self.missing_since.get_or_insert(now);
         if now - since > COORDINATOR_GRACE { Err(Failure::NoCoordinator) } else { Ok(()) }
     }

@@ -74,7 +74,11 @@ pub(crate) fn report_trouble(errno: Errno) -> Line {
 #[cold]
 pub(crate) fn bell_trouble(errno: Errno) -> Line {
     let why = errno_words(errno);
-    line(&["in/bell: cannot connect to the coordinator: ", why.as_str(), "; its socket is unusable here"])
+    line(&[
+        "in/bell: cannot connect to the coordinator: ",
+        why.as_str(),
+        "; its socket is unusable here (try --bell file)",
+    ])
 }
 
 /// Nobody answered for the whole of the grace, in ms.

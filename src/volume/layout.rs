@@ -14,7 +14,7 @@ use podturn_wire::names;
 use super::phases::Phases;
 use super::removal::remove_tree;
 use super::usage;
-use super::{GATE, Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
+use super::{Bell, GATE, Journal, Locked, PROBE, Run, SHIM, Volume, VolumeError};
 
 /// What every mailbox has a link to, unless its step has them from elsewhere.
 const PROGRAMS: [(&str, &[u8]); 2] = [(names::SHIM, SHIM), (names::PROBE, PROBE)];
@@ -108,6 +108,10 @@ fn make_mailboxes(volume: &Volume, run: &Run, programs: &[(&str, &[u8])]) -> Res
         make_directory(&inside, 0o755)?;
         // The user that the step's container runs as is not known here.
         make_directory(&mailbox.join(names::OUT), 0o777)?;
+        if run.bell == Bell::File {
+            let alive = inside.join(names::ALIVE);
+            write_empty(&alive).map_err(|error| VolumeError::new("cannot make", &alive, error))?;
+        }
         for (name, _) in programs {
             let link = inside.join(name);
             remove_file(&link)
@@ -137,6 +141,12 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), VolumeError> {
     };
     made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))) // whatever the umask
         .map_err(|error| VolumeError::new("cannot make", path, error))
+}
+
+/// What everybody may read and only podturn write, whatever the umask.
+fn write_empty(path: &Path) -> io::Result<()> {
+    let file = fs::File::options().create(true).truncate(false).write(true).mode(0o644).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
 /// Writes the program under a new name and renames it in: one that runs from an earlier layout cannot be overwritten.

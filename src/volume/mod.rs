@@ -3,6 +3,7 @@
 //! Belongs here: how each file of `docs/protocol.md` is read and written, and the defence against what a step puts into its
 //! own `out/`. Does not belong here: what is in a plan, what follows from a report, and when to write.
 
+pub mod alive;
 pub mod bell;
 #[cfg(feature = "tools")]
 mod copy;
@@ -33,7 +34,7 @@ pub use layout::{lay_out, lay_out_without_shim};
 pub use lock::{Lock, Locked};
 pub use mailbox::{Mailboxes, Spoilt};
 pub use outputs::{OUTPUT_MAX, OUTPUTS_MAX};
-pub use run::{Durability, Placement, Resources, Run};
+pub use run::{Bell, Durability, Placement, Resources, Run};
 pub use shim::{GATE, PROBE, SHIM};
 
 use podturn_wire::names;

@@ -24,6 +24,9 @@ pub struct Run {
     pub placement: Placement,
     /// What has to survive.
     pub durability: Durability,
+    /// How shims and coordinator notice each other.
+    #[serde(default, skip_serializing_if = "Bell::is_socket")]
+    pub bell: Bell,
     /// The checked plan.
     pub plan: Plan,
     /// The pod's `terminationGracePeriodSeconds`.
@@ -60,6 +63,24 @@ pub enum Placement {
     Sidecar,
     /// An ordinary container: it ends when every step has, with a code that says how.
     Container,
+}
+
+/// How shims and coordinator notice each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Bell {
+    /// By Unix sockets, which ring and tell life from death at once.
+    #[default]
+    Socket,
+    /// By looking at each other's files several times a second, where containers share no sockets.
+    File,
+}
+
+impl Bell {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_socket(&self) -> bool {
+        *self == Self::Socket
+    }
 }
 
 /// What has to survive.

@@ -9,6 +9,7 @@
 
 #![no_std]
 
+pub mod alive;
 mod bell;
 mod enclosed;
 pub mod exit;

@@ -20,6 +20,8 @@ pub const OUT: &str = "out";
 pub const TURN: &str = "turn.json";
 /// The socket on which the coordinator listens, in `in/`.
 pub const BELL: &str = "bell";
+/// In `in/`, where there is no bell (`--bell file`): an empty file on which the shim holds a lock.
+pub const ALIVE: &str = "alive";
 /// The static shim, in `in/`.
 pub const SHIM: &str = "podturn-shim";
 /// In `in/`: the static program that stands in for the step's own Kubernetes probes and hooks.

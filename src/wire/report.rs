@@ -210,11 +210,12 @@ impl Report {
             },
             None => None,
         };
+        let [seq, turn] = object.numbers(["seq", "turn"])?;
         Ok(Self {
             run: object.hex("run")?.map(RunId).ok_or(WireError::Member("run"))?,
             instance: object.hex("instance")?.map(InstanceId).ok_or(WireError::Member("instance"))?,
-            seq: object.number("seq")?,
-            turn: object.number("turn")?,
+            seq,
+            turn,
             attempt,
             started_at,
             ended,
@@ -276,11 +277,12 @@ fn read_attempt(object: &Object<'_>) -> Result<Attempt, WireError> {
     let ended = match (object.optional_number("endedAt")?, object.object("exit")?) {
         (Some(at), Some(exit)) => {
             let usage = object.object("usage")?.ok_or(WireError::Member("usage"))?;
+            let [cpu, max_rss] = usage.numbers(["cpu", "maxRss"])?;
             Some(Ended {
                 at,
                 exit: read_exit(&exit)?,
                 timed_out: object.boolean("timedOut")?,
-                usage: Usage { cpu: usage.number("cpu")?, max_rss: usage.number("maxRss")? },
+                usage: Usage { cpu, max_rss },
             })
         }
         (None, None) => None,
@@ -300,8 +302,7 @@ fn read_exit(exit: &Object<'_>) -> Result<Exit, WireError> {
         return Ok(Exit::Signal { number, oom: exit.boolean("oom")? });
     }
     if exit.has("startError") {
-        let stage =
-            StartStage::named(exit.text::<16>("startError")?.as_str()).ok_or(WireError::Member("startError"))?;
+        let stage = exit.word("startError").and_then(StartStage::named).ok_or(WireError::Member("startError"))?;
         let errno = u16::try_from(exit.number("errno")?).map_err(|_| WireError::Member("errno"))?;
         return Ok(Exit::StartError { stage, errno });
     }
@@ -327,8 +328,8 @@ impl StartStage {
         Self::ALL.iter().find(|(stage, _)| *stage == self).map_or("", |(_, name)| name)
     }
 
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(stage, _)| *stage)
+    fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| n.as_bytes() == name).map(|(stage, _)| *stage)
     }
 }
 

@@ -113,10 +113,10 @@ impl Turn {
             VERSION => {}
             other => return Err(WireError::Version(other)),
         }
-        let then = match object.text::<8>("then")?.as_str() {
-            "stay" => Then::Stay,
-            "park" => Then::Park,
-            "exit" => Then::Exit { code: object.small("exitCode")?, message: object.text("message")? },
+        let then = match object.word("then") {
+            Some(b"stay") => Then::Stay,
+            Some(b"park") => Then::Park,
+            Some(b"exit") => Then::Exit { code: object.small("exitCode")?, message: object.text("message")? },
             _ => return Err(WireError::Member("then")),
         };
         let [turn, ack, grace, coordinator_grace] = object.numbers(["turn", "ack", "grace", "coordinatorGrace"])?;

@@ -6,6 +6,7 @@ mod chaos;
 mod control;
 mod crash;
 mod deaths;
+mod files;
 mod hooks;
 mod house;
 mod metrics;

@@ -44,6 +44,8 @@ pub(crate) struct Pod {
     plan: String,
     /// `PODTURN_POD`; empty: the documented defaults.
     pub(crate) facts: String,
+    /// What `podturn init` is told besides.
+    pub(crate) options: &'static [&'static str],
     scripts: BTreeMap<String, String>,
     /// What the shims of these steps have besides: `--post-start` and `--pre-stop`, each with a script.
     hooks: BTreeMap<String, Vec<String>>,
@@ -87,6 +89,7 @@ impl Pod {
             _directory: None,
             plan: plan.to_owned(),
             facts: String::new(),
+            options: &[],
             scripts: scripts.iter().map(|(name, script)| ((*name).to_owned(), (*script).to_owned())).collect(),
             hooks: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -150,7 +153,7 @@ impl Pod {
     /// Runs the init container to its end.
     pub(crate) fn init(&mut self) {
         let mut init = self.podturn("init");
-        init.env("PODTURN_PLAN", &self.plan).stdout(Stdio::null());
+        init.args(self.options).env("PODTURN_PLAN", &self.plan).stdout(Stdio::null());
         if !self.facts.is_empty() {
             init.env("PODTURN_POD", &self.facts);
         }

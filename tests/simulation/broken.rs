@@ -179,8 +179,8 @@ impl<S: Sys> Sys for Broken<S> {
         self.inner.make_outputs()
     }
 
-    fn connect(&mut self) -> Result<(), Errno> {
-        self.inner.connect()
+    fn connect(&mut self, instance: InstanceId) -> Result<(), Errno> {
+        self.inner.connect(instance)
     }
 
     fn disconnect(&mut self) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use corosensei::Yielder;
 use podturn_shim::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys};
-use podturn_wire::{Exit, Report, Strings, Usage};
+use podturn_wire::{Exit, InstanceId, Report, Strings, Usage};
 
 use crate::case::Leaves;
 use crate::play::Pause;
@@ -91,7 +91,7 @@ impl Sys for Hands<'_> {
         false
     }
 
-    fn connect(&mut self) -> Result<(), Errno> {
+    fn connect(&mut self, _instance: InstanceId) -> Result<(), Errno> {
         let (step, shim) = (self.step, self.shim);
         let mut pod = self.act("connects");
         if let Some(old) = pod.containers[step].line.take() {

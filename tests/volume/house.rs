@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use podturn::plan::{PodFacts, Source, check};
-use podturn::volume::{Durability, Mailboxes, Placement, Run, Volume, lay_out};
+use podturn::volume::{Bell, Durability, Mailboxes, Placement, Run, Volume, lay_out};
 use podturn_turn::{Event, Kind, Plan, StepId};
 use podturn_wire::{RunId, VERSION};
 use tempfile::TempDir;
@@ -62,6 +62,7 @@ pub(crate) fn wanted(run: u64) -> Run {
         pod_uid: Some("pod-1".to_owned()),
         placement: Placement::Container,
         durability: Durability::Process,
+        bell: Bell::Socket,
         plan: plan(PLAN),
         termination_grace_seconds: 30,
         resources: BTreeMap::new(),

@@ -49,6 +49,7 @@ pub mod number {
     pub const MMAP: usize = 222;
     pub const WAIT4: usize = 260;
     pub const RENAMEAT2: usize = 276;
+    pub const UTIMENSAT: usize = 88;
     pub const STATX: usize = 291;
     pub const GETRANDOM: usize = 278;
 }

@@ -44,6 +44,7 @@ pub mod number {
     pub const UNLINKAT: usize = 263;
     pub const READLINKAT: usize = 267;
     pub const PPOLL: usize = 271;
+    pub const UTIMENSAT: usize = 280;
     pub const SIGNALFD4: usize = 289;
     pub const DUP3: usize = 292;
     pub const PIPE2: usize = 293;

@@ -80,11 +80,19 @@ impl<'a> Object<'a> {
     /// # Errors
     /// `Member` when it is something else.
     pub fn optional_number(&self, name: &'static str) -> Result<Option<u64>, WireError> {
-        let Some(value) = self.find(name) else { return Ok(None) };
-        if value == b"null" {
-            return Ok(None);
+        self.optional_up_to(name, u64::MAX)
+    }
+
+    /// (One function for all sizes of numbers, which the shim notices.)
+    #[inline(never)]
+    fn optional_up_to(&self, name: &'static str, most: u64) -> Result<Option<u64>, WireError> {
+        match self.find(name) {
+            None | Some(b"null") => Ok(None),
+            Some(value) => {
+                let number = decimal(value).filter(|number| *number <= most);
+                number.map(Some).ok_or(WireError::Member(name))
+            }
         }
-        decimal(value).map(Some).ok_or(WireError::Member(name))
     }
 
     /// As [`Object::number`], up to 255.
@@ -100,8 +108,7 @@ impl<'a> Object<'a> {
     /// # Errors
     /// `Member` also when the number is larger.
     pub fn optional_small(&self, name: &'static str) -> Result<Option<u8>, WireError> {
-        let number = self.optional_number(name)?;
-        number.map(|n| u8::try_from(n).map_err(|_| WireError::Member(name))).transpose()
+        Ok(self.optional_up_to(name, u8::MAX.into())?.map(|number| number as u8))
     }
 
     /// As [`Object::optional_number`], up to 32 bits.
@@ -109,8 +116,7 @@ impl<'a> Object<'a> {
     /// # Errors
     /// `Member` also when the number is larger.
     pub fn optional_u32(&self, name: &'static str) -> Result<Option<u32>, WireError> {
-        let number = self.optional_number(name)?;
-        number.map(|n| u32::try_from(n).map_err(|_| WireError::Member(name))).transpose()
+        Ok(self.optional_up_to(name, u32::MAX.into())?.map(|number| number as u32))
     }
 
     /// The truth value `name`.
@@ -164,6 +170,13 @@ impl<'a> Object<'a> {
             Some(_) => None,
         };
         id.map(|id| Some(id.0)).ok_or(WireError::Member(name))
+    }
+
+    /// What stands between the quotes of the string `name`, which is one of a few words without anything to escape. `None`: it is
+    /// missing, or something else. (Smaller than [`Object::text`] and a comparison, which the shim notices.)
+    #[must_use]
+    pub(crate) fn word(&self, name: &str) -> Option<&'a [u8]> {
+        self.find(name)?.strip_prefix(b"\"")?.strip_suffix(b"\"")
     }
 
     /// The string `name`.
