@@ -110,11 +110,8 @@ impl Questions<'_> {
 
     fn names(&self, reporter: &mut Reporter) {
         for list in ["containers", "initContainers", "volumes"] {
-            let ours: &[&str] = match (list, &self.options.shim_from) {
-                ("volumes", ShimFrom::Volume) => &[PODTURN],
-                ("volumes", ShimFrom::Image(_)) => &[PODTURN, PODTURN_SHIM],
-                _ => &[PODTURN, PODTURN_INIT],
-            };
+            // Whatever the shim comes from: `uninject` knows what is podturn's by these names.
+            let ours: &[&str] = if list == "volumes" { &[PODTURN, PODTURN_SHIM] } else { &[PODTURN, PODTURN_INIT] };
             for item in self.spec().list(list) {
                 let Some(node) = item.get("name") else { continue };
                 let Some(name) = node.as_str().filter(|name| ours.contains(name)) else { continue };
