@@ -178,7 +178,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Messages {
     fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         let mut words = Words(String::new());
         event.record(&mut words);
-        let level = event.metadata().level().as_str().to_lowercase();
+        let level = event.metadata().level().as_str().to_ascii_lowercase();
         self.0.message(&level, words.0);
     }
 }

@@ -132,7 +132,7 @@ pub(super) fn has_unicode() -> bool {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
     let set = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     set.is_none_or(|value| {
-        let value = value.to_lowercase();
+        let value = value.to_ascii_lowercase();
         value.contains("utf-8") || value.contains("utf8")
     })
 }

@@ -130,7 +130,7 @@ pub(super) fn may_ask(asker: Asker, steps: impl Iterator<Item = u32>) -> Result<
 
 /// What the core is asked; or what is wrong with the question.
 pub(super) fn understand(ask: &Ask, state: &State, pod_grace: Millis) -> Result<Request, Told> {
-    let word = format!("{:?}", ask.verb).to_lowercase();
+    let word = format!("{:?}", ask.verb).to_ascii_lowercase();
     let Some(name) = &ask.step else {
         return match ask.verb {
             Verb::Cancel => Ok(Request::Cancel),

@@ -146,7 +146,7 @@ impl Manifest {
         let text = if found.is_wired { scalar.text.replace("$$", "$") } else { scalar.text.clone() };
         Some(Self {
             kind: kind.to_owned(),
-            name: name_of(found.object).unwrap_or_else(|| kind.to_lowercase()),
+            name: name_of(found.object).unwrap_or_else(|| kind.to_ascii_lowercase()),
             file: Arc::clone(reporter.file()),
             site: found.site.clone(),
             object: found.object.clone(),

@@ -142,7 +142,7 @@ impl Definitions<'_> {
     fn kind(&self, schema: &Value) -> String {
         if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/")) {
             return match SECTIONS.iter().find(|(section, _)| *section == name) {
-                Some((_, heading)) => format!("[{}](#{})", words(name), heading.to_lowercase().replace(' ', "-")),
+                Some((_, heading)) => format!("[{}](#{})", words(name), heading.to_ascii_lowercase().replace(' ', "-")),
                 None => self.kind(&self.0[name]),
             };
         }
@@ -182,7 +182,7 @@ fn words(name: &str) -> String {
         if c.is_uppercase() && !words.is_empty() {
             words.push(' ');
         }
-        words.extend(c.to_lowercase());
+        words.push(c.to_ascii_lowercase());
     }
     words
 }

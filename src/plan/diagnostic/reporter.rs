@@ -111,7 +111,7 @@ impl Reporter {
             if self.comparisons.get() > COMPARISONS_MAX {
                 break;
             }
-            let distance = strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());
+            let distance = strsim::damerau_levenshtein(&wrong.to_ascii_lowercase(), &name.to_ascii_lowercase());
             let near = distance <= (wrong.chars().count().max(name.chars().count()) / 3).max(1);
             if near && best.is_none_or(|(least, _)| distance < least) {
                 best = Some((distance, name));

@@ -29,7 +29,7 @@ impl Page<'_> {
         html.push_str("<p class=\"acts\">");
         for act in suiting {
             let verb = act.word();
-            let word = verb[..1].to_uppercase() + &verb[1..];
+            let word = verb[..1].to_ascii_uppercase() + &verb[1..];
             let name = Escaped(&step.name);
             let _ = write!(
                 html,
