@@ -163,6 +163,12 @@ fn options_come_from_the_command_line_the_environment_and_a_file() {
     let out = run(&[], &[]);
     has(&out, &["image: from/file:1", "runAsUser: 3000", "sizeLimit: 1Gi"]);
     assert!(!out.contains("shareProcessNamespace"), "{out}");
+    // Of the coordinator's variables a name alone has the value that it has here, and the command line comes before the file.
+    write("env.yaml", "coordinator-env: [TOLD_HERE, PODTURN_LOG=info, PODTURN_LISTEN=127.0.0.1:1]\n");
+    let arguments = ["--config", "env.yaml", "--coordinator-env", "PODTURN_LISTEN=127.0.0.1:2"];
+    let out = run(&arguments, &[("TOLD_HERE", "there")]);
+    has(&out, &["{ name: TOLD_HERE, value: there }", "{ name: PODTURN_LOG, value: info }"]);
+    assert!(out.contains("127.0.0.1:2") && !out.contains("127.0.0.1:1"), "{out}");
     has(&run(&["--config", "own.yaml"], &[]), &["image: from/own-file:1", "sizeLimit: 64Mi"]);
     let environment = [
         ("PODTURN_IMAGE", "from/environment:1"),
