@@ -21,6 +21,8 @@ use nix::unistd::Pid;
 use podturn_wire::{Enclosed, InstanceId, Packet, Probe, Report, RunId, Strings, Text, Then, Turn, listed_references};
 use tempfile::TempDir;
 
+use crate::files::{self, Beat};
+
 /// No wait of a test is longer than this, in ms.
 pub(crate) const LIMIT: u16 = 30_000;
 
@@ -34,6 +36,9 @@ pub(crate) struct Mailbox {
     directory: TempDir,
     bell: Option<OwnedFd>,
     peer: Option<OwnedFd>,
+    /// Instead of both, where the stories are told without bells: a coordinator, and what was last seen of the report.
+    beat: Option<Beat>,
+    seen: Option<(u64, i64, i64)>,
     /// The instance that said hello last.
     pub(crate) instance: Option<InstanceId>,
     /// What `turn.json` says.
@@ -62,7 +67,8 @@ impl Mailbox {
             termination_log: Text::new(),
         };
         let (probe, values) = (None, Vec::new());
-        let mailbox = Self { directory, bell: None, peer: None, instance: None, turn, probe, values, shim: None };
+        let (bell, peer, beat, seen) = (None, None, None, None);
+        let mailbox = Self { directory, bell, peer, beat, seen, instance: None, turn, probe, values, shim: None };
         for half in ["in", "out"] {
             fs::create_dir_all(mailbox.path(half)).expect("a fresh directory");
         }
@@ -71,6 +77,9 @@ impl Mailbox {
         for (program, name) in [(env!("PODTURN_SHIM"), "in/podturn-shim"), (env!("PODTURN_PROBE"), "in/podturn-probe")]
         {
             fs::hard_link(program, mailbox.path(name)).expect("the same file system");
+        }
+        if files::are_wanted() {
+            fs::write(mailbox.path("in/alive"), "").expect("a fresh directory");
         }
         mailbox.write_turn();
         mailbox
@@ -153,6 +162,10 @@ impl Mailbox {
     // --- the coordinator ---
 
     pub(crate) fn listen(&mut self) {
+        if files::are_wanted() {
+            self.beat = Some(Beat::of(self.path("in/turn.json")));
+            return;
+        }
         let bell = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
         let _ = fs::remove_file(self.path("in/bell"));
         // The socket's path is as long as the workplace's; a working directory of its own is not to be had in a thread.
@@ -167,10 +180,14 @@ impl Mailbox {
     pub(crate) fn coordinator_dies(&mut self) {
         self.bell = None;
         self.peer = None;
+        self.beat = None;
     }
 
     /// Waits for the shim's connection and takes its hello.
     pub(crate) fn accept(&mut self) -> InstanceId {
+        if files::are_wanted() {
+            return self.meet();
+        }
         let bell = self.bell.as_ref().expect("the story listens");
         assert!(readable(bell.as_fd(), LIMIT), "the shim should have connected");
         let peer = accept4(bell.as_raw_fd(), SockFlag::SOCK_CLOEXEC).expect("a connection waits");
@@ -182,8 +199,38 @@ impl Mailbox {
         hello.instance
     }
 
+    /// As `accept`, without a bell: waits for a report whose instance holds its lock.
+    fn meet(&mut self) -> InstanceId {
+        assert!(self.beat.is_some(), "the story listens");
+        let mut met = None;
+        eventually("the shim's arrival", || {
+            let report = fs::read(self.path("out/report.json")).ok().and_then(|bytes| Report::parse(&bytes).ok());
+            let instance = report.map(|report| report.instance);
+            met = instance.filter(|instance| files::is_held(&self.path("in/alive"), *instance));
+            met.is_some()
+        });
+        (self.instance, self.seen) = (met, None);
+        met.expect("it was waited for")
+    }
+
+    /// As `packet`, without a bell: waits for another report, or the end of its shim.
+    fn look(&mut self) -> Option<Packet> {
+        let (instance, report, alive) = (self.instance?, self.path("out/report.json"), self.path("in/alive"));
+        let mut seen = self.seen;
+        eventually("something new of the shim", || {
+            let is_held = files::is_held(&alive, instance);
+            seen = files::stamp(&report); // what it has written before it let go is seen as well
+            seen != self.seen || !is_held
+        });
+        let is_new = std::mem::replace(&mut self.seen, seen) != seen;
+        is_new.then_some(Packet { instance, hello: false })
+    }
+
     /// The next packet; `None`: the connection has ended.
     pub(crate) fn packet(&mut self) -> Option<Packet> {
+        if files::are_wanted() {
+            return self.look();
+        }
         let peer = self.peer.as_ref().expect("a connection");
         assert!(readable(peer.as_fd(), LIMIT), "the shim should have rung");
         let mut buffer = [0; 64];
@@ -195,6 +242,9 @@ impl Mailbox {
     }
 
     pub(crate) fn ring(&self) {
+        if files::are_wanted() {
+            return files::touch(&self.path("in/turn.json"));
+        }
         let peer = self.peer.as_ref().expect("a connection");
         match send(peer.as_raw_fd(), b"r", MsgFlags::MSG_NOSIGNAL) {
             // It has read the turn before the ring came (S8), and is gone already: with an earlier ring unread, or without.

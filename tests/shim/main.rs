@@ -8,6 +8,7 @@ mod blocked;
 mod container;
 mod deaths;
 mod ends;
+mod files;
 mod gates;
 mod hooks;
 mod mailbox;
