@@ -8,9 +8,10 @@ use nix::errno::Errno;
 use podturn_turn::{Event, Outputs, Probe, Process, StepId, Time};
 use podturn_wire::{Enclosed, InstanceId, ProbeKind, Quoted, Report, Strings, Turn};
 
-use super::world::{Enclosing, Link, World, WriteError};
+use super::world::{Enclosing, Link, Sight, World, WriteError};
 use crate::process::{self, Pidfd};
 use crate::trace::Context;
+use crate::volume::alive::{Holder, Stamp, Watched};
 use crate::volume::{Journal, Mailboxes, Spoilt, bell};
 
 /// Everything one coordinator touches.
@@ -25,6 +26,8 @@ pub(super) struct Ground {
     owners: Owners,
     /// What the commands of this run are told to be a part of.
     trace: Option<Context>,
+    /// Instead of bells.
+    watched: Option<Watched>,
 }
 
 /// One shim's connection, and the witness of its death.
@@ -73,31 +76,19 @@ fn claim(owner: &mut Option<StepId>, step: StepId) {
 impl Ground {
     pub(super) fn new(mailboxes: Mailboxes, journal: Journal, names: Vec<String>, trace: Option<Context>) -> Self {
         let (spoilt, owners) = (vec![false; names.len()], Owners::default());
-        Self { mailboxes, journal, names, connections: Vec::new(), free: Vec::new(), spoilt, owners, trace }
+        let (connections, free, watched) = (Vec::new(), Vec::new(), None);
+        Self { mailboxes, journal, names, connections, free, spoilt, owners, trace, watched }
+    }
+
+    /// There are no bells: this is looked at.
+    pub(super) fn watch(&mut self, watched: Watched) {
+        self.watched = Some(watched);
     }
 
     /// Keeps a new connection.
     pub(super) fn keep(&mut self, step: StepId, socket: OwnedFd) -> Link {
         let (pid, pidfd) = process::peer(socket.as_fd()).unwrap_or((0, None));
         self.add(Connection { step, socket: Some(socket), pidfd, pid, is_silent: false })
-    }
-
-    /// Keeps what stands for a connection where there are no sockets: a shim that was seen, and its process if that is known.
-    pub(super) fn keep_seen(&mut self, step: StepId, process: Option<(u32, Pidfd)>) -> Link {
-        let (pid, pidfd) = process.map_or((0, None), |(pid, pidfd)| (pid, Some(pidfd)));
-        self.add(Connection { step, socket: None, pidfd, pid, is_silent: false })
-    }
-
-    /// Why such a connection is about to end: because its shim is not seen any more, or because it is dead.
-    pub(super) fn note_silent(&mut self, link: Link, is_silent: bool) {
-        if let Some(connection) = self.connection(link) {
-            connection.is_silent = is_silent;
-        }
-    }
-
-    /// Whether the kernel will say when its process is dead.
-    pub(super) fn has_witness(&mut self, link: Link) -> bool {
-        self.connection(link).is_some_and(|connection| connection.pidfd.is_some())
     }
 
     fn add(&mut self, connection: Connection) -> Link {
@@ -231,6 +222,48 @@ impl World for Ground {
 
     fn sweep(&mut self, process: &Process) -> bool {
         process::sweep(&self.owners.purged(process))
+    }
+}
+
+/// Without anything to look at nothing is seen.
+impl Sight for Ground {
+    type Witness = Pidfd;
+
+    fn arrivals(&mut self) -> Vec<StepId> {
+        self.watched.as_ref().map(Watched::take_arrivals).unwrap_or_default()
+    }
+
+    fn stamp(&mut self, step: StepId) -> Option<Stamp> {
+        self.watched.as_ref()?.stamp(&self.mailboxes, step)
+    }
+
+    fn holder(&mut self, step: StepId, instance: InstanceId) -> Holder {
+        self.watched.as_ref().map_or(Holder::Nobody, |watched| watched.holder(step, instance))
+    }
+
+    fn beat(&mut self) {
+        if let Some(watched) = &self.watched {
+            watched.beat(&self.mailboxes);
+        }
+    }
+
+    fn witness(&mut self, pid: u32) -> Option<Pidfd> {
+        Pidfd::open(pid).ok()
+    }
+
+    fn keep_seen(&mut self, step: StepId, process: Option<(u32, Pidfd)>) -> Link {
+        let (pid, pidfd) = process.map_or((0, None), |(pid, pidfd)| (pid, Some(pidfd)));
+        self.add(Connection { step, socket: None, pidfd, pid, is_silent: false })
+    }
+
+    fn note_silent(&mut self, link: Link, is_silent: bool) {
+        if let Some(connection) = self.connection(link) {
+            connection.is_silent = is_silent;
+        }
+    }
+
+    fn has_witness(&mut self, link: Link) -> bool {
+        self.connection(link).is_some_and(|connection| connection.pidfd.is_some())
     }
 }
 

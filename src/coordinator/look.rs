@@ -7,21 +7,16 @@
 //! process is gone; where it is not, because the runtime keeps locks within a container, there is only the report that it touches
 //! once a second. A silence is no death: it is the end of a connection whose process may live (rules C9 and C10).
 
-use std::os::fd::BorrowedFd;
-
 use podturn_turn::{StepId, Time};
 use podturn_wire::alive::{BEAT_EVERY, LOOK_EVERY, SILENT_AFTER};
 use podturn_wire::{InstanceId, Packet};
 
 use super::desk::Coordinator;
-use super::ground::Ground;
-use super::world::{Link, World};
-use crate::process::Pidfd;
-use crate::volume::alive::{Holder, Stamp, Watched};
+use super::world::{Link, Sight};
+use crate::volume::alive::{Holder, Stamp};
 
 /// One coordinator's looks.
-pub(super) struct Looks {
-    watched: Watched,
+pub struct Looks {
     seen: Vec<Seen>,
     next_at: Time,
     beat_at: Time,
@@ -50,24 +45,22 @@ struct Line {
 }
 
 impl Looks {
-    pub(super) fn new(watched: Watched, steps: usize) -> Self {
-        Self { watched, seen: vec![Seen::default(); steps], next_at: 0, beat_at: 0 }
-    }
-
-    /// What becomes readable when it is worth looking before it is time.
-    pub(super) fn early(&self) -> Option<BorrowedFd<'_>> {
-        self.watched.arrivals()
+    /// At so many steps, of which nothing was seen yet.
+    #[must_use]
+    pub fn new(steps: usize) -> Self {
+        Self { seen: vec![Seen::default(); steps], next_at: 0, beat_at: 0 }
     }
 
     /// When to look.
-    pub(super) const fn next_at(&self) -> Time {
+    #[must_use]
+    pub const fn next_at(&self) -> Time {
         self.next_at
     }
 
-    /// Looks at those steps of which something has come.
-    pub(super) fn look_early(&mut self, coordinator: &mut Coordinator<Ground>) -> Vec<Link> {
+    /// Looks at those steps of which something has come. Returns what `look` does.
+    pub fn look_early<S: Sight>(&mut self, coordinator: &mut Coordinator<S>) -> Vec<Link> {
         let mut new = Vec::new();
-        for step in self.watched.take_arrivals() {
+        for step in coordinator.world().arrivals() {
             let now = coordinator.world().now();
             new.extend(self.look_at(step, coordinator, now));
         }
@@ -75,27 +68,27 @@ impl Looks {
     }
 
     /// Looks at everybody. Returns connections whose processes can be watched.
-    pub(super) fn look(&mut self, coordinator: &mut Coordinator<Ground>) -> Vec<Link> {
+    pub fn look<S: Sight>(&mut self, coordinator: &mut Coordinator<S>) -> Vec<Link> {
         let now = coordinator.world().now();
         self.next_at = now + LOOK_EVERY;
         if now >= self.beat_at {
             self.beat_at = now + BEAT_EVERY;
-            self.watched.beat(&coordinator.world().mailboxes);
+            coordinator.world().beat();
         }
         let steps = (0..self.seen.len() as u32).map(StepId);
         steps.filter_map(|step| self.look_at(step, coordinator, now)).collect()
     }
 
     /// The process of this connection is dead by the kernel's word.
-    pub(super) fn forget(&mut self, step: StepId, link: Link) {
+    pub fn forget(&mut self, step: StepId, link: Link) {
         let seen = &mut self.seen[step.index()];
         if seen.line.is_some_and(|line| line.link == link) {
             (seen.line, seen.instance) = (None, None);
         }
     }
 
-    fn look_at(&mut self, step: StepId, coordinator: &mut Coordinator<Ground>, now: Time) -> Option<Link> {
-        let stamp = self.watched.stamp(&coordinator.world().mailboxes, step);
+    fn look_at<S: Sight>(&mut self, step: StepId, coordinator: &mut Coordinator<S>, now: Time) -> Option<Link> {
+        let stamp = coordinator.world().stamp(step);
         let seen = &mut self.seen[step.index()];
         let (was_looked_at, is_news) = (std::mem::replace(&mut seen.is_known, true), stamp != seen.stamp);
         if is_news {
@@ -118,34 +111,34 @@ impl Looks {
     }
 
     /// Where another instance reports than before (rule C4), the connection of the one before is over.
-    fn part_from_others(&mut self, step: StepId, instance: InstanceId, coordinator: &mut Coordinator<Ground>) {
+    fn part_from_others<S: Sight>(&mut self, step: StepId, instance: InstanceId, coordinator: &mut Coordinator<S>) {
         let seen = &mut self.seen[step.index()];
         let Some(before) = seen.instance.replace(instance).filter(|before| *before != instance) else { return };
         if let Some(line) = seen.line.take() {
-            let lives = line.is_locked && self.watched.holder(step, before) != Holder::Nobody;
+            let lives = line.is_locked && coordinator.world().holder(step, before) != Holder::Nobody;
             coordinator.world().note_silent(line.link, lives);
             coordinator.ended(step, line.link);
         }
     }
 
     /// A shim that reports and has no connection gets one, if anything says that it lives, or did a moment ago.
-    fn meet(&mut self, step: StepId, is_touched: bool, coordinator: &mut Coordinator<Ground>) -> Option<Link> {
+    fn meet<S: Sight>(&mut self, step: StepId, is_touched: bool, coordinator: &mut Coordinator<S>) -> Option<Link> {
         let seen = &mut self.seen[step.index()];
         let instance = seen.instance?;
-        let holder = self.watched.holder(step, instance);
+        let world = coordinator.world();
+        let holder = world.holder(step, instance);
         let is_locked = seen.are_locks_seen || holder != Holder::Nobody;
         if !is_locked && !is_touched {
             return None;
         }
         let witness = match holder {
             // The number may have been used again before it was asked for.
-            Holder::Process(pid @ 1..) => Pidfd::open(pid)
-                .ok()
-                .filter(|_| self.watched.holder(step, instance) == holder)
-                .map(|witness| (pid, witness)),
+            Holder::Process(pid @ 1..) => {
+                world.witness(pid).filter(|_| world.holder(step, instance) == holder).map(|witness| (pid, witness))
+            }
             _ => None,
         };
-        let link = coordinator.world().keep_seen(step, witness);
+        let link = world.keep_seen(step, witness);
         seen.are_locks_seen = is_locked;
         seen.line = Some(Line { link, is_locked });
         coordinator.connected(step, link);
@@ -154,13 +147,14 @@ impl Looks {
     }
 
     /// Whether the connection has ended.
-    fn check(&mut self, step: StepId, line: Line, coordinator: &mut Coordinator<Ground>, now: Time) {
+    fn check<S: Sight>(&mut self, step: StepId, line: Line, coordinator: &mut Coordinator<S>, now: Time) {
         let seen = &mut self.seen[step.index()];
         let Some(instance) = seen.instance else { return };
         let is_over = match line.is_locked {
             // Where its process can be watched, that alone is the witness.
             true => {
-                !coordinator.world().has_witness(line.link) && self.watched.holder(step, instance) == Holder::Nobody
+                let world = coordinator.world();
+                !world.has_witness(line.link) && world.holder(step, instance) == Holder::Nobody
             }
             false => now.saturating_sub(seen.news_at) > SILENT_AFTER,
         };

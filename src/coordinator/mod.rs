@@ -26,5 +26,6 @@ mod usage;
 mod world;
 
 pub use desk::{Coordinator, Failure};
+pub use look::Looks;
 pub use serve::{Finished, OpenControl, ServeError, hold_signals, serve};
-pub use world::{Enclosing, Link, World, WriteError};
+pub use world::{Enclosing, Link, Sight, World, WriteError};

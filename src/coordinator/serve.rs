@@ -227,10 +227,11 @@ impl<'a> Server<'a> {
         let names: Vec<String> = run.plan.steps.iter().map(|step| step.name.clone()).collect();
         let mailboxes = volume.mailboxes(names.iter().map(String::as_str), run.durability)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let (bells, looks) = match run.bell {
+        let (bells, watched) = match run.bell {
             Bell::Socket => (hang_up_bells(&mailboxes, &names, &epoll)?, None),
-            Bell::File => (Vec::new(), Some(begin_to_look(volume, &names, &epoll)?)),
+            Bell::File => (Vec::new(), Some(begin_to_watch(volume, &names, &epoll)?)),
         };
+        let looks = watched.as_ref().map(|_| Looks::new(names.len()));
         let public = Public::open(volume, run.bell)?;
         if let Some(bell) = public.bell() {
             watch(&epoll, bell, Token::PublicBell)?;
@@ -240,7 +241,10 @@ impl<'a> Server<'a> {
         let (journal, events) = Journal::open(volume, run.durability)?;
         let boot_id = process::boot_id()?;
         let rebooted = boot_id != run.boot_id;
-        let ground = Ground::new(mailboxes, journal, names, trace);
+        let mut ground = Ground::new(mailboxes, journal, names, trace);
+        if let Some(watched) = watched {
+            ground.watch(watched);
+        }
         let coordinator = Coordinator::start(ground, run.plan.clone(), run.run, &events, rebooted)?;
         if rebooted {
             run.boot_id = boot_id;
@@ -643,12 +647,12 @@ fn hang_up_bells(mailboxes: &Mailboxes, names: &[String], epoll: &Epoll) -> Resu
     Ok(bells)
 }
 
-fn begin_to_look(volume: &Volume, names: &[String], epoll: &Epoll) -> Result<Looks, ServeError> {
-    let looks = Looks::new(Watched::open(volume, names.iter().map(String::as_str))?, names.len());
-    if let Some(arrivals) = looks.early() {
+fn begin_to_watch(volume: &Volume, names: &[String], epoll: &Epoll) -> Result<Watched, ServeError> {
+    let watched = Watched::open(volume, names.iter().map(String::as_str))?;
+    if let Some(arrivals) = watched.arrivals() {
         watch(epoll, &arrivals, Token::Arrivals)?;
     }
-    Ok(looks)
+    Ok(watched)
 }
 
 fn watch(epoll: &Epoll, fd: &impl AsFd, token: Token) -> Result<(), ServeError> {

@@ -7,6 +7,8 @@
 use podturn_turn::{Event, Outputs, Process, Readiness, StepId, Time};
 use podturn_wire::{InstanceId, Report, Turn};
 
+use crate::volume::alive::{Holder, Stamp};
+
 /// A connection to a bell, as its owner numbers them. A number is used again only after [`World::hang_up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Link(pub u32);
@@ -94,4 +96,34 @@ pub trait World {
     /// Does for a dead shim what it would have done itself: SIGKILLs what it left behind. Returns whether any of that
     /// tree, the process itself included, still lives.
     fn sweep(&mut self, process: &Process) -> bool;
+}
+
+/// The further calls of a coordinator that has no bells.
+pub trait Sight: World {
+    /// What tells that a process is dead.
+    type Witness;
+
+    /// The steps whose report has come since this was asked last, where the kernel says so, each once.
+    fn arrivals(&mut self) -> Vec<StepId>;
+
+    /// When the step's report came to be as it is; `None`: there is none.
+    fn stamp(&mut self, step: StepId) -> Option<Stamp>;
+
+    /// Who holds the lock of this instance.
+    fn holder(&mut self, step: StepId, instance: InstanceId) -> Holder;
+
+    /// Touches every turn, and the phases.
+    fn beat(&mut self);
+
+    /// The witness of the process that has this number now, if there is one.
+    fn witness(&mut self, pid: u32) -> Option<Self::Witness>;
+
+    /// Keeps what stands for a connection: a shim that was seen, and its process if that is known.
+    fn keep_seen(&mut self, step: StepId, process: Option<(u32, Self::Witness)>) -> Link;
+
+    /// Why such a connection is about to end: because its shim is not seen any more, or because it is dead.
+    fn note_silent(&mut self, link: Link, is_silent: bool);
+
+    /// Whether the kernel will say when its process is dead.
+    fn has_witness(&mut self, link: Link) -> bool;
 }

@@ -39,6 +39,7 @@ mod words;
 
 pub use answer::{Room, main as answer};
 pub use linux::{Buffers, main};
+pub use look::{Look, Registers};
 pub use readiness::Schedule;
 pub use run::run;
 pub use sys::{Errno, Found, Notice, Ready, Reaped, Received, StartFailure, Sys};

@@ -11,7 +11,7 @@ use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
 use crate::arguments::{self, Launched, Request};
 use crate::calls::{self, Fd, HERE, POLL_IN, POLL_OUT, Poll, open};
 use crate::environment::{Start, Variables, path_in, words_of};
-use crate::look::Look;
+use crate::look::{Files, Look};
 use crate::path::{self, PATH_MAX};
 use crate::probe::Prober;
 use crate::references::References;
@@ -127,7 +127,7 @@ struct Linux {
     signals: Fd,
     bell: Option<Fd>,
     /// What there is instead of a bell, where containers share no sockets.
-    look: Option<Look>,
+    look: Option<Look<Files>>,
     /// There may be a [`SPARE`].
     has_spare: bool,
     command: Option<i32>,
@@ -213,7 +213,7 @@ impl Linux {
             outbox,
             signals,
             bell: None,
-            look: Look::find(inbox),
+            look: Files::find(inbox, outbox).map(Look::new),
             has_spare: true, // an earlier instance's
             command: None,
             words: None,
@@ -407,7 +407,7 @@ impl Sys for Linux {
     fn connect(&mut self, instance: InstanceId) -> Result<(), Errno> {
         self.disconnect();
         if let Some(look) = &mut self.look {
-            return look.begin(self.inbox, instance);
+            return look.begin(instance);
         }
         // A path of its own would not always fit into the 108 bytes of unix(7); this one does.
         let directory = digits(u64::from(self.inbox.0.unsigned_abs()));
@@ -420,7 +420,7 @@ impl Sys for Linux {
 
     fn disconnect(&mut self) {
         if let Some(look) = &mut self.look {
-            look.due = None;
+            look.give_up();
         }
         if let Some(bell) = self.bell.take() {
             calls::close(bell);
@@ -436,7 +436,7 @@ impl Sys for Linux {
 
     fn receive(&mut self) -> Received {
         if let Some(look) = &mut self.look {
-            return look.take(self.inbox, self.outbox);
+            return look.take();
         }
         let Some(bell) = self.bell else { return Received::Nothing };
         let mut packet = [0; 16];
@@ -455,7 +455,7 @@ impl Sys for Linux {
 
     fn wait(&mut self, until: Option<u64>) -> Ready {
         self.remove_spare(); // now that nobody waits for it
-        let due = self.look.as_ref().and_then(|look| look.due);
+        let due = self.look.as_ref().and_then(Look::due);
         let until = until.into_iter().chain(due).min();
         let timeout = until.map(|until| until.saturating_sub(calls::boot_time()));
         self.large_turn = None; // what was needed of it was taken

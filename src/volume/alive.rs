@@ -23,8 +23,10 @@ use super::{Mailboxes, Volume, VolumeError};
 /// When a file came to be as it is: changed, replaced or touched. Only good for telling whether it is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    inode: u64,
-    changed: (i64, i64),
+    /// The file's inode number.
+    pub inode: u64,
+    /// Its `st_ctime`: seconds, and ns.
+    pub changed: (i64, i64),
 }
 
 /// Whoever holds the lock of an instance.

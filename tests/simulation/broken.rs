@@ -1,6 +1,7 @@
 //! Rules that are taken out: each one from outside, by a world that is not what it should be.
 
-use podturn::coordinator::{Link, World, WriteError};
+use podturn::coordinator::{Link, Sight, World, WriteError};
+use podturn::volume::alive::{Holder, Stamp};
 use podturn_shim::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys};
 use podturn_turn::{Event, Process, StepId, Time};
 use podturn_wire::{InstanceId, Packet, Report, Strings, Turn};
@@ -42,10 +43,16 @@ pub(crate) enum Rule {
     ReadBeforeCallBack,
     /// The journal's promise: what was journaled is there after a crash.
     JournalForgets,
+    /// File mode, C6: whoever is not seen for 3 s counts as dead.
+    SilenceIsDeath,
+    /// File mode, C6: a death is judged without another look at the report.
+    DeathUnread,
+    /// File mode: a shim closes a descriptor of `in/alive`, and so loses its lock.
+    LockEndsEarly,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::OldReportUnread,
         Self::OldReportOfAnotherRun,
         Self::PacketsWithoutInstance,
@@ -62,6 +69,9 @@ impl Rule {
         Self::MissingLives,
         Self::ReadBeforeCallBack,
         Self::JournalForgets,
+        Self::SilenceIsDeath,
+        Self::DeathUnread,
+        Self::LockEndsEarly,
     ];
 }
 
@@ -81,6 +91,8 @@ pub(crate) struct Broken<T> {
     is_rung: bool,
     /// A turn without attempt was written just now.
     is_called_back: bool,
+    /// Somebody was found dead, and nobody has looked since.
+    is_dead: bool,
 }
 
 impl<T> Broken<T> {
@@ -96,6 +108,7 @@ impl<T> Broken<T> {
             seen: Vec::new(),
             is_rung: false,
             is_called_back: false,
+            is_dead: false,
         }
     }
 
@@ -290,6 +303,9 @@ impl<W: World> World for Broken<W> {
         if self.is(Rule::ReadBeforeCallBack) && std::mem::take(&mut self.is_called_back) {
             return self.remembered(step);
         }
+        if self.is(Rule::DeathUnread) && self.is_dead {
+            return self.remembered(step);
+        }
         let report = self.inner.read_report(step);
         self.seen.retain(|(known, _)| *known != step);
         self.seen.push((step, report));
@@ -328,7 +344,8 @@ impl<W: World> World for Broken<W> {
     }
 
     fn is_peer_dead(&mut self, link: Link) -> bool {
-        self.inner.is_peer_dead(link) || self.is(Rule::EndIsDeath)
+        self.is_dead = self.inner.is_peer_dead(link) || self.is(Rule::EndIsDeath);
+        self.is_dead
     }
 
     fn hang_up(&mut self, link: Link) {
@@ -345,5 +362,46 @@ impl<W: World> World for Broken<W> {
 
     fn sweep(&mut self, process: &Process) -> bool {
         !self.is(Rule::NoSweep) && self.inner.sweep(process)
+    }
+}
+
+impl<W: Sight> Sight for Broken<W> {
+    type Witness = W::Witness;
+
+    fn arrivals(&mut self) -> Vec<StepId> {
+        self.inner.arrivals()
+    }
+
+    fn stamp(&mut self, step: StepId) -> Option<Stamp> {
+        self.is_dead = false;
+        self.inner.stamp(step)
+    }
+
+    fn holder(&mut self, step: StepId, instance: InstanceId) -> Holder {
+        let has_begun = |report: Report| report.instance == instance && report.attempt.is_some();
+        match self.remembered(step).is_some_and(has_begun) {
+            true if self.is(Rule::LockEndsEarly) => Holder::Nobody,
+            _ => self.inner.holder(step, instance),
+        }
+    }
+
+    fn beat(&mut self) {
+        self.inner.beat();
+    }
+
+    fn witness(&mut self, pid: u32) -> Option<W::Witness> {
+        self.inner.witness(pid)
+    }
+
+    fn keep_seen(&mut self, step: StepId, process: Option<(u32, W::Witness)>) -> Link {
+        self.inner.keep_seen(step, process)
+    }
+
+    fn note_silent(&mut self, link: Link, is_silent: bool) {
+        self.inner.note_silent(link, is_silent && !self.is(Rule::SilenceIsDeath));
+    }
+
+    fn has_witness(&mut self, link: Link) -> bool {
+        self.inner.has_witness(link)
     }
 }

@@ -36,6 +36,20 @@ pub(crate) enum Leaves {
     Stuck,
 }
 
+/// How shims and coordinator hear of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// By sockets.
+    Bells,
+    /// By looking, as `--bell file` has it.
+    Looks {
+        /// The coordinator sees the shims' locks; no if the runtime keeps them within a container.
+        locks: bool,
+        /// inotify(7) tells it of reports.
+        early: bool,
+    },
+}
+
 /// One thing to play.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -51,6 +65,7 @@ pub(crate) struct Case {
     pub(crate) may_kill: bool,
     /// Another run has left reports in the mailboxes.
     pub(crate) leftovers: bool,
+    pub(crate) hearing: Hearing,
 }
 
 pub(crate) const SUCCEEDS: Script =
@@ -115,16 +130,53 @@ impl Case {
 
     fn small(name: &str, plan: Plan, scripts: Vec<Vec<Script>>) -> Self {
         let comes_at = vec![0; plan.steps.len()];
-        Self { name: name.to_owned(), plan, scripts, comes_at, visible: true, may_kill: true, leftovers: true }
+        Self {
+            name: name.to_owned(),
+            plan,
+            scripts,
+            comes_at,
+            visible: true,
+            may_kill: true,
+            leftovers: true,
+            hearing: Hearing::Bells,
+        }
     }
 
     /// The small ones, each searched through completely within its bound.
     pub(crate) fn all_small() -> Vec<Self> {
         let deaf = Self { name: "one-deaf".to_owned(), may_kill: false, ..Self::one(false) };
-        vec![Self::one(false), Self::one(true), deaf, Self::two(false), Self::two(true)]
+        let looks = |locks, early| Hearing::Looks { locks, early };
+        vec![
+            Self::one(false),
+            Self::one(true),
+            deaf.clone(),
+            Self::two(false),
+            Self::two(true),
+            Self::one(false).in_file_mode(looks(true, false)),
+            Self::one(true).in_file_mode(looks(true, true)),
+            deaf.in_file_mode(looks(false, false)),
+            Self::two(false).in_file_mode(looks(true, true)),
+            Self::two(true).in_file_mode(looks(true, false)),
+        ]
     }
 
-    /// The plan of a seed: 1 to 8 steps.
+    /// The same without bells. Where not even locks are seen, no process is.
+    fn in_file_mode(self, hearing: Hearing) -> Self {
+        let sees = matches!(hearing, Hearing::Looks { locks: true, .. });
+        let (visible, may_kill) = (self.visible && sees, self.may_kill && sees);
+        Self { name: format!("{}-file", self.name), hearing, visible, may_kill, ..self }
+    }
+
+    /// The coordinator has the kernel's word for whether a shim lives.
+    pub(crate) fn shows_deaths(&self) -> bool {
+        self.visible || matches!(self.hearing, Hearing::Looks { locks: true, .. })
+    }
+
+    pub(crate) fn has_bells(&self) -> bool {
+        self.hearing == Hearing::Bells
+    }
+
+    /// The plan of a seed: 1 to 8 steps. Even ones have no bells.
     pub(crate) fn of_seed(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let count = 1 + dice.below(8);
@@ -139,7 +191,14 @@ impl Case {
         let visible = !dice.is_one_in(4);
         let may_kill = visible && !dice.is_one_in(3);
         let leftovers = dice.is_one_in(2);
-        Self { name: format!("seed:{seed}"), plan, scripts, comes_at, visible, may_kill, leftovers }
+        let hearing = Hearing::Bells;
+        let name = format!("seed:{seed}");
+        let case = Self { name: name.clone(), plan, scripts, comes_at, visible, may_kill, leftovers, hearing };
+        if !seed.is_multiple_of(2) {
+            return case;
+        }
+        let hearing = Hearing::Looks { locks: !dice.is_one_in(3), early: dice.is_one_in(2) };
+        Self { name, ..case.in_file_mode(hearing) }
     }
 
     /// By its name, as failures print it.

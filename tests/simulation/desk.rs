@@ -4,7 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use corosensei::Yielder;
-use podturn::coordinator::{Coordinator, Enclosing, Failure, Link, World, WriteError};
+use podturn::coordinator::{Coordinator, Enclosing, Failure, Link, Looks, Sight, World, WriteError};
 use podturn_turn::{Event, Outcome, Outputs, Process, Request, Restarts, StepId, Time};
 use podturn_wire::{Packet, Report, Turn};
 
@@ -18,10 +18,21 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn act(&mut self, what: impl FnOnce() -> String) -> RefMut<'_, Pod> {
+    fn has_bells(&self) -> bool {
+        self.pod.borrow().case.has_bells()
+    }
+
+    /// A step that changes nothing.
+    fn see(&mut self, what: impl FnOnce() -> String) -> RefMut<'_, Pod> {
         self.yielder.suspend(Pause::Step);
         let mut pod = self.pod.borrow_mut();
         pod.say(|| format!("coordinator: {}", what()));
+        pod
+    }
+
+    pub(crate) fn act(&mut self, what: impl FnOnce() -> String) -> RefMut<'_, Pod> {
+        let mut pod = self.see(what);
+        pod.busy_at = pod.now;
         pod
     }
 }
@@ -44,7 +55,7 @@ impl World for Desk<'_> {
     fn release_reserve(&mut self) {}
 
     fn read_report(&mut self, step: StepId) -> Option<Report> {
-        self.act(|| format!("reads the report of s{}", step.0)).report(step.index())
+        self.see(|| format!("reads the report of s{}", step.0)).report(step.index())
     }
 
     fn read_outputs(&mut self, _: StepId) -> Outputs {
@@ -64,10 +75,14 @@ impl World for Desk<'_> {
         let mut pod = self.act(what);
         pod.judge_turn(step.index(), turn);
         pod.containers[step.index()].turn = bytes_of_turn(turn);
+        pod.touch_turn(step.index());
         Ok(())
     }
 
     fn ring(&mut self, link: Link) {
+        if !self.has_bells() {
+            return;
+        }
         let mut pod = self.act(|| format!("rings {}", link.0));
         let is_lost = pod.is_hit();
         if is_lost {
@@ -81,17 +96,28 @@ impl World for Desk<'_> {
 
     fn peer(&mut self, link: Link) -> Option<Process> {
         let pod = self.act(|| format!("examines the peer of {}", link.0));
-        let shim = pod.connections[link.0 as usize].shim;
-        (pod.case.visible && pod.exists(shim)).then(|| Pod::identity(shim))
+        let shim = match pod.case.has_bells() {
+            true => pod.connections[link.0 as usize].shim,
+            false => pod.sightings[link.0 as usize].witness?,
+        };
+        (pod.case.visible && pod.exists(shim)).then(|| pod.identity(shim))
     }
 
     fn is_peer_dead(&mut self, link: Link) -> bool {
         let pod = self.act(|| format!("looks whether the peer of {} is dead", link.0));
+        if !pod.case.has_bells() {
+            let seen = &pod.sightings[link.0 as usize];
+            return seen.hung_up || seen.witness.map_or(!seen.is_silent, |witness| !pod.exists(witness));
+        }
         !pod.case.visible || !pod.exists(pod.connections[link.0 as usize].shim)
     }
 
     fn hang_up(&mut self, link: Link) {
         let mut pod = self.act(|| format!("hangs up {}", link.0));
+        if !pod.case.has_bells() {
+            pod.sightings[link.0 as usize].hung_up = true;
+            return;
+        }
         let connection = &mut pod.connections[link.0 as usize];
         (connection.coordinator_open, connection.hung_up) = (false, true);
     }
@@ -126,11 +152,14 @@ enum Found {
     Packet(usize),
     End(usize),
     Death(usize),
+    /// Where there are no bells.
+    Arrivals,
+    DeathOf(usize),
     Signal,
 }
 
 /// A coordinator's life: until the run has ended, or it cannot go on.
-pub(crate) fn coordinate<W: World>(
+pub(crate) fn coordinate<W: Sight>(
     world: W,
     pod: &Rc<RefCell<Pod>>,
     yielder: &Yielder<(), Pause>,
@@ -143,6 +172,7 @@ pub(crate) fn coordinate<W: World>(
     };
     let is_sidecar = plan.steps.iter().any(|step| step.restarts != Restarts::Never);
     let mut told_to_end = false;
+    let mut looks = (!pod.borrow().case.has_bells()).then(|| Looks::new(plan.steps.len()));
     let mut coordinator = Coordinator::start(world, plan, RUN, &journal, false)?;
     loop {
         coordinator.settle()?;
@@ -157,10 +187,14 @@ pub(crate) fn coordinate<W: World>(
         let now = pod.borrow().now;
         let last_call = coordinator.last_call().filter(|at| !is_sidecar && *at > now);
         let until = [coordinator.next_wake(), last_call].into_iter().flatten().min();
-        yielder.suspend(Pause::Wait(until));
+        let due = looks.as_ref().map(Looks::next_at);
+        yielder.suspend(due.map_or(Pause::Wait(until), |due| Pause::Look(until, due)));
         let found = findings(&mut pod.borrow_mut());
         for found in found {
-            hand_in(&mut coordinator, pod, found, &mut told_to_end);
+            hand_in(&mut coordinator, looks.as_mut(), pod, found, &mut told_to_end);
+        }
+        if let Some(looks) = looks.as_mut().filter(|looks| looks.next_at() <= pod.borrow().now) {
+            looks.look(&mut coordinator);
         }
         if until.is_some_and(|at| at <= pod.borrow().now) {
             coordinator.wake();
@@ -168,7 +202,13 @@ pub(crate) fn coordinate<W: World>(
     }
 }
 
-fn hand_in<W: World>(coordinator: &mut Coordinator<W>, pod: &Rc<RefCell<Pod>>, found: Found, told_to_end: &mut bool) {
+fn hand_in<W: Sight>(
+    coordinator: &mut Coordinator<W>,
+    looks: Option<&mut Looks>,
+    pod: &Rc<RefCell<Pod>>,
+    found: Found,
+    told_to_end: &mut bool,
+) {
     let step_of = |line: usize| id(pod.borrow().connections[line].step);
     match found {
         Found::Bell(line) => {
@@ -191,6 +231,20 @@ fn hand_in<W: World>(coordinator: &mut Coordinator<W>, pod: &Rc<RefCell<Pod>>, f
         Found::Death(line) => {
             if !pod.borrow().connections[line].hung_up {
                 coordinator.died(step_of(line), Link(line as u32));
+            }
+        }
+        Found::Arrivals => {
+            if let Some(looks) = looks {
+                looks.look_early(coordinator);
+            }
+        }
+        Found::DeathOf(sighting) => {
+            let seen = pod.borrow().sightings[sighting].clone();
+            if let Some(looks) = looks.filter(|_| !seen.hung_up) {
+                coordinator.died(id(seen.step), Link(sighting as u32));
+                looks.forget(id(seen.step), Link(sighting as u32));
+                let mut pod = pod.borrow_mut();
+                pod.containers[seen.step].holder_seen = pod.lock(seen.step);
             }
         }
         Found::Signal => {
@@ -221,7 +275,25 @@ fn finding(pod: &Pod, line: usize) -> Option<Found> {
 
 /// Whether the coordinator would wake up now.
 pub(crate) fn is_called(pod: &Pod) -> bool {
-    pod.cancel_waits || (0..pod.connections.len()).any(|line| finding(pod, line).is_some())
+    pod.cancel_waits
+        || !pod.arrivals.is_empty()
+        || (0..pod.connections.len()).any(|line| finding(pod, line).is_some())
+        || (0..pod.sightings.len()).any(|sighting| is_death(pod, sighting))
+}
+
+/// What the witness of a shim shows that was seen.
+fn is_death(pod: &Pod, sighting: usize) -> bool {
+    let seen = &pod.sightings[sighting];
+    !seen.hung_up && seen.witness.is_some_and(|witness| !pod.exists(witness))
+}
+
+/// Whether a look would show the coordinator nothing that it has not seen.
+pub(crate) fn is_nothing_new(pod: &Pod) -> bool {
+    !is_called(pod)
+        && (0..pod.containers.len()).all(|step| {
+            let container = &pod.containers[step];
+            container.report_stamp == container.report_seen && pod.lock(step) == container.holder_seen
+        })
 }
 
 /// All of that, in an order that is anybody's guess.
@@ -229,6 +301,8 @@ fn findings(pod: &mut Pod) -> Vec<Found> {
     let signal = pod.cancel_waits.then_some(Found::Signal);
     let mut found: Vec<Found> =
         (0..pod.connections.len()).filter_map(|line| finding(pod, line)).chain(signal).collect();
+    found.extend((0..pod.sightings.len()).filter(|seen| is_death(pod, *seen)).map(Found::DeathOf));
+    found.extend((!pod.arrivals.is_empty()).then_some(Found::Arrivals));
     if found.len() > 1 {
         let first = pod.chooser.choose(found.len(), 0);
         found.rotate_left(first);

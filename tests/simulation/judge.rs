@@ -237,7 +237,8 @@ impl Pod {
         {
             return self.object(step, format!("its turn says exit {wanted}, and it exits {code}"));
         }
-        let own = record.deeds.iter().rev().find(|deed| Some(deed.instance) == instance).and_then(|deed| deed.exit);
+        // Of the command that ended last: an attempt that was called back before it was started has none.
+        let own = record.deeds.iter().rev().filter(|deed| Some(deed.instance) == instance).find_map(|deed| deed.exit);
         let allowed = [own.map(Exit::code), Some(exit::SHIM_FAILED), Some(exit::CANCELLED), Some(exit::TIMED_OUT)];
         let is_told = mine && matches!(turn.then, Then::Exit { .. });
         let is_start_error = record.deeds.iter().any(|deed| matches!(deed.reported, Some(Exit::StartError { .. })));
@@ -324,7 +325,8 @@ impl Pod {
         if lives && !survivors && is_seen && !self.judge.state.phase(id(step)).is_end() {
             return self.object(step, "its shim counts as lost, and something of it lives");
         }
-        if self.exists(shim) && is_seen {
+        let has_lock = self.lock(step).is_some_and(|(_, holder)| holder == shim);
+        if self.exists(shim) && (is_seen || (has_lock && !record.was_deaf)) {
             return self.object(step, "its shim counts as lost, and lives");
         }
         if self.judge.state.phase(id(step)).is_end() {
@@ -360,7 +362,10 @@ impl Pod {
             Some(Reason::ExitCode) => matches!(reported, Some(Exit::Code(code)) if code != exit::OK),
             Some(Reason::Signal) => matches!(reported, Some(Exit::Signal { .. })),
             Some(Reason::StartError) => matches!(reported, Some(Exit::StartError { .. })),
-            Some(Reason::ShimLost) => reported != Some(Exit::Code(exit::OK)) || record.was_deaf || record.was_stopped,
+            Some(Reason::ShimLost) => {
+                // It may have been lost before a further attempt: one before that was timed out is no witness.
+                reported != Some(Exit::Code(exit::OK)) || self.may_fail_though_well(step)
+            }
             Some(Reason::NeverArrived) => !record.arrived_before_wake || !record.arrivals.is_empty(),
             Some(Reason::CancelRequested) => self.judge.was_cancelled,
             Some(Reason::Interrupted) => record.was_stopped,
@@ -407,7 +412,7 @@ impl Pod {
                 false => record.arrived_before_wake,
             };
             let is_known = is_known && !record.was_deaf;
-            if self.containers[step].shim.is_some() && is_known && self.case.visible {
+            if self.containers[step].shim.is_some() && is_known && self.case.shows_deaths() {
                 self.object(step, "the coordinator ends, and its shim is still there");
             }
         }

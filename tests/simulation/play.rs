@@ -17,6 +17,7 @@ use crate::case::Case;
 use crate::chooser::{Chooser, Schedule};
 use crate::desk::{self, Desk};
 use crate::pod::{MILLISECOND, Pod, SECOND};
+use crate::quiet::Quiet;
 use crate::shim::{self, Hands};
 
 /// No play takes more steps, or more virtual time, unless somebody waits or runs for ever.
@@ -36,16 +37,18 @@ pub(crate) enum Pause {
     Step,
     /// It waits for its connections and signals, and this time.
     Wait(Option<Time>),
+    /// As `Wait`, and for the time of its next look.
+    Look(Option<Time>, Time),
     /// A shim waits for its leftovers to be gone.
     Leftovers(Time),
 }
 
-type Shim = Coroutine<(), Pause, u8>;
-type Desktop = Coroutine<(), Pause, Result<Outcome, Failure>>;
+pub(crate) type Shim = Coroutine<(), Pause, u8>;
+pub(crate) type Desktop = Coroutine<(), Pause, Result<Outcome, Failure>>;
 
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Actor {
+pub(crate) enum Actor {
     Coordinator,
     Shim(usize),
 }
@@ -97,19 +100,21 @@ pub(crate) fn play(case: &Case, chooser: Chooser, rule: Option<Rule>, tracing: b
     }
 }
 
-struct Play {
-    pod: Rc<RefCell<Pod>>,
+pub(crate) struct Play {
+    pub(crate) pod: Rc<RefCell<Pod>>,
     rule: Option<Rule>,
-    coordinator: Option<(Desktop, Pause)>,
+    pub(crate) coordinator: Option<(Desktop, Pause)>,
     /// When the next coordinator starts.
     coordinator_at: Option<Time>,
     /// When the pod is deleted, if no coordinator will come any more.
     deleted_at: Option<Time>,
-    shims: Vec<Option<(Shim, Pause, usize)>>,
+    pub(crate) shims: Vec<Option<(Shim, Pause, usize)>>,
     /// Who acted last, and goes on by default.
     current: Actor,
     outcome: Option<Outcome>,
     moves: Vec<Move>,
+    /// Somebody has done something since the last choice about time that passes.
+    pub(crate) is_fresh: bool,
 }
 
 impl Play {
@@ -125,17 +130,32 @@ impl Play {
             current: Actor::Coordinator,
             outcome: None,
             moves: Vec::new(),
+            is_fresh: true,
         }
     }
 
     fn run(&mut self) {
-        for _ in 0..STEPS_MAX {
+        let mut steps = 0;
+        while steps < STEPS_MAX && self.pod.borrow().now <= TIME_MAX {
             self.keep_up();
             if self.pod.borrow().wrong.is_some() {
                 return;
             }
-            let faults = self.list_moves();
-            if self.moves.is_empty() {
+            let is_still = match self.quiet() {
+                Quiet::Look(actor) => {
+                    self.resume(actor);
+                    continue;
+                }
+                Quiet::Time => {
+                    self.pass_time();
+                    continue;
+                }
+                Quiet::Still => true,
+                Quiet::No => false,
+            };
+            steps += 1;
+            let faults = if is_still { 0 } else { self.list_moves() };
+            if is_still || self.moves.is_empty() {
                 if self.is_over() {
                     self.pod.borrow_mut().judge_end(self.outcome);
                     return;
@@ -143,10 +163,8 @@ impl Play {
                 continue;
             }
             let choice = self.pod.borrow_mut().chooser.choose(self.moves.len(), faults);
+            self.is_fresh = !matches!(self.moves[choice], Move::TimePasses);
             self.perform(self.moves[choice]);
-            if self.pod.borrow().now > TIME_MAX {
-                break;
-            }
         }
         let mut pod = self.pod.borrow_mut();
         pod.wrong.get_or_insert("it does not end".to_owned());
@@ -177,7 +195,7 @@ impl Play {
     fn new_shim(&self, step: usize, shim: usize) -> Shim {
         let (pod, rule) = (Rc::clone(&self.pod), self.rule);
         Coroutine::new(move |yielder, ()| {
-            let hands = Hands { pod, yielder, step, shim, buffer: Vec::new() };
+            let hands = Hands::new(pod, yielder, step, shim);
             podturn_shim::run(&mut Broken::new(hands, rule))
         })
     }
@@ -205,7 +223,8 @@ impl Play {
         if let Some(step) = pod.due_command() {
             moves.insert(0, Move::CommandEnds(step));
         }
-        if self.next_time(&pod).is_some() {
+        let is_looked = moves.is_empty() && self.next_look(&pod).is_some();
+        if is_looked || self.next_time(&pod).is_some() {
             moves.push(Move::TimePasses);
         }
         if moves.is_empty() {
@@ -253,29 +272,33 @@ impl Play {
         }
     }
 
-    fn can_go(&self, pod: &Pod, actor: Actor) -> bool {
+    pub(crate) fn can_go(&self, pod: &Pod, actor: Actor) -> bool {
         let is_over = |until: Option<Time>| until.is_some_and(|at| at <= pod.now);
         match actor {
             Actor::Coordinator => match &self.coordinator {
                 None => false,
                 Some(_) if pod.coordinator_frozen_until > pod.now => false,
                 Some((_, Pause::Wait(until))) => desk::is_called(pod) || is_over(*until),
+                Some((_, Pause::Look(until, due))) => desk::is_called(pod) || is_over(*until) || *due <= pod.now,
                 Some(_) => true,
             },
             Actor::Shim(step) => match &self.shims[step] {
                 None => false,
                 Some(_) if pod.containers[step].frozen_until > pod.now => false,
                 Some((_, Pause::Wait(until), _)) => shim::readiness(pod, step) != Ready::default() || is_over(*until),
+                Some((_, Pause::Look(until, due), _)) => {
+                    shim::readiness(pod, step) != Ready::default() || is_over(*until) || *due <= pod.now
+                }
                 Some((_, Pause::Leftovers(until), shim)) => *until <= pod.now || pod.descendants(*shim).is_empty(),
                 Some((_, Pause::Step, _)) => true,
             },
         }
     }
 
-    fn next_time(&self, pod: &Pod) -> Option<Time> {
+    pub(crate) fn next_time(&self, pod: &Pod) -> Option<Time> {
         let wait = |pause: &Pause| match pause {
             Pause::Step => None,
-            Pause::Wait(until) => *until,
+            Pause::Wait(until) | Pause::Look(until, _) => *until,
             Pause::Leftovers(until) => Some(*until),
         };
         let shims = self.shims.iter().flatten().filter_map(|(_, pause, _)| wait(pause));
@@ -309,10 +332,7 @@ impl Play {
         match chosen {
             Move::Go(actor) => {
                 self.current = actor;
-                match actor {
-                    Actor::Coordinator => self.resume_coordinator(),
-                    Actor::Shim(step) => self.resume_shim(step),
-                }
+                self.resume(actor);
                 return;
             }
             Move::TimePasses => {
@@ -330,6 +350,7 @@ impl Play {
         }
         let mut pod = self.pod.borrow_mut();
         pod.say(|| format!("FAULT {chosen:?}"));
+        pod.busy_at = pod.now;
         match chosen {
             Move::KillShim(step) => pod.end_container(step, None),
             Move::KillCoordinator(back) => {
@@ -364,9 +385,12 @@ impl Play {
 
     fn pass_time(&mut self) {
         let mut pod = self.pod.borrow_mut();
-        let Some(mut next) = self.next_time(&pod) else { return };
         let waits = |shim: usize| self.can_go(&pod, Actor::Shim(shim));
-        if self.can_go(&pod, Actor::Coordinator) || (0..self.shims.len()).any(waits) {
+        let is_late = self.can_go(&pod, Actor::Coordinator) || (0..self.shims.len()).any(waits);
+        // Whoever is late is so by more than a look.
+        let look = self.next_look(&pod).filter(|_| !is_late);
+        let Some(mut next) = self.next_time(&pod).into_iter().chain(look).min() else { return };
+        if is_late {
             next = next.min(pod.now + LATE_BY);
         }
         let long = next - pod.now;
@@ -376,6 +400,13 @@ impl Play {
             }
         }
         pod.now = next;
+    }
+
+    fn resume(&mut self, actor: Actor) {
+        match actor {
+            Actor::Coordinator => self.resume_coordinator(),
+            Actor::Shim(step) => self.resume_shim(step),
+        }
     }
 
     fn resume_shim(&mut self, step: usize) {
@@ -393,7 +424,7 @@ impl Play {
 
     fn resume_coordinator(&mut self) {
         let Some((coroutine, pause)) = &mut self.coordinator else { return };
-        if matches!(pause, Pause::Wait(_)) {
+        if matches!(pause, Pause::Wait(_) | Pause::Look(..)) {
             self.pod.borrow_mut().judge.note_wake();
         }
         match coroutine.resume(()) {

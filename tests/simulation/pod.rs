@@ -9,7 +9,7 @@ use podturn_shim::Notice;
 use podturn_turn::{Event, Process, Restarts, StepId, Time};
 use podturn_wire::{Ended, Exit, InstanceId, REPORT_MAX, Report, RunId, TURN_MAX, Text, Then, Turn, Usage};
 
-use crate::case::{AtTerm, Case, Leaves};
+use crate::case::{AtTerm, Case, Hearing, Leaves};
 use crate::chooser::Chooser;
 use crate::judge::Judge;
 
@@ -40,6 +40,7 @@ enum Life {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) step: usize,
+    pub(crate) pid: u32,
     /// The shim at the root of its tree.
     pub(crate) shim: usize,
     /// The attempt that it belongs to; `None`: it is the shim itself.
@@ -77,11 +78,29 @@ pub(crate) struct Connection {
     pub(crate) hung_up: bool,
 }
 
+/// What stands for a connection where there are no bells, as the coordinator numbers them.
+#[derive(Clone, Debug)]
+pub(crate) struct Sighting {
+    pub(crate) step: usize,
+    pub(crate) witness: Option<usize>,
+    pub(crate) is_silent: bool,
+    pub(crate) hung_up: bool,
+}
+
 /// One step's container, and its mailbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Container {
     pub(crate) turn: Vec<u8>,
     pub(crate) report: Option<Vec<u8>>,
+    /// When turn and report came to be as they are: other numbers each time that they are written or touched.
+    pub(crate) turn_stamp: u64,
+    pub(crate) report_stamp: u64,
+    /// Whoever holds a lock in `in/alive`, and on which byte. It ends with the process.
+    pub(crate) lock: Option<(u64, usize)>,
+    /// What the shim, and the coordinator, saw of these last.
+    pub(crate) turn_seen: u64,
+    pub(crate) report_seen: u64,
+    pub(crate) holder_seen: Option<(u64, usize)>,
     /// The shim's entry in the process table, while it lives.
     pub(crate) shim: Option<usize>,
     pub(crate) line: Option<usize>,
@@ -104,6 +123,12 @@ pub(crate) struct Pod {
     pub(crate) containers: Vec<Container>,
     pub(crate) processes: Vec<Entry>,
     pub(crate) connections: Vec<Connection>,
+    /// Those of the coordinator that lives.
+    pub(crate) sightings: Vec<Sighting>,
+    /// Steps whose report was renamed in, and the coordinator has not heard of it.
+    pub(crate) arrivals: Vec<StepId>,
+    /// When anybody last did more than look and touch.
+    pub(crate) busy_at: Time,
     pub(crate) journal: Vec<Event>,
     /// A coordinator listens.
     pub(crate) listening: bool,
@@ -132,6 +157,9 @@ impl Pod {
             containers,
             processes: Vec::new(),
             connections: Vec::new(),
+            sightings: Vec::new(),
+            arrivals: Vec::new(),
+            busy_at: SECOND,
             journal: Vec::new(),
             listening: false,
             coordinator_frozen_until: 0,
@@ -172,8 +200,9 @@ impl Pod {
     }
 
     /// How the coordinator knows a process: numbers are used again.
-    pub(crate) fn identity(entry: usize) -> Process {
-        Process { pid: 100 + (entry % 4) as u32, start_ticks: entry as u64, session: None, cgroup: None }
+    pub(crate) fn identity(&self, entry: usize) -> Process {
+        let pid = self.processes[entry].pid;
+        Process { pid, start_ticks: entry as u64, session: None, cgroup: None }
     }
 
     pub(crate) fn entry_of(&self, process: &Process) -> usize {
@@ -182,7 +211,10 @@ impl Pod {
 
     fn add(&mut self, step: usize, shim: Option<usize>, attempt: Option<u32>, dies_after: Time) -> usize {
         let entry = self.processes.len();
-        self.processes.push(Entry { step, shim: shim.unwrap_or(entry), attempt, life: Life::Alive, dies_after });
+        // The lowest number that is free: nowhere are they used again sooner.
+        let is_free = |pid: &u32| !(0..entry).any(|other| self.processes[other].pid == *pid && self.exists(other));
+        let pid = (100..).find(is_free).unwrap_or(0);
+        self.processes.push(Entry { step, pid, shim: shim.unwrap_or(entry), attempt, life: Life::Alive, dies_after });
         entry
     }
 
@@ -226,6 +258,8 @@ impl Pod {
         container.lives += 1;
         container.frozen_until = 0;
         container.signals.clear();
+        container.turn_seen = 0;
+        self.busy_at = now;
         self.say(|| format!("s{step}: container starts, process {shim}"));
         shim
     }
@@ -251,7 +285,10 @@ impl Pod {
         let Some(shim) = container.shim.take() else { return };
         container.exits.push(code);
         let line = container.line.take();
+        container.lock = None;
         container.signals.clear();
+        self.busy_at = now;
+        let container = &mut self.containers[step];
         let command = container.command.take();
         if restarts && container.lives < LIVES_MAX {
             container.comes_at = Some(now + RESTART_AFTER);
@@ -326,8 +363,29 @@ impl Pod {
 
     // --- connections ---
 
+    /// What a shim's or coordinator's write, or touch, makes of a file's times.
+    pub(crate) fn touch_turn(&mut self, step: usize) {
+        self.containers[step].turn_stamp += 1;
+    }
+
+    pub(crate) fn touch_report(&mut self, step: usize) {
+        self.containers[step].report_stamp += 1;
+    }
+
+    /// The lock that the coordinator sees.
+    pub(crate) fn lock(&self, step: usize) -> Option<(u64, usize)> {
+        let sees = matches!(self.case.hearing, Hearing::Looks { locks: true, .. });
+        self.containers[step].lock.filter(|_| sees)
+    }
+
     /// A new coordinator finds none of the old one's connections.
     pub(crate) fn end_coordinator(&mut self) {
+        self.busy_at = self.now;
+        self.sightings.clear();
+        self.arrivals.clear();
+        for container in &mut self.containers {
+            (container.report_seen, container.holder_seen) = (0, None);
+        }
         self.listening = false;
         self.coordinator_frozen_until = 0;
         for connection in &mut self.connections {
@@ -382,6 +440,12 @@ impl Container {
         Self {
             turn: bytes_of_turn(&turn),
             report: case.leftovers.then(report_of_an_earlier_run),
+            turn_stamp: 1,
+            report_stamp: 1,
+            lock: None,
+            turn_seen: 0,
+            report_seen: 0,
+            holder_seen: None,
             shim: None,
             line: None,
             signals: VecDeque::new(),

@@ -4,12 +4,12 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use corosensei::Yielder;
-use podturn_shim::{Errno, Found, Notice, Ready, Reaped, Received, Schedule, StartFailure, Sys};
+use podturn_shim::{Errno, Found, Look, Notice, Ready, Reaped, Received, Registers, Schedule, StartFailure, Sys};
 use podturn_wire::{Exit, InstanceId, Report, Strings, Usage};
 
-use crate::case::Leaves;
+use crate::case::{Hearing, Leaves};
 use crate::play::Pause;
-use crate::pod::{Connection, Pod, bytes_of_report};
+use crate::pod::{Connection, Pod, bytes_of_report, id};
 
 /// The hands of one instance.
 pub(crate) struct Hands<'a> {
@@ -19,16 +19,70 @@ pub(crate) struct Hands<'a> {
     /// Its place in the process table.
     pub(crate) shim: usize,
     pub(crate) buffer: Vec<u8>,
+    /// Instead of a bell.
+    pub(crate) look: Option<Look<Glance<'a>>>,
 }
 
-impl Hands<'_> {
-    /// One step of the outside world.
-    fn act(&mut self, what: &str) -> RefMut<'_, Pod> {
+/// What a look of the shim's sees and touches.
+pub(crate) struct Glance<'a> {
+    pod: Rc<RefCell<Pod>>,
+    yielder: &'a Yielder<(), Pause>,
+    step: usize,
+    shim: usize,
+}
+
+impl<'a> Hands<'a> {
+    pub(crate) fn new(pod: Rc<RefCell<Pod>>, yielder: &'a Yielder<(), Pause>, step: usize, shim: usize) -> Self {
+        let has_bells = pod.borrow().case.has_bells();
+        let look = (!has_bells).then(|| Look::new(Glance { pod: Rc::clone(&pod), yielder, step, shim }));
+        Self { pod, yielder, step, shim, buffer: Vec::new(), look }
+    }
+
+    /// One step of the outside world that changes nothing.
+    fn read(&mut self, what: &str) -> RefMut<'_, Pod> {
         self.yielder.suspend(Pause::Step);
         let mut pod = self.pod.borrow_mut();
         let (step, shim) = (self.step, self.shim);
         pod.say(|| format!("s{step}: shim {shim}: {what}"));
         pod
+    }
+
+    /// One step of the outside world.
+    fn act(&mut self, what: &str) -> RefMut<'_, Pod> {
+        let mut pod = self.read(what);
+        pod.busy_at = pod.now;
+        pod
+    }
+}
+
+/// A touch and a stamp are no steps of their own: whoever looks for what is touched sees it now or 200 ms later, and between
+/// a stamp and what is read for it there is the step of the reading.
+impl Registers for Glance<'_> {
+    fn now(&mut self) -> u64 {
+        self.pod.borrow().now
+    }
+
+    fn lock(&mut self, byte: u64) -> Result<(), Errno> {
+        if self.pod.borrow().containers[self.step].lock == Some((byte, self.shim)) {
+            return Ok(());
+        }
+        self.yielder.suspend(Pause::Step);
+        let mut pod = self.pod.borrow_mut();
+        let (step, shim) = (self.step, self.shim);
+        pod.say(|| format!("s{step}: shim {shim}: takes its lock"));
+        pod.containers[step].lock = Some((byte, shim));
+        pod.busy_at = pod.now;
+        Ok(())
+    }
+
+    fn turn_stamp(&mut self) -> Option<u64> {
+        let container = &mut self.pod.borrow_mut().containers[self.step];
+        container.turn_seen = container.turn_stamp;
+        Some(container.turn_stamp)
+    }
+
+    fn touch_report(&mut self) {
+        self.pod.borrow_mut().touch_report(self.step);
     }
 }
 
@@ -40,6 +94,12 @@ pub(crate) fn readiness(pod: &Pod, step: usize) -> Ready {
         connection.to_shim > 0 || !connection.coordinator_open
     });
     Ready { bell, signals: !container.signals.is_empty(), output: false }
+}
+
+/// Whether a look at the turn would show the shim nothing that it has not seen.
+pub(crate) fn is_nothing_new(pod: &Pod, step: usize) -> bool {
+    let container = &pod.containers[step];
+    readiness(pod, step) == Ready::default() && container.turn_stamp == container.turn_seen
 }
 
 impl Sys for Hands<'_> {
@@ -57,7 +117,7 @@ impl Sys for Hands<'_> {
 
     fn read_turn(&mut self) -> Result<&[u8], Errno> {
         let step = self.step;
-        let turn = self.act("reads turn.json").containers[step].turn.clone();
+        let turn = self.read("reads turn.json").containers[step].turn.clone();
         self.buffer = turn;
         Ok(&self.buffer)
     }
@@ -80,6 +140,11 @@ impl Sys for Hands<'_> {
         pod.say(|| format!("         {}", String::from_utf8_lossy(report)));
         pod.judge_report(step, shim, report);
         pod.containers[step].report = Some(report.to_vec());
+        pod.touch_report(step);
+        if matches!(pod.case.hearing, Hearing::Looks { early: true, .. }) && pod.listening {
+            pod.arrivals.retain(|come| *come != id(step));
+            pod.arrivals.push(id(step));
+        }
         Ok(())
     }
 
@@ -91,7 +156,11 @@ impl Sys for Hands<'_> {
         false
     }
 
-    fn connect(&mut self, _instance: InstanceId) -> Result<(), Errno> {
+    fn connect(&mut self, instance: InstanceId) -> Result<(), Errno> {
+        if let Some(look) = &mut self.look {
+            look.give_up();
+            return look.begin(instance);
+        }
         let (step, shim) = (self.step, self.shim);
         let mut pod = self.act("connects");
         if let Some(old) = pod.containers[step].line.take() {
@@ -117,6 +186,9 @@ impl Sys for Hands<'_> {
     }
 
     fn disconnect(&mut self) {
+        if let Some(look) = &mut self.look {
+            look.give_up();
+        }
         let mut pod = self.pod.borrow_mut();
         if let Some(line) = pod.containers[self.step].line.take() {
             pod.connections[line].shim_open = false;
@@ -124,6 +196,9 @@ impl Sys for Hands<'_> {
     }
 
     fn send(&mut self, packet: &[u8]) {
+        if self.look.is_some() {
+            return;
+        }
         let step = self.step;
         let mut pod = self.act("sends");
         let Some(line) = pod.containers[step].line else { return };
@@ -139,6 +214,9 @@ impl Sys for Hands<'_> {
     }
 
     fn receive(&mut self) -> Received {
+        if let Some(look) = &mut self.look {
+            return look.take();
+        }
         let step = self.step;
         let mut pod = self.act("receives");
         let Some(line) = pod.containers[step].line else { return Received::Nothing };
@@ -154,9 +232,11 @@ impl Sys for Hands<'_> {
     }
 
     fn wait(&mut self, until: Option<u64>) -> Ready {
-        self.yielder.suspend(Pause::Wait(until));
+        let due = self.look.as_ref().and_then(Look::due);
+        self.yielder.suspend(due.map_or(Pause::Wait(until), |due| Pause::Look(until, due)));
         let pod = self.pod.borrow();
-        readiness(&pod, self.step)
+        let ready = readiness(&pod, self.step);
+        Ready { bell: ready.bell || due.is_some(), ..ready }
     }
 
     fn next_signal(&mut self) -> Option<Notice> {
