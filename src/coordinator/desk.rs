@@ -443,7 +443,8 @@ impl<W: World> Coordinator<W> {
         };
         self.read(step);
         let seat = &self.seats[step.index()];
-        if seat.told.present() == Some(instance) && !seat.told.has_begun(attempt) {
+        // Where it is waited for what a dead instance left behind, the report may be the next one's, and not be told yet.
+        if seat.told.present() == Some(instance) && !seat.told.has_begun(attempt) && seat.burial.is_none() {
             self.tell(Kind::NotBegun { step, instance, attempt });
         }
     }

@@ -76,6 +76,21 @@ fn the_rest_of_file_mode_in_every_order_with_every_fault() {
     in_every_order(Case::all_small().into_iter().filter(rest));
 }
 
+/// Plays that showed faults of the coordinator, each of which was mended then.
+#[test]
+fn what_went_wrong_once_goes_well() {
+    let plays = [
+        "seed:100270 0:4 2:7 10:15 31:14 53:1 113:1 120:4 130:3 151:2 172:2 178:2 182:3 183:1 255:3 302:6", // called back while what a dead shim left lives
+    ];
+    for play in plays {
+        let mut words = play.split_whitespace();
+        let case = words.next().and_then(Case::named).expect("a case");
+        let schedule = Schedule::parse(words).expect("deviations");
+        let ending = search::by_schedule(&case, schedule, None);
+        assert_right(&case, ending.wrong.map(|_| ending.taken));
+    }
+}
+
 #[test]
 fn larger_plans_at_random() {
     let seeds = number("PODTURN_SIM_SEEDS", 1_000);
