@@ -96,7 +96,9 @@ impl<W: World> Coordinator<W> {
         let until = now + self.grace();
         let next_at = now + FIRST_PAUSE;
         let burial = Burial { instance, process, until, next_at, pause: FIRST_PAUSE };
-        self.seats[step.index()].burial = Some(burial);
+        let seat = &mut self.seats[step.index()];
+        // Nobody else gives the instance up: at the latest in a grace period its end is judged by what the next one remembers.
+        (seat.burial, seat.give_up_at) = (Some(burial), None);
         true
     }
 
