@@ -79,8 +79,14 @@ impl Looks {
         steps.filter_map(|step| self.look_at(step, coordinator, now)).collect()
     }
 
-    /// The process of this connection is dead by the kernel's word.
-    pub fn forget(&mut self, step: StepId, link: Link) {
+    /// Somebody's witness told of a death under this number. It may be another one's by now: whoever is told of a death and of
+    /// an arrival at once may have heard of the arrival first, and the number is used again.
+    pub fn died<S: Sight>(&mut self, step: StepId, link: Link, coordinator: &mut Coordinator<S>) {
+        let world = coordinator.world();
+        if !world.has_witness(link) || !world.is_peer_dead(link) {
+            return;
+        }
+        coordinator.died(step, link);
         let seen = &mut self.seen[step.index()];
         if seen.line.is_some_and(|line| line.link == link) {
             (seen.line, seen.instance) = (None, None);

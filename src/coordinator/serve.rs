@@ -496,9 +496,9 @@ impl<'a> Server<'a> {
         if let Some(step) =
             connection.filter(|connection| connection.socket.is_none()).map(|connection| connection.step)
         {
-            self.coordinator.died(step, link);
-            if let Some(looks) = &mut self.looks {
-                looks.forget(step, link);
+            match &mut self.looks {
+                None => self.coordinator.died(step, link),
+                Some(looks) => looks.died(step, link, &mut self.coordinator),
             }
         }
     }

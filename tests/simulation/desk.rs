@@ -241,8 +241,7 @@ fn hand_in<W: Sight>(
         Found::DeathOf(sighting) => {
             let seen = pod.borrow().sightings[sighting].clone();
             if let Some(looks) = looks.filter(|_| !seen.hung_up) {
-                coordinator.died(id(seen.step), Link(sighting as u32));
-                looks.forget(id(seen.step), Link(sighting as u32));
+                looks.died(id(seen.step), Link(sighting as u32), coordinator);
                 let mut pod = pod.borrow_mut();
                 pod.containers[seen.step].holder_seen = pod.lock(seen.step);
             }

@@ -82,6 +82,7 @@ fn what_went_wrong_once_goes_well() {
     let plays = [
         "seed:100270 0:4 2:7 10:15 31:14 53:1 113:1 120:4 130:3 151:2 172:2 178:2 182:3 183:1 255:3 302:6", // called back while what a dead shim left lives
         "seed:101667 2:1 5:1 17:1 19:13 23:3 25:3 31:16 32:1 36:2 37:2 39:1 51:1 63:3 65:1 69:1 75:2 77:1 78:1 79:2 93:1 99:1 100:1 101:2 103:2 106:2 109:1 116:1 117:1 120:1 127:2 129:1 130:2 141:1 146:1 152:1 154:1 162:1 163:1 176:1 179:1 182:1 188:1 189:2", // given up while what it left lives, and the next one remembers
+        "seed:306908 37:2 84:1 110:2 120:1 124:1 126:1 161:1 176:6 178:1 185:1", // a death is told by a number that is the next one's by then
     ];
     for play in plays {
         let mut words = play.split_whitespace();
