@@ -176,7 +176,12 @@ impl Case {
         self.hearing == Hearing::Bells
     }
 
-    /// The plan of a seed: 1 to 8 steps. Even ones have no bells.
+    /// Whether the case of this seed has bells: odd ones do.
+    pub(crate) fn has_seed_bells(seed: u64) -> bool {
+        !seed.is_multiple_of(2)
+    }
+
+    /// The plan of a seed: 1 to 8 steps.
     pub(crate) fn of_seed(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let count = 1 + dice.below(8);
@@ -194,7 +199,7 @@ impl Case {
         let hearing = Hearing::Bells;
         let name = format!("seed:{seed}");
         let case = Self { name: name.clone(), plan, scripts, comes_at, visible, may_kill, leftovers, hearing };
-        if !seed.is_multiple_of(2) {
+        if Self::has_seed_bells(seed) {
             return case;
         }
         let hearing = Hearing::Looks { locks: !dice.is_one_in(3), early: dice.is_one_in(2) };

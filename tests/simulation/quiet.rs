@@ -5,12 +5,12 @@
 use podturn_turn::Time;
 
 use crate::play::{Actor, Pause, Play};
-use crate::pod::{Pod, SECOND};
+use crate::pod::{MILLISECOND, Pod};
 use crate::{desk, shim};
 
 /// Where nobody has bells, nobody does anything any more if for so long nobody did more than look and touch: longer than any
-/// silence that means something.
-const STILL_FOR: Time = 5 * SECOND;
+/// silence that means something, which is 3 s and a look.
+const STILL_FOR: Time = 3_500 * MILLISECOND;
 
 /// What becomes of a moment in which nobody has anything to do but to look.
 pub(crate) enum Quiet {

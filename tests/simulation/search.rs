@@ -36,8 +36,8 @@ pub(crate) fn every_schedule(case: &Case, deviations: usize) -> (u64, Option<Sch
 }
 
 /// Plays of random plans with random schedules; the first failure.
-pub(crate) fn random_plays(first: u64, count: u64, rule: Option<Rule>) -> Option<(Case, Schedule)> {
-    (first..first + count).find_map(|seed| {
+pub(crate) fn random_plays(mut seeds: impl Iterator<Item = u64>, rule: Option<Rule>) -> Option<(Case, Schedule)> {
+    seeds.find_map(|seed| {
         let case = Case::of_seed(seed);
         let ending = play(&case, Chooser::random(Dice(!seed)), rule, false);
         ending.wrong.map(|_| (case, ending.taken))
@@ -56,7 +56,7 @@ fn small_plays(first: u64, count: u64, rule: Option<Rule>) -> Option<(Case, Sche
 
 /// A play in which the missing rule is missed.
 pub(crate) fn find(rule: Rule, budget: u64) -> Option<(Case, Schedule, String)> {
-    let found = small_plays(1, budget, Some(rule)).or_else(|| random_plays(1, budget, Some(rule)));
+    let found = small_plays(1, budget, Some(rule)).or_else(|| random_plays(1..=budget, Some(rule)));
     let (case, schedule) = found?;
     let schedule = shorten(&case, schedule, Some(rule));
     let words = by_schedule(&case, schedule.clone(), Some(rule)).wrong.unwrap_or_default();
