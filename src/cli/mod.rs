@@ -127,20 +127,27 @@ enum Command {
     /// Write a run down: as one HTML page, as JUnit XML, as Markdown
     Report(report::Arguments),
     /// End the plan: what runs is stopped, then finally steps run; a second one stops those too
+    #[command(after_long_help = verbs::HELP)]
     Cancel(verbs::PlanArguments),
     /// The `preStop` hook of the coordinator: the pod is being deleted, all has to be over within its grace period
     Terminating(verbs::PlanArguments),
     /// Give no turn until `resume`; what runs goes on, and so do all time limits
+    #[command(after_long_help = verbs::HELP)]
     Pause(verbs::PlanArguments),
     /// End a pause
+    #[command(after_long_help = verbs::HELP)]
     Resume(verbs::PlanArguments),
     /// Run a Paused step again, in place
+    #[command(after_long_help = verbs::HELP)]
     Retry(verbs::StepArguments),
     /// Count a step that waits, or is Paused, as Skipped: done, for all that depends on it
+    #[command(after_long_help = verbs::HELP)]
     Skip(verbs::StepArguments),
     /// Let a step that needs an approval run
+    #[command(after_long_help = verbs::HELP)]
     Approve(verbs::StepArguments),
     /// End one step: a task is Cancelled, a service has Succeeded
+    #[command(after_long_help = verbs::HELP)]
     Stop(verbs::StepArguments),
     /// Print the JSON Schema of what podturn reads or writes
     #[cfg(feature = "tools")]

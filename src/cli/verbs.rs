@@ -18,6 +18,18 @@ const A_MOMENT: Duration = Duration::from_secs(2);
 /// How often it is asked meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What is to be said of each verb.
+pub(super) const HELP: &str = "\
+The answer says what was done, or why not; it is kept in the journal before anything follows from it, and asking twice does nothing \
+twice. `podturn status` shows what a run waits for, `podturn why STEP` the whole chain.
+
+Examples, for `approve`:
+  podturn approve publish                    beside a `podturn run` in another terminal
+  podturn --pod POD approve publish          in a cluster; `kubectl podturn approve POD publish` is the same
+
+Exit codes: 0 done, or nothing was left to do; 1 no: it does not apply to the step as it stands, or the plan has ended; 2 there is no run, \
+no such step, or somebody else's; 124 no answer in time; 125 podturn itself failed.";
+
 /// Arguments of a verb that is about the whole plan.
 #[derive(clap::Args)]
 pub(super) struct PlanArguments {

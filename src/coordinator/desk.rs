@@ -377,9 +377,8 @@ impl<W: World> Coordinator<W> {
         match self.world.append(&self.queue) {
             Ok(()) => return Ok(()),
             Err(WriteError::Failed(why)) => return Err(Failure::Journal(why)),
-            Err(WriteError::Full) => {}
+            Err(full @ WriteError::Full) => tracing::error!("everything ends: {full}"),
         }
-        tracing::error!("the volume is full: everything ends");
         self.world.release_reserve();
         self.tell(Kind::VolumeFull);
         // Without the reserve nothing more can be kept, but nothing new can begin either: all that follows are ends, and
@@ -419,7 +418,7 @@ impl<W: World> Coordinator<W> {
 
     fn handle_unwritten(&mut self, step: StepId, error: &WriteError, now: Time) {
         let name = &self.state.plan().steps[step.index()].name;
-        tracing::error!(step = name, "a turn cannot be written: {error:?}");
+        tracing::error!(step = name, "a turn cannot be written: {error}");
         self.seats[step.index()].write_at = Some(now + WRITE_AGAIN);
         if *error == WriteError::Full && !self.state.is_volume_full() {
             self.world.release_reserve();

@@ -4,6 +4,8 @@
 //! that a simulation can let the other side act, or kill the coordinator, between any two of them. No call waits; nothing
 //! here decides anything.
 
+use std::fmt;
+
 use podturn_turn::{Event, Outputs, Process, Readiness, StepId, Time};
 use podturn_wire::{InstanceId, Report, Turn};
 
@@ -20,6 +22,17 @@ pub enum WriteError {
     Full,
     /// Anything else, in words.
     Failed(String),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => out.write_str(
+                "the shared volume is full; a step has written too much into its outputs, or it needs more room (inject --size-limit)",
+            ),
+            Self::Failed(why) => out.write_str(why),
+        }
+    }
 }
 
 /// What an attempt's turn encloses; mostly nothing.
