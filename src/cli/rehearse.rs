@@ -162,7 +162,7 @@ fn show_one(record: &Record, history: &History, arguments: &Arguments) -> Result
 
 /// Why the play stops before the plan has ended.
 fn stands(state: &State) -> String {
-    match state.steps.iter().any(|step| matches!(step.waits_for.as_deref(), Some("Approval" | "Decision"))) {
+    match state.steps.iter().any(|step| view::Act::awaited_by(step).is_some()) {
         true => "nothing happens any more until a person decides, or the pod is deleted".to_owned(),
         false => "nothing happens any more: services go on until the pod is deleted".to_owned(),
     }

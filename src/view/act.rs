@@ -39,6 +39,16 @@ impl Act {
         }
     }
 
+    /// What a person has to ask for before this step goes on; `None`: nothing.
+    #[must_use]
+    pub fn awaited_by(step: &Step) -> Option<Self> {
+        match step.waits_for.as_deref()? {
+            "Approval" => Some(Self::Approve),
+            "Decision" => Some(Self::Retry),
+            _ => None,
+        }
+    }
+
     /// The word on the command line.
     #[must_use]
     pub const fn word(self) -> &'static str {

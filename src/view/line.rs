@@ -47,8 +47,7 @@ pub fn line(state: &State, now: &str, columns: usize, unicode: bool) -> Option<S
 
 /// What a person has to say before it goes on, as it is typed in another terminal; `None`: nothing.
 fn asks(state: &State) -> Option<String> {
-    let asked =
-        |act: Act| state.steps.iter().filter(move |step| act.suits(step) && step.waits_for.as_deref() == waits(act));
+    let asked = |act: Act| state.steps.iter().filter(move |step| Act::awaited_by(step) == Some(act));
     let commands: Vec<String> = [Act::Approve, Act::Retry]
         .into_iter()
         .flat_map(|act| asked(act).map(move |step| format!("podturn {} {}", act.word(), step.name)))
@@ -57,15 +56,6 @@ fn asks(state: &State) -> Option<String> {
     let others = commands.len() - usize::from(!state.paused);
     let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
     Some(format!("in another terminal: {first}{more}"))
-}
-
-/// What a step waits for that a person ends by this.
-const fn waits(act: Act) -> Option<&'static str> {
-    match act {
-        Act::Approve => Some("Approval"),
-        Act::Retry => Some("Decision"),
-        _ => None,
-    }
 }
 
 const fn paused(state: &State) -> &'static str {

@@ -29,8 +29,8 @@ use super::place::Place;
 use super::{input, podturn_failed};
 use crate::control::{self, AskError};
 use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
-use crate::view;
-use crate::view::watch::{Act, Asking, Key, Look, Teller, Watch, Wish};
+use crate::view::watch::{Asking, Key, Look, Teller, Watch, Wish};
+use crate::view::{self, Act};
 use crate::volume::news;
 use crate::volume::published::State;
 

@@ -11,9 +11,9 @@ use super::super::graph::{Line, style};
 use super::super::signs::{PHASES, sign};
 use super::super::table::{between, duration};
 use super::columns::{ALL, Column, fitting};
-use super::keys::Asking;
+use super::keys::{Asking, OF_A_STEP};
 use super::text::{clean, cut, fill, width, wrap};
-use super::{Look, Over, Teller, Watch, asks, is_running};
+use super::{Look, Over, Teller, Watch, is_running};
 
 /// From this width on the selected step stands beside the others, else below them.
 const WIDE: u16 = 120;
@@ -107,7 +107,7 @@ impl Watch {
         let over = state.steps.iter().filter(|step| step.ended_at.is_some()).count();
         words.push(format!("{over} of {} done", state.steps.len()));
         if state.outcome.is_none() {
-            match state.steps.iter().filter(|step| asks(step)).count() {
+            match state.steps.iter().filter(|step| Act::awaited_by(step).is_some()).count() {
                 0 => {}
                 1 => words.push("1 waits for you".to_owned()),
                 count => words.push(format!("{count} wait for you")),
@@ -155,8 +155,7 @@ impl Watch {
         let mut keys = vec!["? help".to_owned(), "q quit".to_owned()];
         keys.push(if self.alone { "Enter all steps" } else { "Enter more" }.to_owned());
         if self.goes_on() {
-            let suiting = "arsx".chars().zip(Act::OF_A_STEP);
-            let suiting = suiting.filter(|(_, act)| self.selected().is_some_and(|step| act.suits(step)));
+            let suiting = OF_A_STEP.iter().filter(|(_, act)| self.selected().is_some_and(|step| act.suits(step)));
             keys.extend(suiting.map(|(key, act)| format!("{key} {}", act.word())));
             keys.push(if self.state.paused { "p resume" } else { "p pause" }.to_owned());
             keys.push("c cancel".to_owned());

@@ -43,18 +43,18 @@ pub struct Asking {
 /// As many steps or lines are a page.
 const PAGE: usize = 10;
 
+/// The keys that ask for something of the selected step, in the order in which they are shown.
+pub(super) const OF_A_STEP: [(char, Act); 4] =
+    [('a', Act::Approve), ('r', Act::Retry), ('s', Act::Skip), ('x', Act::Stop)];
+
 /// What the key asks for. `p` ends a pause, if there is one.
-const fn act_of(key: char, paused: bool) -> Option<Act> {
-    Some(match key {
-        'a' => Act::Approve,
-        'r' => Act::Retry,
-        's' => Act::Skip,
-        'x' => Act::Stop,
-        'p' if paused => Act::Resume,
-        'p' => Act::Pause,
-        'c' => Act::Cancel,
-        _ => return None,
-    })
+fn act_of(key: char, paused: bool) -> Option<Act> {
+    match key {
+        'p' if paused => Some(Act::Resume),
+        'p' => Some(Act::Pause),
+        'c' => Some(Act::Cancel),
+        _ => OF_A_STEP.into_iter().find(|(of, _)| *of == key).map(|(_, act)| act),
+    }
 }
 
 impl Watch {

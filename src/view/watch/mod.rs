@@ -16,7 +16,7 @@ pub(super) use columns::note;
 pub use keys::{Asking, Key, Wish};
 pub(super) use text::{cut, width};
 
-pub use super::act::Act;
+use super::Act;
 use super::graph::{Graph, Line};
 use crate::volume::published::{State, Step};
 
@@ -82,11 +82,6 @@ pub(super) fn is_running(step: &Step) -> bool {
     matches!(step.phase.as_str(), "Granted" | "Running" | "Ready" | "Stopping")
 }
 
-/// A person has to say something before it goes on.
-fn asks(step: &Step) -> bool {
-    matches!(step.waits_for.as_deref(), Some("Approval" | "Decision"))
-}
-
 impl Watch {
     /// A run as it stands. What a person should look at first is selected.
     #[must_use]
@@ -143,7 +138,7 @@ impl Watch {
 
     /// Who waits for a person, failed, failed and is tried again, runs; else the first one.
     fn first_to_see(&self) -> usize {
-        let asks = |step: &&Step| asks(step);
+        let asks = |step: &&Step| Act::awaited_by(step).is_some();
         let failed = |step: &&Step| step.phase == "Failed" && !step.allow_failure;
         let runs = |step: &&Step| step.phase == "Running";
         let steps = || self.steps_in_order().map(|index| &self.state.steps[index]);
