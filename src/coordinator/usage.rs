@@ -6,7 +6,6 @@
 //! Nothing runs: nothing is looked at, and nobody wakes. Whoever is not to be seen (another process namespace) is not measured, and
 //! what its shim says at the end is all there is. That is said: once in the log, and of each such step while it runs.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -92,7 +91,7 @@ pub(super) struct Measuring {
     watched: watch::Sender<Vec<Watched>>,
     seen: Shared,
     keeper: Arc<Mutex<Keeper>>,
-    unseen: RefCell<Unseen>,
+    unseen: Unseen,
 }
 
 /// What cannot be measured.
@@ -126,7 +125,7 @@ impl Measuring {
         let keeper = Arc::new(Mutex::new(Keeper { attempts: Vec::new(), file, log }));
         let looking = Looking { seen: Arc::clone(&seen), keeper: Arc::clone(&keeper), news };
         runtime.spawn(looking.follow(wanted));
-        Self { names, watched, seen, keeper, unseen: RefCell::default() }
+        Self { names, watched, seen, keeper, unseen: Unseen::default() }
     }
 
     /// Keeps what was not kept yet: what is shown from now on is all that will ever be known.
@@ -135,27 +134,26 @@ impl Measuring {
     }
 
     /// Says who runs now.
-    pub(super) fn follow<W: World>(&self, coordinator: &Coordinator<W>) {
+    pub(super) fn follow<W: World>(&mut self, coordinator: &Coordinator<W>) {
         let watched = coordinator.watched(&self.names);
         self.watched.send_if_modified(|known| {
             let is_new = *known != watched;
             *known = watched;
             is_new
         });
-        let mut unseen = self.unseen.borrow_mut();
-        unseen.steps = coordinator.unseen();
-        if let (Some(step), false) = (unseen.steps.first(), unseen.is_told) {
+        self.unseen.steps = coordinator.unseen();
+        if let (Some(step), false) = (self.unseen.steps.first(), self.unseen.is_told) {
             tracing::warn!(
                 "what {} uses cannot be seen while it runs, since its container has a process namespace of its own; what it used is told at its end",
                 self.names[step.index()]
             );
-            unseen.is_told = true;
+            self.unseen.is_told = true;
         }
     }
 
     /// Adds to the view what attempts use and used.
     pub(super) fn add_to(&self, view: &mut published::State) {
-        for step in &self.unseen.borrow().steps {
+        for step in &self.unseen.steps {
             view.steps[step.index()].unseen = true;
         }
         let seen = lock(&self.seen);
