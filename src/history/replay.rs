@@ -136,11 +136,10 @@ impl Replay {
     /// The steps that this event may have something new of, in the plan's order: its own, those whose phase has changed, and those that
     /// may have waited for one of these. To look at all of them each time would take as many looks as there are steps, squared.
     fn touched(&self, kind: &Kind) -> Vec<StepId> {
-        let phases = |step: StepId| [self.state.phase(step), self.open[step.index()].phase];
         let mut is_touched = vec![false; self.open.len()];
         let mut holds = false;
         for step in &self.running {
-            let [phase, before] = phases(*step);
+            let (phase, before) = (self.state.phase(*step), self.open[step.index()].phase);
             if phase != before {
                 holds |= phase == Phase::Paused || before == Phase::Paused;
                 is_touched[step.index()] = true;

@@ -78,7 +78,7 @@ impl Settings {
                 return Err(NotAsked::Quiet);
             }
             if names().all(|name| name != "otlp") {
-                return Err(NotAsked::Impossible(said("OTEL_TRACES_EXPORTER", list, HAS)));
+                return Err(impossible("OTEL_TRACES_EXPORTER", list, HAS));
             }
             if names().any(|name| name != "otlp") {
                 pass_over("OTEL_TRACES_EXPORTER", list, HAS);
@@ -96,7 +96,7 @@ impl Settings {
             return Err(NotAsked::Quiet);
         }
         if let Some((name, protocol)) = of_traces("PROTOCOL").filter(|(_, protocol)| protocol != "http/protobuf") {
-            return Err(NotAsked::Impossible(said(&name, &protocol, "podturn has http/protobuf")));
+            return Err(impossible(&name, &protocol, "podturn has http/protobuf"));
         }
         let (name, address) = named.unwrap_or_else(|| ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), ENDPOINT.to_owned()));
         let endpoint = endpoint(&name, &address)?;
