@@ -11,7 +11,8 @@ use podturn_wire::{InstanceId, Report, Turn};
 
 use crate::volume::alive::{Holder, Stamp};
 
-/// A connection to a bell, as its owner numbers them. A number is used again only after [`World::hang_up`].
+/// A connection to a bell, or what stands for one where there are none, as its owner numbers them. A number is used again only after
+/// [`World::hang_up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Link(pub u32);
 
@@ -94,7 +95,7 @@ pub trait World {
     fn peer(&mut self, link: Link) -> Option<Process>;
 
     /// Whether the process at the other end is dead by the kernel's word (its pidfd). `true` also when there never was such
-    /// a witness: then the end of the connection is all that can be known.
+    /// a witness: then the end of the connection is all that can be known, unless it was only a silence ([`Sight::note_silent`]).
     fn is_peer_dead(&mut self, link: Link) -> bool;
 
     /// Gives the connection up, and the witness with it.
