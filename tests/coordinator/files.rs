@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Command, Stdio};
 
 use podturn_turn::Kind;
 
@@ -63,29 +62,13 @@ fn a_killed_shim_is_known_by_its_lock_to_be_dead_and_its_process_with_it() {
     assert_eq!(pod.witness(), ["build 1 begin"]);
 }
 
-/// A coordinator that can name no process of the steps, as where the pod shares no process namespace. `None`: this machine allows
-/// nobody such a namespace.
-fn apart(pod: &Pod) -> Option<Command> {
-    let options: &[&str] = if nix::unistd::geteuid().is_root() { &["-p", "-f"] } else { &["-U", "-r", "-p", "-f"] };
-    let allowed = Command::new("unshare").args(options).args(["--mount-proc", "true"]).stderr(Stdio::null()).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: no process namespaces for this user: unshare {options:?} fails");
-        return None;
-    }
-    let inside = pod.coordinator_command();
-    let mut command = Command::new("unshare");
-    command.args(options).args(["--mount-proc", "--kill-child"]).arg(inside.get_program()).args(inside.get_args());
-    let log = fs::File::options().create(true).append(true).open(pod.log("coordinator")).expect("a writable directory");
-    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
-    Some(command)
-}
-
 #[test]
 fn where_no_process_can_be_named_the_lock_alone_tells_of_a_death() {
     let mut pod = by_files(CHAIN, &[("build", "gate slow"), ("test", "")]);
     pod.gate("slow");
-    let Some(mut coordinator) = apart(&pod) else { return };
-    pod.coordinator = Some(coordinator.spawn().expect("unshare is executable"));
+    if !pod.coordinate_apart() {
+        return;
+    }
     pod.start_all();
     pod.wait_note("build 1 begin");
     pod.wait_event("the attempt", |event| matches!(event.kind, Kind::Begun { .. }));

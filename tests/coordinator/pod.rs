@@ -194,6 +194,26 @@ impl Pod {
         self.coordinator = Some(self.coordinator_command().spawn().expect("podturn is executable"));
     }
 
+    /// Starts a coordinator that can name no process of the steps, as where the pod shares no process namespace. `false`: this machine
+    /// allows nobody such a namespace.
+    #[must_use]
+    pub(crate) fn coordinate_apart(&mut self) -> bool {
+        let as_user: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+        let options = [as_user, &["--pid", "--fork", "--mount-proc", "--kill-child"]].concat();
+        let allowed = Command::new("unshare").args(&options).arg("true").stderr(Stdio::null()).status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            println!("SKIPPED: no process namespaces for this user: unshare {options:?} fails");
+            return false;
+        }
+        let inside = self.coordinator_command();
+        let mut command = Command::new("unshare");
+        command.args(options).arg(inside.get_program()).args(inside.get_args()).stdin(Stdio::null());
+        command.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.with_log(&mut command, "coordinator");
+        self.coordinator = Some(command.spawn().expect("it was there just now"));
+        true
+    }
+
     /// Starts the containers of all steps.
     pub(crate) fn start_all(&mut self) {
         for name in self.scripts.keys().cloned().collect::<Vec<_>>() {
