@@ -1,6 +1,6 @@
 //! A command that tells what it sees of its world, one fact a line, so that a run under the shim can be compared with a
 //! run without. `witness signals` tells each signal that it gets instead, until SIGTERM. `witness load MS MIB GATE` uses that much
-//! processor time and memory, then waits until the gate can be read, and gives the memory back.
+//! processor time and memory at least, tells what it has used, waits until the gate can be read, gives the memory back, and tells again.
 
 #![expect(clippy::print_stdout, reason = "telling is all it does")]
 
@@ -114,9 +114,12 @@ fn use_up() {
     while used() < milliseconds {
         (0..100_000).for_each(|_| number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005) + 1));
     }
+    fact("used", used());
     if let Some(gate) = std::env::args().nth(4) {
         let mut byte = [0];
         let _ = std::fs::File::open(gate).and_then(|mut gate| gate.read(&mut byte));
     }
     fact("sum", memory.iter().step_by(4096).map(|byte| u64::from(*byte)).sum::<u64>().wrapping_add(number));
+    drop(memory);
+    fact("used in all", used());
 }
