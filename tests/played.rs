@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use podturn::inject::{PODTURN, PODTURN_INIT, inject};
 use podturn::local::{self, LocalPod, Program};
 use podturn::plan::yaml::Node;
-use podturn::plan::{Manifest, Placement, SourceFile};
+use podturn::plan::{Manifest, Placement, PodFacts, SourceFile};
 
 /// The manifests that people start from, and the inputs of the cases of `podturn inject`.
 fn inputs() -> Vec<PathBuf> {
@@ -30,11 +30,9 @@ fn stand_ins(manifest: &Manifest) -> Vec<(String, PathBuf)> {
 
 /// The pod as `podturn run` plays it; `None`: it cannot, or its plan is no plan.
 fn played(manifest: &Manifest) -> Option<LocalPod> {
-    let mut facts = manifest.facts.clone();
-    facts.placement = Placement::Sidecar;
+    let facts = PodFacts { placement: Placement::Sidecar, ..manifest.facts.clone() };
     let checked = manifest.check(&facts).ok()?;
-    facts.containers = manifest.expanded(&checked).facts.containers;
-    local::runnable(manifest, &checked, &facts, &stand_ins(manifest)).ok().map(|wired| wired.pod)
+    local::runnable(manifest, &checked, &local::options(), &stand_ins(manifest)).ok().map(|wired| wired.pod)
 }
 
 /// What `podturn run` says to podturn's own containers besides, for whoever sits before it.
@@ -64,7 +62,7 @@ fn what_run_plays_is_what_inject_writes() {
             continue;
         }
         let Some(in_memory) = played(&manifest) else { continue };
-        let written = inject(&SourceFile::new(name.clone(), text), &local::options(&manifest.facts));
+        let written = inject(&SourceFile::new(name.clone(), text), &local::options());
         let written = written.unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).text;
         let wired = Manifest::read(&name, written).unwrap_or_else(|wrong| panic!("{}", wrong.render(false)));
         let from_text = played(&wired).unwrap_or_else(|| panic!("{name} is played once it is wired"));

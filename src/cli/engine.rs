@@ -12,7 +12,7 @@ use crate::engine::podman::{self, Podman};
 use crate::engine::{self, EngineError};
 use crate::inject::{self, Options, PODTURN, PODTURN_INIT, ShimFrom};
 use crate::local::{End, Interrupt, Message, refuse_unknown_volumes};
-use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
+use crate::plan::{Diagnostic, Diagnostics, Manifest, Placement, SourceFile};
 
 /// Where a pod runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,9 +60,9 @@ impl Elsewhere {
         settings.no_pin |= self.no_pin;
     }
 
-    /// The option of these that was given.
+    /// Which option of these was given.
     #[cfg(feature = "resolve")]
-    fn is_resolving(&self) -> Option<&'static str> {
+    fn resolving_option(&self) -> Option<&'static str> {
         let given = [("--resolve", !self.resolve.is_empty()), ("--no-pin", self.no_pin)];
         given.iter().find(|(_, is_given)| *is_given).map(|(option, _)| *option)
     }
@@ -71,7 +71,7 @@ impl Elsewhere {
     const fn resolving(&self, _: &mut wiring::Settings) {}
 
     #[cfg(not(feature = "resolve"))]
-    const fn is_resolving(&self) -> Option<&'static str> {
+    const fn resolving_option(&self) -> Option<&'static str> {
         None
     }
 }
@@ -169,7 +169,7 @@ fn refuse_options(arguments: &run::Arguments) -> Result<(), Failed> {
     if arguments.elsewhere.image.is_some() {
         return Err(not_with("--image", "local", "no images are used: containers are processes of this machine").into());
     }
-    if let Some(option) = arguments.elsewhere.is_resolving() {
+    if let Some(option) = arguments.elsewhere.resolving_option() {
         let help = "what an image runs is not on this machine; --engine podman and --engine kubectl run it";
         return Err(not_with(option, "local", help).into());
     }
@@ -189,7 +189,7 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
     settings.bell = arguments.bell.or(settings.bell);
     wiring::for_podman(&mut settings);
     arguments.elsewhere.resolving(&mut settings);
-    let (original, checked, file) = read(arguments, Placement::Container)?;
+    let (original, checked) = run::read(arguments, Placement::Container)?;
     refuse_unknown_volumes(&original, &arguments.volumes)?;
     input::print(&engine::check(&original, &checked)?);
     let mut options = wiring::options(settings.clone())?;
@@ -209,8 +209,8 @@ fn on_podman(arguments: &run::Arguments) -> Result<End, Failed> {
         }
     };
     hand_on(trace::for_pod(), &mut options);
-    resolve(settings, &file, &mut options)?;
-    let manifest = wire(arguments, &file, options)?;
+    resolve(settings, &original.file, &mut options)?;
+    let manifest = wire(arguments, &original.file, options)?;
     let name = engine::name_of_a_run(&original.name);
     let play = engine::play(&manifest, &name, &arguments.volumes);
     let end = shown(arguments, &manifest, async move |tell, interrupts| Podman::new(play, tell).run(interrupts).await);
@@ -241,11 +241,11 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
     if let Some(image) = &arguments.elsewhere.image {
         options.image.clone_from(image);
     }
-    let (original, _, file) = read(arguments, options.placement)?;
+    let (original, _) = run::read(arguments, options.placement)?;
     engine::create(&original)?;
     hand_on(shown_in_a_cluster(trace::for_pod()), &mut options);
-    resolve(settings, &file, &mut options)?;
-    let manifest = wire(arguments, &file, options)?;
+    resolve(settings, &original.file, &mut options)?;
+    let manifest = wire(arguments, &original.file, options)?;
     let create = engine::create(&manifest)?;
     let (cluster, rm) = (arguments.elsewhere.cluster.cluster(), arguments.elsewhere.rm);
     shown(arguments, &manifest, async move |tell, interrupts| {
@@ -254,24 +254,6 @@ fn in_a_cluster(arguments: &run::Arguments) -> Result<End, Failed> {
 }
 
 // --- for every engine ---
-
-/// The manifest as it was written, and its plan.
-fn read(
-    arguments: &run::Arguments,
-    placement: Placement,
-) -> Result<(Manifest, Checked, std::sync::Arc<SourceFile>), Diagnostics> {
-    let input::Text { name, text } = input::read(&arguments.file)?;
-    let file = SourceFile::new(name.clone(), text.clone());
-    let manifest = Manifest::read(&name, text)?;
-    let mut facts = manifest.facts.clone();
-    if !manifest.is_wired {
-        facts.placement = placement;
-    }
-    facts.parameters.extend(arguments.parameters.iter().cloned());
-    let checked = manifest.check(&facts)?;
-    run::refuse_unknown(&arguments.parameters, &checked)?;
-    Ok((manifest, checked, file))
-}
 
 /// Gives the coordinator these variables, but for those that it is given already.
 fn hand_on(variables: Vec<(String, String)>, options: &mut Options) {

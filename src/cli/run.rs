@@ -17,8 +17,11 @@ use super::tail::Tails;
 use super::written::{self, Format};
 use super::{input, podturn_failed, trace};
 use crate::history::Record;
+use crate::inject::Options;
 use crate::local::namespaces::Rights;
-use crate::local::{End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Runnable, runnable};
+use crate::local::{
+    self, End, Interrupt, Kubelet, KubeletError, LAST_WORDS, LocalPod, Message, Program, Runnable, runnable,
+};
 use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Placement};
 use crate::view;
 use crate::volume::published::State;
@@ -163,28 +166,31 @@ fn listen(pod: &mut LocalPod, listen: &Listen) -> Result<(), ExitCode> {
     Ok(())
 }
 
-fn load(arguments: &Arguments) -> Result<Runnable, Diagnostics> {
+/// The manifest as it was written, and its plan. `placement`: where the coordinator of a pod will be that is not wired yet.
+pub(super) fn read(arguments: &Arguments, placement: Placement) -> Result<(Manifest, Checked), Diagnostics> {
     let input::Text { name, text } = input::read(&arguments.file)?;
-    let manifest = Manifest::read(&name, text)?;
-    let mut facts = manifest.facts.clone();
+    let mut manifest = Manifest::read(&name, text)?;
     if !manifest.is_wired {
-        facts.placement = Placement::Sidecar;
+        manifest.facts.placement = placement;
     }
-    facts.parameters.extend(arguments.parameters.iter().cloned());
-    let mut checked = manifest.check(&facts)?;
+    manifest.facts.parameters.extend(arguments.parameters.iter().cloned());
+    let checked = manifest.check(&manifest.facts)?;
     refuse_unknown(&arguments.parameters, &checked)?;
+    Ok((manifest, checked))
+}
+
+fn load(arguments: &Arguments) -> Result<Runnable, Diagnostics> {
+    let (manifest, mut checked) = read(arguments, Placement::Sidecar)?;
     input::print(&checked.warnings);
-    facts.containers = manifest.expanded(&checked).facts.containers;
+    let mut options = Options { by_files: arguments.bell.is_some_and(BellName::is_file), ..local::options() };
     let traced = trace::variables().filter(|_| !manifest.is_wired);
-    if traced.is_some() {
+    if let Some(variables) = &traced {
+        options.coordinator_env.extend(variables.iter().cloned());
         trace::add_parameter(&mut checked.plan);
     }
-    let mut found = runnable(&manifest, &checked, &facts, &arguments.volumes)?;
-    if !manifest.is_wired && arguments.bell.is_some_and(BellName::is_file) {
-        found.pod.look_at_files();
-    }
-    if let Some(variables) = traced {
-        trace::hand_on(&mut found.pod, &checked.plan, &variables);
+    let mut found = runnable(&manifest, &checked, &options, &arguments.volumes)?;
+    if traced.is_some() {
+        trace::hand_on(&mut found.pod, &checked.plan);
     }
     Ok(found)
 }

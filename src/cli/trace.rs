@@ -7,7 +7,7 @@ use podturn_turn::{Parameter, Plan};
 
 use super::record;
 #[cfg(feature = "tools")]
-use crate::local::{LocalPod, Program};
+use crate::local::LocalPod;
 use crate::process;
 use crate::trace::{self, Context, NotAsked, Settings};
 use crate::view::{self, Source};
@@ -103,19 +103,13 @@ pub(super) fn add_parameter(plan: &mut Plan) {
     }
 }
 
-/// The coordinator is asked for the trace, and each step that does not say otherwise gets its context.
+/// Each step that does not say otherwise gets its context of the trace.
 #[cfg(feature = "tools")]
-pub(super) fn hand_on(pod: &mut LocalPod, plan: &Plan, variables: &[(String, String)]) {
-    for container in pod.init_containers.iter_mut().chain(&mut pod.containers) {
+pub(super) fn hand_on(pod: &mut LocalPod, plan: &Plan) {
+    for container in &mut pod.containers {
         let is_step = plan.steps.iter().any(|step| step.name == container.name);
-        match &container.program {
-            Program::Podturn(arguments) if arguments.first().is_some_and(|verb| verb == "coordinate") => {
-                container.env.extend_from_slice(variables);
-            }
-            Program::Command(_) if is_step && container.env.iter().all(|(name, _)| name != trace::PARAMETER) => {
-                container.env.push((trace::PARAMETER.to_owned(), format!("$({})", trace::REFERENCE)));
-            }
-            Program::Command(_) | Program::Podturn(_) => {}
+        if is_step && container.env.iter().all(|(name, _)| name != trace::PARAMETER) {
+            container.env.push((trace::PARAMETER.to_owned(), format!("$({})", trace::REFERENCE)));
         }
     }
 }

@@ -24,19 +24,6 @@ pub struct LocalPod {
     pub turns: String,
 }
 
-impl LocalPod {
-    /// Lets shims and coordinator look at files instead of ringing bells (`podturn init --bell file`).
-    pub fn look_at_files(&mut self) {
-        for container in &mut self.init_containers {
-            if let Program::Podturn(words) = &mut container.program
-                && words.first().is_some_and(|verb| verb == "init")
-            {
-                words.extend(["--bell".to_owned(), "file".to_owned()]);
-            }
-        }
-    }
-}
-
 /// A volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {

@@ -109,7 +109,7 @@ impl Reading<'_> {
     /// When the container is started again: by its own rules and policy, else by the pod's. An init container that has succeeded
     /// is over.
     pub(super) fn restarts(&mut self, node: &Node, is_init: bool) -> Restarts {
-        let pod = match self.facts.restart_policy {
+        let pod = match self.manifest.facts.restart_policy {
             RestartPolicy::Never => Policy::Never,
             RestartPolicy::OnFailure => Policy::OnFailure,
             RestartPolicy::Always if is_init => Policy::OnFailure,

@@ -24,7 +24,7 @@ use super::pod::{Container, LocalPod, Mount, Program, Volume};
 use crate::inject::{self, Deadline, Options, PODTURN, PODTURN_INIT};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Node, Typed, Value};
-use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, PodFacts, Reporter, Span};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Reporter, Span};
 
 /// What Docker and the container runtimes give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -78,30 +78,30 @@ pub struct Runnable {
     pub warnings: Diagnostics,
 }
 
-/// Reads a manifest's pod for this engine. One that is not wired yet is wired in memory, by [`inject::wired`] and with [`options`],
-/// so what runs here is what `inject` would write. `stand_ins`: directories of this machine that are used for these volumes, of
-/// whatever kind.
+/// Reads a manifest's pod for this engine. One that is not wired yet is wired in memory, by [`inject::wired`] and with these
+/// [`options`], so what runs here is what `inject` would write. `stand_ins`: directories of this machine that are used for these
+/// volumes, of whatever kind.
 ///
 /// # Errors
 /// Everything that cannot be honoured or wired, each with its place.
 pub fn runnable(
     manifest: &Manifest,
     checked: &Checked,
-    facts: &PodFacts,
+    options: &Options,
     stand_ins: &[(String, PathBuf)],
 ) -> Result<Runnable, Diagnostics> {
     refuse_unknown_volumes(manifest, stand_ins)?;
     // First as it was written, since that has the places of which something is to be said.
-    let written = read(&manifest.expanded(checked), checked, facts, stand_ins)?;
+    let written = read(&manifest.expanded(checked), checked, stand_ins)?;
     if manifest.is_wired {
         return Ok(written);
     }
-    let wired = inject::wired(manifest, checked, &options(facts)).map_err(|wrong| {
+    let wired = inject::wired(manifest, checked, options).map_err(|wrong| {
         let mut told = written.warnings.clone();
         told.append(wrong);
         told
     })?;
-    let Runnable { mut pod, .. } = read(&wired, checked, facts, stand_ins)?;
+    let Runnable { mut pod, .. } = read(&wired, checked, stand_ins)?;
     for container in &mut pod.init_containers {
         match &mut container.program {
             Program::Podturn(arguments) if container.name == PODTURN => {
@@ -117,7 +117,7 @@ pub fn runnable(
 
 /// How a pod is wired for this engine.
 #[must_use]
-pub fn options(facts: &PodFacts) -> Options {
+pub fn options() -> Options {
     Options {
         // This program, with the rights of whoever runs it, and with no image that could be missing for ever.
         user: None,
@@ -126,20 +126,14 @@ pub fn options(facts: &PodFacts) -> Options {
         share_pid: false,
         // Nothing here kills a container as a whole.
         restart_rules: false,
-        parameters: facts.parameters.clone(),
         ..Options::default()
     }
 }
 
-fn read(
-    manifest: &Manifest,
-    checked: &Checked,
-    facts: &PodFacts,
-    stand_ins: &[(String, PathBuf)],
-) -> Result<Runnable, Diagnostics> {
+fn read(manifest: &Manifest, checked: &Checked, stand_ins: &[(String, PathBuf)]) -> Result<Runnable, Diagnostics> {
     let mut reporter = Reporter::new(&manifest.file);
     let configs = Configs::of(&manifest.objects, &mut reporter);
-    let mut reading = Reading { manifest, reporter, facts, configs, stand_ins };
+    let mut reading = Reading { manifest, reporter, configs, stand_ins };
     let pod = reading.pod(checked);
     let failed = reading.reporter.has_errors();
     let told = reading.reporter.finish();
@@ -149,7 +143,6 @@ fn read(
 struct Reading<'m> {
     manifest: &'m Manifest,
     reporter: Reporter,
-    facts: &'m PodFacts,
     configs: Configs,
     stand_ins: &'m [(String, PathBuf)],
 }
@@ -192,7 +185,7 @@ impl Reading<'_> {
         let turns = if self.manifest.is_wired { self.turns(&init_containers) } else { String::new() };
         LocalPod {
             name: self.host_name(),
-            grace_seconds: self.facts.termination_grace_period_seconds,
+            grace_seconds: self.manifest.facts.termination_grace_period_seconds,
             active_deadline_seconds: self.active_deadline(),
             volumes,
             init_containers,
