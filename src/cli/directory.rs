@@ -12,10 +12,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::unistd::geteuid;
 
+use super::place::RUN;
 use super::run::say;
-
-/// What the directories' names begin with. The process id of the run follows, and a number.
-pub(super) const PREFIX: &str = "podturn-run-";
 
 /// The lock.
 const OWNER: &str = "owner";
@@ -46,7 +44,7 @@ impl Directory {
         let mut private = fs::DirBuilder::new();
         private.mode(0o700); // a pod's volumes are open to all of its users, and to nobody else of this machine
         for number in 0..1000 {
-            let path = whole.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            let path = whole.join(format!("{RUN}{}-{number}", std::process::id()));
             match private.create(&path) {
                 Ok(()) if keep => return Ok(Self { path, owner: None }),
                 Ok(()) => {
@@ -87,7 +85,7 @@ fn own(directory: &Path) -> io::Result<Flock<File>> {
 /// Removes what runs of this user have left that were killed. What cannot be removed is the next one's to try again.
 fn sweep(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        let is_run = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let is_run = entry.file_name().to_str().is_some_and(|name| name.starts_with(RUN));
         let is_own = |known: fs::Metadata| known.is_dir() && known.uid() == geteuid().as_raw();
         if is_run && entry.metadata().is_ok_and(is_own) {
             let path = entry.path();

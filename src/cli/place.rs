@@ -11,6 +11,9 @@ use super::podturn_failed;
 use crate::control::{self, AskError};
 use crate::volume::published::State;
 
+/// What the name of the directory of a `podturn run` begins with. Its process id follows, and a number.
+pub(super) const RUN: &str = "podturn-run-";
+
 /// The variable that names the shared volume.
 const VOLUME: &str = "PODTURN_VOLUME";
 
@@ -117,7 +120,7 @@ fn read_file(volume: &Path) -> Result<Seen, ExitCode> {
 fn runs() -> Vec<PathBuf> {
     let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let seen_from_inside = |run: PathBuf| {
-        let pid = run.file_name()?.to_str()?.strip_prefix("podturn-run-")?.split('-').next()?.to_owned();
+        let pid = run.file_name()?.to_str()?.strip_prefix(RUN)?.split('-').next()?.to_owned();
         Some(Path::new("/proc").join(pid).join("root").join(run.strip_prefix("/").ok()?))
     };
     list(&std::env::temp_dir())
