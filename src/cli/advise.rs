@@ -34,7 +34,8 @@ edited; 125 podturn itself failed.")]
 pub(super) struct Arguments {
     /// The manifest
     file: PathBuf,
-    /// A run's shared volume, a copy of it, or its archive; may be repeated. Default: /podturn, else the one `podturn run` of yours on this machine
+    /// A run's shared volume, a copy of it, or its archive; may be repeated. Default: what PODTURN_VOLUME says, else
+    /// /podturn, else that of the one `podturn run` of yours on this machine
     #[arg(long, value_name = "DIR")]
     volume: Vec<PathBuf>,
     /// A coordinator's log instead of a volume; - for stdin; may be repeated

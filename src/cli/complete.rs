@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::CommandFactory;
 
 use super::Arguments;
-use super::remote::{is_about_a_run, split};
+use super::remote::{WITH_FILES, is_about_a_run, split};
 
 /// As which this program answers kubectl's question.
 const COMPLETER: &str = "kubectl_complete-podturn";
@@ -61,11 +61,11 @@ fn suggestions(words: &[String], pods: impl Fn(&[OsString]) -> Vec<String>) -> S
         all.dedup_by(|one, other| one.0 == other.0);
         return listed(last, all.into_iter(), NO_FILES);
     }
-    let is_pod = before.len() == 1 && is_about_a_run(verb);
-    match is_pod {
-        true => listed(last, pods(&options).into_iter().map(|pod| (pod, String::new())), NO_FILES),
-        false => format!("{}\n", if is_about_a_run(verb) { NO_FILES } else { FILES }),
+    if is_about_a_run(verb) && before.len() == 1 {
+        return listed(last, pods(&options).into_iter().map(|pod| (pod, String::new())), NO_FILES);
     }
+    let takes_files = WITH_FILES.contains(verb) || !is_about_a_run(verb);
+    format!("{}\n", if takes_files { FILES } else { NO_FILES })
 }
 
 /// The option whose value is the next word.
@@ -124,6 +124,9 @@ mod tests {
         assert_eq!(told("graph pod -o s"), ["svg", FILES]);
         assert_eq!(told("status pod --n"), ["--namespace", NO_FILES]);
         assert_eq!(told("inject "), [FILES], "a file of this machine");
+        assert_eq!(told("advise n"), ["nightly-x7", NO_FILES]);
+        assert_eq!(told("advise nightly-x7 "), [FILES], "the manifest of that pod");
+        assert_eq!(told("why nightly-x7 "), [NO_FILES], "a step");
         assert_eq!(told("no-such "), [NO_FILES]);
     }
 }

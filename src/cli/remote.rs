@@ -17,7 +17,7 @@ use crate::volume::write_copy;
 const PLUGIN: &str = "kubectl-podturn";
 
 /// What reads or writes a file that is here: it is done here, with what the coordinator's log tells.
-const WITH_FILES: [&str; 2] = ["report", "advise"];
+pub(super) const WITH_FILES: [&str; 2] = ["report", "advise"];
 
 /// What is about a run and is no business of a person's at a desk.
 const OF_THE_POD: [&str; 4] = ["init", "coordinate", "alive", "terminating"];
