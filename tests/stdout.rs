@@ -4,12 +4,15 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 
 /// Commands that show something, with what they show it of.
-const SHOW: [&[&str]; 9] = [
+const SHOW: [&[&str]; 12] = [
     &["check", "manifests/quickstart.yaml"],
     &["graph", "manifests/quickstart.yaml"],
     &["rehearse", "manifests/quickstart.yaml"],
     &["rehearse", "manifests/quickstart.yaml", "--each-failure"],
+    &["rehearse", "manifests/quickstart.yaml", "--report", "-"],
     &["lint", "manifests/quickstart.yaml"],
+    &["export", "--to", "argo", "--lossy", "manifests/quickstart.yaml"],
+    &["inject", "--diff", "manifests/quickstart.yaml"],
     &["inject", "manifests/quickstart.yaml"],
     &["policy"],
     &["schema", "plan"],

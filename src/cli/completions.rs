@@ -30,5 +30,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut super::Arguments::command(), "podturn", &mut script);
-    super::print(&String::from_utf8_lossy(&script), ExitCode::SUCCESS)
+    super::out_as_it_is(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
 }

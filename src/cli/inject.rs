@@ -1,7 +1,6 @@
 //! `podturn inject` and `podturn uninject`: manifests in, manifests out.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -231,16 +230,12 @@ fn print(files: &[Arc<SourceFile>], texts: Vec<String>, diff: bool) -> ExitCode 
         }
         out.push_str(text);
     }
-    let written = if diff {
-        anstream::stdout().write_all(out.as_bytes())
+    if diff {
+        super::show!("{out}");
     } else {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush())
-    };
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::not_printed(&error),
+        super::out_as_it_is(&out);
     }
+    ExitCode::SUCCESS
 }
 
 /// Reads all files; a directory stands for the manifests in it, in the order of their names.

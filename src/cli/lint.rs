@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::{inject, input, print};
+use super::{inject, input};
 use crate::lint::{Finding, Linted, Report, lint, sarif};
 use crate::plan::{Diagnostic, Diagnostics, Severity, SourceFile};
 
@@ -96,12 +96,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         true => input::BAD_INPUT,
         false => u8::from(all.findings.iter().any(counts)),
     };
-    let code = print(&text(&all, &files, arguments.output), ExitCode::from(code));
+    super::show!("{}", text(&all, &files, arguments.output));
     input::print(&unreadable);
     if all.pods == 0 && all.findings.is_empty() && !unreadable.has_errors() {
         input::print(&nothing().into());
     }
-    code
+    ExitCode::from(code)
 }
 
 fn text(all: &Linted, files: &[Arc<SourceFile>], output: Output) -> String {

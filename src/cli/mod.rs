@@ -252,17 +252,18 @@ fn volume_error(error: &VolumeError) -> ExitCode {
     code
 }
 
-/// Prints on stdout, in colour where that is a terminal; returns the code that was given, or the one for a stdout that takes nothing.
-#[cfg(feature = "tools")]
-fn print(text: &str, code: ExitCode) -> ExitCode {
-    out(format_args!("{text}"));
-    code
-}
-
 /// Prints on stdout, in colour where that is a terminal.
 fn out(text: std::fmt::Arguments<'_>) {
     let mut stdout = anstream::stdout().lock();
     if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {
+        not_printed(&error);
+    }
+}
+
+/// Prints a document on stdout, byte for byte.
+fn out_as_it_is(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         not_printed(&error);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::input;
 use super::wiring::{self, Settings};
-use super::{input, print};
 use crate::inject;
 use crate::plan::{Diagnostic, Diagnostics};
 
@@ -27,7 +27,10 @@ pub(super) struct Arguments {
 /// Prints both policies on stdout.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match text(arguments) {
-        Ok(text) => print(&text, ExitCode::SUCCESS),
+        Ok(text) => {
+            super::show!("{text}");
+            ExitCode::SUCCESS
+        }
         Err(diagnostics) => input::refuse(&diagnostics),
     }
 }

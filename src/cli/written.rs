@@ -3,7 +3,9 @@
 use std::fs;
 #[cfg(feature = "tools")]
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
+#[cfg(feature = "tools")]
+use std::io::Write;
 use std::path::Path;
 #[cfg(feature = "tools")]
 use std::path::PathBuf;
@@ -68,13 +70,13 @@ impl Format {
 /// Writes to a file, or to stdout if that is `-`.
 ///
 /// # Errors
-/// Those of writing, with the file's name.
+/// Those of writing to a file, with its name.
 pub(super) fn put(file: &Path, text: &str) -> io::Result<()> {
-    let written = match file == Path::new("-") {
-        true => io::stdout().lock().write_all(text.as_bytes()),
-        false => fs::write(file, text),
-    };
-    written.map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", file.display())))
+    if file == Path::new("-") {
+        super::out_as_it_is(text);
+        return Ok(());
+    }
+    fs::write(file, text).map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", file.display())))
 }
 
 /// Appends the run to the summary that a CI system asks for, if one does. Several steps of a job write into one file.
