@@ -275,6 +275,8 @@ fn not_printed(error: &std::io::Error) -> ! {
     if error.kind() != std::io::ErrorKind::BrokenPipe {
         podturn_failed(&std::io::Error::new(error.kind(), format!("cannot write to stdout: {error}")));
     } // whoever closes a pipe (`| head`) has read enough, and needs no word
+    #[cfg(feature = "tools")]
+    remote::clear_away();
     std::process::exit(exit::SHIM_FAILED.into());
 }
 

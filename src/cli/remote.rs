@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use clap::{CommandFactory, Parser};
 
@@ -204,8 +205,19 @@ fn try_to_ask(cluster: &ClusterArguments, pod: &str, words: &[OsString]) -> Resu
     write_copy(&directory.0, &told.run, &told.events, &told.usage, &state).map_err(system)?;
     let volume = [OsString::from("--volume"), directory.0.clone().into_os_string()];
     let given = [vec!["podturn".into()], words.to_vec(), volume.to_vec()].concat();
-    Ok(obey(given))
+    *LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory);
+    let code = obey(given);
+    clear_away();
+    Ok(code)
 }
+
+/// Removes what a command looks at here: at its end, wherever that is.
+pub(super) fn clear_away() {
+    drop(LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// What a command looks at: it may end the process itself (`not_printed`), and then nobody returns here.
+static LOOKED_AT: Mutex<Option<Copy>> = Mutex::new(None);
 
 /// A directory for what a log tells. It is removed at the end.
 struct Copy(std::path::PathBuf);

@@ -1,5 +1,6 @@
 //! `podturn --pod NAME ...` and `kubectl podturn ...`, beside a run and after its end.
 
+use std::fs::File;
 use std::os::unix::fs::symlink;
 
 use super::cluster::{Cluster, Ended, Running};
@@ -88,6 +89,11 @@ fn kubectl_finds_podturn_as_its_plugin() {
     assert!(cluster.was_called(&["--namespace", "ci", "logs", "proxy-job", "-c", "podturn"]), "{:?}", cluster.calls());
     assert_says(&plugin(&["-n", "ci", "why", "proxy-job", "load"]), 0, "load", "");
     assert_says(&plugin(&["why", "proxy-job"]), 2, "", "required arguments were not provided");
+    let mut unread = cluster.command_as(program.to_str().expect("UTF-8"), &["status", "proxy-job"]);
+    unread.stdout(File::options().write(true).open("/dev/full").expect("full(4)"));
+    let unread = unread.output().expect("podturn starts");
+    assert_eq!(unread.status.code(), Some(125), "{unread:?}");
+    assert!(String::from_utf8_lossy(&unread.stderr).contains("cannot write to stdout"), "{unread:?}");
     assert!(std::fs::read_dir(cluster.path("tmp")).expect("it is there").next().is_none(), "nothing is left of it");
     // As podturn itself has it.
     assert_says(&plugin(&["--pod", "nobody", "status"]), 2, "", "NotFound");
