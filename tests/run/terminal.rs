@@ -25,12 +25,12 @@ fn a_line_tells_who_runs_and_is_gone_at_the_end() {
         let times = written.split("[0/3] running: a ").skip(1).filter_map(|rest| rest.split_once('s'));
         times.map(|(seconds, _)| seconds.to_owned()).collect::<BTreeSet<_>>()
     };
-    while times(&terminal.written).len() < 2 {
-        assert!(terminal.take(), "times go on with nothing else that happens: {}", terminal.written);
+    while times(&terminal.written()).len() < 2 {
+        assert!(terminal.take(), "times go on with nothing else that happens: {}", terminal.written());
     }
     let _gate = place.open_gate("gate");
     terminal.wait("a speaks");
-    assert!(terminal.written.contains("\x1b[33ma       | \x1b[0ma speaks"), "in colour: {:?}", terminal.written);
+    assert!(terminal.written().contains("\x1b[33ma       | \x1b[0ma speaks"), "in colour: {:?}", terminal.written());
     let (code, lines) = terminal.end();
     assert_eq!(code, Some(0), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("running:")), "{lines:#?}");
@@ -65,7 +65,7 @@ fn in_ci_there_is_no_such_line() {
     command.env("TERM", "xterm").env("CI", "true");
     let mut terminal = Terminal::start(command);
     terminal.wait("outcome: Succeeded");
-    assert!(!terminal.written.contains("running:") && !terminal.written.contains(CLEAR), "{:?}", terminal.written);
+    assert!(!terminal.written().contains("running:") && !terminal.written().contains(CLEAR), "{:?}", terminal.written());
     assert_eq!(terminal.end().0, Some(0));
 }
 
@@ -138,9 +138,9 @@ fn no_escapes_where_none_are_wanted() {
         command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value);
         let mut terminal = Terminal::start(command);
         terminal.wait("outcome: Succeeded");
-        let colours = terminal.written.matches("\x1b[3").count() + terminal.written.matches("\x1b[0m").count();
-        assert_eq!(colours, 0, "{name}: {:?}", terminal.written);
-        assert!(name != "TERM" || !terminal.written.contains('\x1b'), "{:?}", terminal.written);
+        let colours = terminal.written().matches("\x1b[3").count() + terminal.written().matches("\x1b[0m").count();
+        assert_eq!(colours, 0, "{name}: {:?}", terminal.written());
+        assert!(name != "TERM" || !terminal.written().contains('\x1b'), "{:?}", terminal.written());
         assert_eq!(terminal.end().0, Some(0));
     }
     // One output may be a terminal while the other is not.

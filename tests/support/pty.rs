@@ -22,9 +22,8 @@ pub(crate) const CLEAR: &str = "\r\x1b[2K";
 pub(crate) struct Terminal {
     pub(crate) keyboard: File,
     pub(crate) child: Child,
-    pub(crate) written: String,
-    /// The same, byte by byte: a character may come in two pieces.
-    pub(crate) bytes: Vec<u8>,
+    /// Byte by byte: a character may come in two pieces.
+    bytes: Vec<u8>,
 }
 
 impl Terminal {
@@ -43,28 +42,30 @@ impl Terminal {
             });
         }
         let child = command.spawn().expect("podturn is executable");
-        Self { keyboard: OwnedFd::from(master).into(), child, written: String::new(), bytes: Vec::new() }
+        Self { keyboard: OwnedFd::from(master).into(), child, bytes: Vec::new() }
     }
 
     /// Takes what is written next; `false`: nobody has the terminal any more.
     pub(crate) fn take(&mut self) -> bool {
         let limit = PollTimeout::from(30_000_u16);
         let ready = poll(&mut [PollFd::new(self.keyboard.as_fd(), PollFlags::POLLIN)], limit).expect("poll(2)");
-        assert!(ready > 0, "it writes nothing more: {}", self.written);
+        assert!(ready > 0, "it writes nothing more: {}", self.written());
         let mut piece = [0; 4096];
         match self.keyboard.read(&mut piece) {
-            Ok(length) if length > 0 => {
-                self.written.push_str(&String::from_utf8_lossy(&piece[..length]));
-                self.bytes.extend_from_slice(&piece[..length]);
-            }
+            Ok(length) if length > 0 => self.bytes.extend_from_slice(&piece[..length]),
             _ => return false, // EIO: the other side is closed (pty(7))
         }
         true
     }
 
+    /// All that it has written so far.
+    pub(crate) fn written(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     pub(crate) fn wait(&mut self, text: &str) {
-        while !self.written.contains(text) {
-            assert!(self.take(), "it never wrote {text:?}: {}", self.written);
+        while !self.written().contains(text) {
+            assert!(self.take(), "it never wrote {text:?}: {}", self.written());
         }
     }
 
@@ -77,7 +78,7 @@ impl Terminal {
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
         while self.take() {}
         let code = self.child.wait().expect("our child").code();
-        (code, seen(&self.written))
+        (code, seen(&self.written()))
     }
 }
 
@@ -150,7 +151,7 @@ impl Screen {
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         while self.terminal.take() {}
         let text = self.text();
-        let written = String::from_utf8_lossy(&self.terminal.bytes).into_owned();
+        let written = self.terminal.written();
         assert!(BACK.iter().all(|back| written.contains(back)), "the terminal was not given back: {text}");
         (self.terminal.child.wait().expect("our child").code(), text)
     }
