@@ -1,7 +1,7 @@
 //! The last lines of each container of a `podturn run`, in files beside its volumes: for whoever watches it from another terminal.
 //!
-//! A container has two files: one that grows, and what grew before it. Whoever has said as much finds a [`PIECE`] at least in them, and each
-//! is longer than one only by what was written last.
+//! A container has two files: one that grows, and what grew before it. Of a container that has said as much they hold a [`PIECE`] at least;
+//! each is longer than one only by what was written last.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
