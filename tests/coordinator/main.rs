@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "figures and seeds, shown with --nocapture")]
 
+#[path = "../support/changes.rs"]
+mod changes;
 mod chaos;
 mod control;
 mod crash;

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,6 +25,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use podturn_turn::Event;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::changes;
 
 /// No wait of a test is longer than so many pieces of this. In pieces, because a machine that stands still for a minute, as
 /// virtual ones do, uses up one of them, and whoever is waited for gets the rest.
@@ -72,17 +74,7 @@ impl Pod {
         for directory in [&volume, &notes] {
             fs::create_dir_all(directory).expect("a fresh directory");
         }
-        let (tell, changes) = channel();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Opening a file to look at it would be news as well, and the looking never end.
-            if !event.is_ok_and(|event| event.kind.is_access()) {
-                let _ = tell.send(());
-            }
-        })
-        .expect("inotify(7)");
-        for directory in [&volume, &notes] {
-            watcher.watch(directory, RecursiveMode::NonRecursive).expect("inotify(7)");
-        }
+        let (watcher, changes) = changes::of(&[&volume, &notes]);
         Self {
             root: root.to_owned(),
             logs: root.to_owned(),

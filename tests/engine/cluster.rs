@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use notify::{RecursiveMode, Watcher};
 use serde_json::Value;
+
+use super::changes;
 
 const PODTURN: &str = env!("CARGO_BIN_EXE_podturn");
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/kubectl");
@@ -99,14 +99,7 @@ impl Cluster {
 
     /// Waits until kubectl was called with these words.
     pub(crate) fn wait_called(&self, words: &[&str]) {
-        let (tell, changes) = channel();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if !event.is_ok_and(|event| event.kind.is_access()) {
-                let _ = tell.send(());
-            }
-        })
-        .expect("inotify(7)");
-        watcher.watch(&self.path("cluster"), RecursiveMode::NonRecursive).expect("it is there");
+        let (_watcher, changes) = changes::of(&[&self.path("cluster")]);
         let mut pieces = 60; // of a second: this machine may stand still for a while
         while !self.was_called(words) {
             pieces -= u32::from(changes.recv_timeout(Duration::from_secs(1)).is_err());

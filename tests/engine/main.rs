@@ -3,6 +3,8 @@
 
 #![expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
 
+#[path = "../support/changes.rs"]
+mod changes;
 mod cluster;
 mod pod;
 mod run;
