@@ -283,10 +283,10 @@ impl Kubectl {
     async fn conclude(&mut self, patience: &mut Patience<'_>) {
         let is_told = self.log.run().is_some_and(|(state, _)| state.outcome.is_some());
         if !is_told && !self.standing.is_gone && !self.end.killed && !self.standing.pod.is_empty() {
-            // What was followed may have broken off. The log itself is whole.
+            // What was followed may have broken off. The log itself is whole, so it counts alone.
             let logs = ["logs", &self.standing.pod, "--container", PODTURN].map(str::to_owned);
             if let Some(Ok(said)) = patience.wait(self.program.run("kubectl logs", logs, None)).await {
-                said.lines().for_each(|line| drop(self.log.take(line)));
+                self.log = Log::of(&said);
             }
         }
         self.log.conclude(&mut self.end, &self.tell).await;

@@ -29,6 +29,13 @@ struct Heard {
 }
 
 impl Log {
+    /// A log that is there to its end.
+    pub(super) fn of(log: &str) -> Self {
+        let all = Self::default();
+        log.lines().for_each(|line| drop(all.take(line)));
+        all
+    }
+
     /// Reads the log to its end; what a person should know is passed on.
     pub(super) async fn read(self, source: impl AsyncRead + Unpin, tell: Sender<Message>) {
         let mut lines = BufReader::new(source).split(b'\n');
@@ -40,7 +47,7 @@ impl Log {
     }
 
     /// Takes a line, and gives back what of it is for people.
-    pub(super) fn take(&self, line: &str) -> Option<String> {
+    fn take(&self, line: &str) -> Option<String> {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !line.starts_with(Line::START) {
             if heard.rest.len() < SAID_MAX {

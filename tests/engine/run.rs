@@ -208,6 +208,16 @@ fn an_api_server_that_does_not_answer_at_the_end_is_left_too() {
     assert_eq!(ended.code, Some(125), "what became of it is not known: {ended:#?}");
 }
 
+/// Its log is followed, and read once more at the end, since it has told no outcome.
+#[test]
+fn what_a_coordinator_in_trouble_says_is_heard_once() {
+    let Some(cluster) = Cluster::new() else { return };
+    std::fs::write(cluster.path("cluster/answer-logs-podturn"), "this is no volume\n").expect("a fresh file");
+    let ended = cluster.run(QUICKSTART, &KUBECTL);
+    assert_eq!(ended.code, Some(125), "what became of it is not known: {ended:#?}");
+    assert_eq!(ended.err.matches("this is no volume").count(), 1, "{ended:#?}");
+}
+
 #[test]
 fn what_kubectl_creates_has_a_name() {
     let Some(cluster) = Cluster::new() else { return };
