@@ -76,7 +76,8 @@ pub(super) fn put(file: &Path, text: &str) -> io::Result<()> {
         super::out_as_it_is(text);
         return Ok(());
     }
-    fs::write(file, text).map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", file.display())))
+    fs::write(file, text)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", file.display())))
 }
 
 /// Appends the run to the summary that a CI system asks for, if one does. Several steps of a job write into one file.

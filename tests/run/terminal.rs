@@ -65,7 +65,11 @@ fn in_ci_there_is_no_such_line() {
     command.env("TERM", "xterm").env("CI", "true");
     let mut terminal = Terminal::start(command);
     terminal.wait("outcome: Succeeded");
-    assert!(!terminal.written().contains("running:") && !terminal.written().contains(CLEAR), "{:?}", terminal.written());
+    assert!(
+        !terminal.written().contains("running:") && !terminal.written().contains(CLEAR),
+        "{:?}",
+        terminal.written()
+    );
     assert_eq!(terminal.end().0, Some(0));
 }
 
