@@ -5,9 +5,9 @@
 
 use std::net::IpAddr;
 
-use crate::plan::Span;
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Node, Typed};
+use crate::plan::{CONTAINER_NUMBERS, Span, container_number, container_ports};
 
 /// The longest URL that `podturn-probe` takes (`src/shim/wait_network.rs`), less the longest address and port.
 const PATH_MAX: usize = 900;
@@ -77,7 +77,7 @@ impl Handler {
                 let server = format!("{}:{}", host(tcp, whose)?, port(tcp, whose)?);
                 Ok(Self::Network(vec!["--tcp".to_owned(), server]))
             }
-            (None, None, None, Some(sleep)) if whose.is_hook => seconds(sleep, "seconds", 0, whose).map(Self::Sleep),
+            (None, None, None, Some(sleep)) if whose.is_hook => seconds(sleep, "seconds", whose).map(Self::Sleep),
             _ => {
                 let kinds = if whose.is_hook { "exec, httpGet or sleep" } else { "exec, httpGet or tcpSocket" };
                 Err(Finding::error(
@@ -217,7 +217,7 @@ fn port(node: &Node, whose: Whose<'_>) -> Result<u16, Finding> {
     };
     let number = match port.typed() {
         Some(Typed::Integer(number)) => u16::try_from(number).ok(),
-        Some(Typed::String(name)) => name.parse().ok().or_else(|| named_port(name, whose.container)),
+        Some(Typed::String(name)) => named_port(name, whose.container),
         _ => None,
     };
     number.filter(|number| *number > 0).ok_or_else(|| {
@@ -227,29 +227,15 @@ fn port(node: &Node, whose: Whose<'_>) -> Result<u16, Finding> {
 }
 
 fn named_port(name: &str, container: &Node) -> Option<u16> {
-    let ports = container.list("ports");
-    let port = ports.iter().find(|port| port.get("name").and_then(Node::as_str) == Some(name))?;
-    match port.get("containerPort")?.typed()? {
-        Typed::Integer(number) => u16::try_from(number).ok(),
-        _ => None,
-    }
+    container_ports(container).into_iter().find(|port| port.name == name).map(|port| port.container_port)
 }
 
-/// A number of seconds or times, `default` where there is none. As for the API, 0 is none where 0 cannot be.
-pub(super) fn seconds(node: &Node, key: &str, default: u64, whose: Whose<'_>) -> Result<u64, Finding> {
-    let Some(value) = node.get(key).filter(|value| !value.is_null()) else { return Ok(default) };
-    let number = match value.typed() {
-        Some(Typed::Integer(number)) => u64::try_from(number).ok().filter(|number| *number <= i32::MAX as u64),
-        _ => None,
-    };
-    match number {
-        Some(0) => Ok(default),
-        Some(number) => Ok(number),
-        None => {
-            let message = format!("{key} of {} is a whole number, not {}", whose.named(), value.describe());
-            Err(Finding::error(value, message, "Kubernetes takes 0 to 2147483647 here"))
-        }
-    }
+/// A number of seconds or times.
+pub(super) fn seconds(node: &Node, key: &str, whose: Whose<'_>) -> Result<u64, Finding> {
+    container_number(node, key).map(u64::from).map_err(|value| {
+        let message = format!("{key} of {} is a whole number, not {}", whose.named(), value.describe());
+        Finding::error(value, message, format!("Kubernetes takes {CONTAINER_NUMBERS} here"))
+    })
 }
 
 /// Seconds as a person writes them: `1h30m`, `90s` as `1m30s`.

@@ -77,13 +77,13 @@ struct Asked {
 
 impl Asked {
     fn read(node: &Node, whose: Whose<'_>) -> Result<Self, Finding> {
-        let number = |key, default| seconds(node, key, default, whose);
+        let number = |key| seconds(node, key, whose);
         Ok(Self {
             handler: Handler::read(node, whose)?,
-            delay: number("initialDelaySeconds", 0)?,
-            timeout: number("timeoutSeconds", 1)?,
-            period: number("periodSeconds", 10)?,
-            failures: number("failureThreshold", 3)?,
+            delay: number("initialDelaySeconds")?,
+            timeout: number("timeoutSeconds")?,
+            period: number("periodSeconds")?,
+            failures: number("failureThreshold")?,
         })
     }
 
@@ -313,6 +313,19 @@ mod tests {
         assert_eq!((share_of(5_000, 300), share_of(10_000, 0)), (5_000, 0));
     }
 
+    /// As the API server fills them in: 0 is none.
+    #[test]
+    fn numbers_that_are_0_are_the_defaults() {
+        let zeros = "periodSeconds: 0, timeoutSeconds: 0, failureThreshold: 0, initialDelaySeconds: ~";
+        let [zeros, none] = [zeros, ""].map(|numbers| {
+            let probe = |port: u16| format!("{{ tcpSocket: {{ port: {port} }}, {numbers} }}");
+            let turned = of(&format!("startupProbe: {}\nlivenessProbe: {}", probe(1), probe(2)));
+            assert_eq!(turned.findings, []);
+            ["startupProbe", "livenessProbe"].map(|key| words(&turned, key))
+        });
+        assert_eq!(zeros, none);
+    }
+
     #[test]
     fn what_cannot_be_asked_in_a_steps_place_is_refused() {
         let table = [
@@ -321,6 +334,7 @@ mod tests {
             ("livenessProbe: { httpGet: { port: 80, host: db } }", "asks a host by its name"),
             ("livenessProbe: { httpGet: { port: web } }", "which is no port of this container"),
             ("livenessProbe: { tcpSocket: { port: 70000 } }", "which is no port of this container"),
+            ("livenessProbe: { tcpSocket: { port: '80' } }", "which is no port of this container"),
             ("livenessProbe: { tcpSocket: {} }", "has no port"),
             ("livenessProbe: { periodSeconds: 5 }", "has to have one of exec, httpGet or tcpSocket"),
             ("livenessProbe: { exec: { command: [] } }", "has no command"),

@@ -333,7 +333,7 @@ pub(super) fn container(name: &str, node: &Node, pod: RestartPolicy) -> Containe
             Some("FallbackToLogsOnError") => TerminationMessagePolicy::FallbackToLogsOnError,
             _ => TerminationMessagePolicy::File,
         },
-        ports: node.get("ports").and_then(Node::items).into_iter().flatten().filter_map(port).collect(),
+        ports: ports(node),
         resources: node.get("resources").map(resources).unwrap_or_default(),
     }
 }
@@ -359,9 +359,13 @@ fn resources(node: &Node) -> ResourceFacts {
     ResourceFacts { requests: amounts("requests"), limits: amounts("limits") }
 }
 
-/// A port with a name. What else is wrong with it is the API server's to say.
-fn port(node: &Node) -> Option<PortFacts> {
-    let name = node.get("name")?.as_str()?.to_owned();
-    let Some(Typed::Integer(number)) = node.get("containerPort")?.typed() else { return None };
-    Some(PortFacts { name, container_port: u16::try_from(number).ok()? })
+/// The ports of a container that have a name. What else is wrong with them is the API server's to say.
+#[must_use]
+pub fn ports(container: &Node) -> Vec<PortFacts> {
+    let port = |node: &Node| {
+        let name = node.get("name")?.as_str()?.to_owned();
+        let Some(Typed::Integer(number)) = node.get("containerPort")?.typed() else { return None };
+        Some(PortFacts { name, container_port: u16::try_from(number).ok()? })
+    };
+    container.list("ports").iter().filter_map(port).collect()
 }

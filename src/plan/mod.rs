@@ -44,11 +44,11 @@ pub use facts::{
     Amounts, ContainerFacts, ContainerRestarts, PODTURN_POD, Placement, PodFacts, PortFacts, ResourceFacts,
     RestartPolicy, TerminationMessagePolicy,
 };
-pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest};
+pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest, ports as container_ports};
 pub use matrix::{Instance, Matrix};
 pub use names::named_step;
 pub use places::Places;
-pub use readiness::{container_hook, container_probe};
+pub use readiness::{CONTAINER_NUMBERS, container_hook, container_number, container_probe};
 pub use reference::plan_reference;
 pub use schema::{plan_schema, pod_schema};
 pub use signals::named as named_signal;

@@ -7,7 +7,7 @@
 use podturn_turn::{Probe, Readiness};
 
 use super::diagnostic::{Reporter, quote};
-use super::facts::{ContainerFacts, PortFacts};
+use super::facts::PortFacts;
 use super::fields::{Fields, Record, integer, list, word, wrong};
 use super::source::Span;
 use super::yaml::{Node, Typed};
@@ -53,6 +53,9 @@ pub(super) const LOG: Fields = Fields { what: "log", known: &["contains"] };
 /// A day: what is longer is a mistake.
 const SECONDS_MAX: u32 = 86_400;
 
+/// What the API takes for a number of a container's probe or hook.
+pub const CONTAINER_NUMBERS: &str = "0 to 2147483647";
+
 /// A probe of a container, as Kubernetes has it.
 const CONTAINER_PROBE: Fields = Fields {
     what: "a container's probe",
@@ -70,40 +73,68 @@ const CONTAINER_PROBE: Fields = Fields {
     ],
 };
 
-/// Reads a readiness. `container` is what is known of the step's container: named ports are looked up there.
-pub(super) fn readiness(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Readiness> {
-    with_numbers(node, &READINESS, "a readiness", container, reporter)
-}
-
-/// Reads a `livenessProbe`, `readinessProbe` or `startupProbe` of a container; what is wrong with it is told to `reporter`, and then
-/// there is none.
-pub fn container_probe(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Readiness> {
-    with_numbers(node, &CONTAINER_PROBE, "this", container, reporter)
-}
-
-/// Reads what a hook does that is said as for a probe: `exec`, `httpGet` or `tcpSocket`.
-pub fn container_hook(
-    kind: &str,
-    node: &Node,
-    container: Option<&ContainerFacts>,
-    reporter: &mut Reporter,
-) -> Option<Probe> {
-    probe(kind, node, container, reporter)
-}
-
-fn with_numbers(
-    node: &Node,
-    fields: &Fields,
-    what: &str,
-    container: Option<&ContainerFacts>,
-    reporter: &mut Reporter,
-) -> Option<Readiness> {
-    let record = fields.read(node, reporter)?;
+/// Reads a readiness. Named ports are looked up in `ports`, those of the step's container.
+pub(super) fn readiness(node: &Node, ports: &[PortFacts], reporter: &mut Reporter) -> Option<Readiness> {
+    let record = READINESS.read(node, reporter)?;
     let numbers = NUMBERS.map(|(key, default, least)| match record.get(key, reporter) {
         Some(node) => integer(node, key, least..=SECONDS_MAX, reporter).unwrap_or(default),
         None => default,
     });
+    Some(with_numbers(the_probe(node, &record, &READINESS, "a readiness", ports, reporter)?, numbers))
+}
+
+/// Reads a `livenessProbe`, `readinessProbe` or `startupProbe` of a container; what is wrong with it is told to `reporter`, and then
+/// there is none.
+pub fn container_probe(node: &Node, ports: &[PortFacts], reporter: &mut Reporter) -> Option<Readiness> {
+    let record = CONTAINER_PROBE.read(node, reporter)?;
+    let numbers = NUMBERS.map(|(key, default, _)| {
+        container_number(node, key).unwrap_or_else(|value| {
+            wrong(value, key, reporter).help(format!("it is a whole number from {CONTAINER_NUMBERS}"));
+            default
+        })
+    });
+    Some(with_numbers(the_probe(node, &record, &CONTAINER_PROBE, "this", ports, reporter)?, numbers))
+}
+
+/// A number of a container's probe or hook, as the API takes it: one that is not there, or 0, is the default (`SetDefaults_Probe` of
+/// Kubernetes' `pkg/apis/core/v1/defaults.go`; `ValidateNonnegativeField` is all that its validation asks for).
+///
+/// # Errors
+/// The value, where it is none of [`CONTAINER_NUMBERS`].
+pub fn container_number<'n>(node: &'n Node, key: &str) -> Result<u32, &'n Node> {
+    let Some(value) = node.get(key).filter(|value| !value.is_null()) else { return Ok(default_of(key)) };
+    match value.typed() {
+        Some(Typed::Integer(0)) => Ok(default_of(key)),
+        Some(Typed::Integer(number)) => {
+            i32::try_from(number).ok().and_then(|number| number.try_into().ok()).ok_or(value)
+        }
+        _ => Err(value),
+    }
+}
+
+fn default_of(key: &str) -> u32 {
+    NUMBERS.iter().find(|(known, ..)| *known == key).map_or(0, |(_, default, _)| *default)
+}
+
+/// Reads what a hook does that is said as for a probe: `exec`, `httpGet` or `tcpSocket`.
+pub fn container_hook(kind: &str, node: &Node, ports: &[PortFacts], reporter: &mut Reporter) -> Option<Probe> {
+    probe(kind, node, ports, reporter)
+}
+
+fn with_numbers(probe: Probe, numbers: [u32; 5]) -> Readiness {
     let [initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold] = numbers;
+    Readiness { probe, initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold }
+}
+
+/// The one probe that is there.
+fn the_probe(
+    node: &Node,
+    record: &Record<'_>,
+    fields: &Fields,
+    what: &str,
+    ports: &[PortFacts],
+    reporter: &mut Reporter,
+) -> Option<Probe> {
     let there: Vec<&str> = PROBES.into_iter().filter(|probe| record.has(probe)).collect();
     let [one] = there.as_slice() else {
         let keys = node.entries().into_iter().flatten().map(|entry| entry.key.as_str());
@@ -118,30 +149,22 @@ fn with_numbers(
         reporter.error(node.span, message).help(format!("write one of {}", known.join(", ")));
         return None;
     };
-    let probe = probe(one, record.get(one, reporter)?, container, reporter)?;
-    Some(Readiness {
-        probe,
-        initial_delay_seconds,
-        period_seconds,
-        timeout_seconds,
-        success_threshold,
-        failure_threshold,
-    })
+    probe(one, record.get(one, reporter)?, ports, reporter)
 }
 
-fn probe(name: &str, node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Probe> {
+fn probe(name: &str, node: &Node, ports: &[PortFacts], reporter: &mut Reporter) -> Option<Probe> {
     match name {
         "exec" => exec(node, reporter),
-        "httpGet" => http_get(node, container, reporter),
+        "httpGet" => http_get(node, ports, reporter),
         "tcpSocket" => {
             let record = TCP_SOCKET.read(node, reporter)?;
             let host = host(&record, reporter);
-            Some(Probe::TcpSocket { host, port: port(&record, container, reporter)? })
+            Some(Probe::TcpSocket { host, port: port(&record, ports, reporter)? })
         }
         "grpc" => {
             let record = GRPC.read(node, reporter)?;
             let service = text(&record, "service", reporter).unwrap_or_default();
-            Some(Probe::Grpc { port: port(&record, container, reporter)?, service })
+            Some(Probe::Grpc { port: port(&record, ports, reporter)?, service })
         }
         "file" => {
             let record = FILE.read(node, reporter)?;
@@ -182,7 +205,7 @@ fn exec(node: &Node, reporter: &mut Reporter) -> Option<Probe> {
     Some(Probe::Exec { command })
 }
 
-fn http_get(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<Probe> {
+fn http_get(node: &Node, ports: &[PortFacts], reporter: &mut Reporter) -> Option<Probe> {
     let record = HTTP_GET.read(node, reporter)?;
     let path = text(&record, "path", reporter).unwrap_or_default();
     let path = if path.starts_with('/') { path } else { format!("/{path}") };
@@ -205,7 +228,7 @@ fn http_get(node: &Node, container: Option<&ContainerFacts>, reporter: &mut Repo
         }
     }
     let host = host(&record, reporter);
-    Some(Probe::HttpGet { host, port: port(&record, container, reporter)?, path, https, headers })
+    Some(Probe::HttpGet { host, port: port(&record, ports, reporter)?, path, https, headers })
 }
 
 /// Where to connect to: podturn's image has no resolver.
@@ -225,7 +248,7 @@ fn host(record: &Record<'_>, reporter: &mut Reporter) -> String {
 }
 
 /// A port's number, or the name of one of the container's ports.
-fn port(record: &Record<'_>, container: Option<&ContainerFacts>, reporter: &mut Reporter) -> Option<u16> {
+fn port(record: &Record<'_>, ports: &[PortFacts], reporter: &mut Reporter) -> Option<u16> {
     let Some(node) = record.get("port", reporter) else {
         if !record.has("port") {
             reporter.error(Span::empty(record.span.start), "this probe has no port").help("add `port: NUMBER`");
@@ -235,7 +258,6 @@ fn port(record: &Record<'_>, container: Option<&ContainerFacts>, reporter: &mut 
     let Some(Typed::String(name)) = node.typed() else {
         return integer(node, "port", 1..=65535, reporter).and_then(|number| u16::try_from(number).ok());
     };
-    let ports: &[PortFacts] = container.map_or(&[], |container| &container.ports);
     if let Some(known) = ports.iter().find(|port| port.name == name) {
         return Some(known.container_port);
     }
@@ -275,4 +297,42 @@ pub(super) fn string(node: &Node, what: &str, reporter: &mut Reporter) -> Option
         diagnostic.help("it is a string: put it in quotes");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::Source;
+    use super::super::yaml::parse;
+    use super::*;
+
+    /// What is read of a container's probe with these numbers, and what is said of them.
+    fn read(numbers: &str) -> (Option<[u32; 5]>, String) {
+        let source = Source::file("probe", format!("{{ tcpSocket: {{ port: 1 }}, {numbers} }}"));
+        let nodes = parse(&source).expect("YAML");
+        let mut reporter = Reporter::new(source.outer());
+        let probe = container_probe(&nodes[0], &[], &mut reporter).map(|read| {
+            let Readiness { initial_delay_seconds, period_seconds, timeout_seconds, .. } = read;
+            [initial_delay_seconds, period_seconds, timeout_seconds, read.success_threshold, read.failure_threshold]
+        });
+        (probe, reporter.finish().render(false))
+    }
+
+    /// The API server fills in what is 0, and asks for nothing but that no number is negative.
+    #[test]
+    fn the_numbers_of_a_containers_probe_are_what_the_api_makes_of_them() {
+        let zeros =
+            "initialDelaySeconds: 0, periodSeconds: 0, timeoutSeconds: 0, successThreshold: 0, failureThreshold: 0";
+        for (numbers, made) in [
+            ("", [0, 10, 1, 1, 3]),
+            (zeros, [0, 10, 1, 1, 3]),
+            ("periodSeconds: ~, failureThreshold: null", [0, 10, 1, 1, 3]),
+            ("periodSeconds: 100000, failureThreshold: 2147483647", [0, 100_000, 1, 1, 2_147_483_647]),
+        ] {
+            assert_eq!(read(numbers), (Some(made), String::new()), "{numbers}");
+        }
+        for wrong in ["-1", "2147483648", "soon", "1.5"] {
+            let told = read(&format!("periodSeconds: {wrong}")).1;
+            assert!(told.contains("periodSeconds cannot be") && told.contains(CONTAINER_NUMBERS), "{wrong}: {told}");
+        }
+    }
 }

@@ -155,7 +155,8 @@ pub(super) fn step(entry: &Entry, container: Option<&ContainerFacts>, reporter: 
         draft.stop_signal = signal(node, reporter).unwrap_or(DEFAULT_STOP_SIGNAL);
     }
     if let Some(node) = record.get("readiness", reporter) {
-        draft.readiness = readiness(node, container, reporter);
+        let ports = container.map_or(&[][..], |container| container.ports.as_slice());
+        draft.readiness = readiness(node, ports, reporter);
     }
     if let Some(node) = record.get("when", reporter) {
         draft.when = string(node, "when", reporter).map(|text| (text, node.span));

@@ -3,10 +3,7 @@
 use super::Reading;
 use crate::local::pod::{ContainerProbe, Hook, Policy, Program, Restarts, Rule, Try};
 use crate::plan::yaml::{Entry, Node, Typed};
-use crate::plan::{
-    ContainerFacts, PortFacts, ResourceFacts, RestartPolicy, Span, TerminationMessagePolicy, container_hook,
-    container_probe, stop_signal,
-};
+use crate::plan::{PortFacts, RestartPolicy, Span, container_hook, container_ports, container_probe, stop_signal};
 
 /// What asks a container to end, where nothing else is said. An image's own STOPSIGNAL is not known here.
 pub(super) const SIGTERM: i32 = 15;
@@ -28,8 +25,8 @@ const PROBES: [&str; 3] = ["startupProbe", "livenessProbe", "readinessProbe"];
 impl Reading<'_> {
     /// `is_podturn`: it runs this program, which is what `podturn` means in its commands.
     pub(super) fn lifecycle(&mut self, node: &Node, name: &str, is_podturn: bool) -> Lifecycle {
-        let known = facts(node, name);
-        let [startup, liveness, readiness] = PROBES.map(|key| self.probe(entry(node, key)?, &known, is_podturn));
+        let ports = container_ports(node);
+        let [startup, liveness, readiness] = PROBES.map(|key| self.probe(entry(node, key)?, &ports, is_podturn));
         let mut lifecycle = Lifecycle { startup, liveness, readiness, ..Lifecycle::default() };
         let Some(hooks) = entry(node, "lifecycle") else { return lifecycle };
         self.name_unhonoured(
@@ -39,8 +36,8 @@ impl Reading<'_> {
         );
         for hook in hooks.value.entries().unwrap_or_default().iter().filter(|hook| !hook.value.is_null()) {
             match hook.key.as_str() {
-                "postStart" => lifecycle.post_start = self.hook(hook, &known, is_podturn),
-                "preStop" => lifecycle.pre_stop = self.hook(hook, &known, is_podturn),
+                "postStart" => lifecycle.post_start = self.hook(hook, &ports, is_podturn),
+                "preStop" => lifecycle.pre_stop = self.hook(hook, &ports, is_podturn),
                 "stopSignal" => lifecycle.stop_signal = stop_signal(&hook.value, &mut self.reporter).map(i32::from),
                 _ => {}
             }
@@ -48,8 +45,8 @@ impl Reading<'_> {
         lifecycle
     }
 
-    fn probe(&mut self, entry: &Entry, known: &ContainerFacts, is_podturn: bool) -> Option<ContainerProbe> {
-        let read = container_probe(&entry.value, Some(known), &mut self.reporter)?;
+    fn probe(&mut self, entry: &Entry, ports: &[PortFacts], is_podturn: bool) -> Option<ContainerProbe> {
+        let read = container_probe(&entry.value, ports, &mut self.reporter)?;
         let what = match read.probe {
             podturn_turn::Probe::Exec { command } => Try::Exec(program(command, is_podturn)),
             network => Try::Network(network),
@@ -74,7 +71,7 @@ impl Reading<'_> {
         })
     }
 
-    fn hook(&mut self, hook: &Entry, known: &ContainerFacts, is_podturn: bool) -> Option<Hook> {
+    fn hook(&mut self, hook: &Entry, ports: &[PortFacts], is_podturn: bool) -> Option<Hook> {
         let [entry] = hook.value.entries().unwrap_or_default() else {
             let message = format!("a {} hook does one thing", hook.key);
             self.reporter.error(hook.key_span, message).help("write one of exec, httpGet, sleep, tcpSocket");
@@ -82,7 +79,7 @@ impl Reading<'_> {
         };
         match entry.key.as_str() {
             "exec" | "httpGet" | "tcpSocket" => {
-                let read = container_hook(&entry.key, &entry.value, Some(known), &mut self.reporter)?;
+                let read = container_hook(&entry.key, &entry.value, ports, &mut self.reporter)?;
                 Some(match read {
                     podturn_turn::Probe::Exec { command } => Hook::Exec(program(command, is_podturn)),
                     network => Hook::Network(network),
@@ -195,20 +192,4 @@ fn program(command: Vec<String>, is_podturn: bool) -> Program {
 
 fn entry<'n>(node: &'n Node, key: &str) -> Option<&'n Entry> {
     node.entries()?.iter().rev().find(|entry| entry.key == key && !entry.value.is_null())
-}
-
-/// What its probes have to know of a container: its named ports.
-fn facts(node: &Node, name: &str) -> ContainerFacts {
-    let port = |port: &Node| {
-        let Some(Typed::Integer(number)) = port.get("containerPort")?.typed() else { return None };
-        Some(PortFacts { name: port.get("name")?.as_str()?.to_owned(), container_port: u16::try_from(number).ok()? })
-    };
-    ContainerFacts {
-        name: name.to_owned(),
-        restarts: None,
-        termination_message_path: String::new(),
-        termination_message_policy: TerminationMessagePolicy::default(),
-        ports: node.list("ports").iter().filter_map(port).collect(),
-        resources: ResourceFacts::default(),
-    }
 }
