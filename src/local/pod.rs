@@ -167,7 +167,7 @@ impl Restarts {
 pub enum Hook {
     /// Runs a command in the container.
     Exec(Program),
-    /// Asks by HTTP, or connects.
+    /// Asks by HTTP.
     Network(Probe),
     /// Waits, in seconds.
     Sleep(u64),

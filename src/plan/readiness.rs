@@ -116,7 +116,7 @@ fn default_of(key: &str) -> u32 {
     NUMBERS.iter().find(|(known, ..)| *known == key).map_or(0, |(_, default, _)| *default)
 }
 
-/// Reads what a hook does that is said as for a probe: `exec`, `httpGet` or `tcpSocket`.
+/// Reads what a hook does that is said as for a probe: `exec` or `httpGet`.
 pub fn container_hook(kind: &str, node: &Node, ports: &[PortFacts], reporter: &mut Reporter) -> Option<Probe> {
     probe(kind, node, ports, reporter)
 }

@@ -71,14 +71,15 @@ impl Reading<'_> {
         })
     }
 
+    /// A hook. The API takes `tcpSocket` too, and no kubelet runs it: the hook fails.
     fn hook(&mut self, hook: &Entry, ports: &[PortFacts], is_podturn: bool) -> Option<Hook> {
         let [entry] = hook.value.entries().unwrap_or_default() else {
             let message = format!("a {} hook does one thing", hook.key);
-            self.reporter.error(hook.key_span, message).help("write one of exec, httpGet, sleep, tcpSocket");
+            self.reporter.error(hook.key_span, message).help("write one of exec, httpGet, sleep");
             return None;
         };
         match entry.key.as_str() {
-            "exec" | "httpGet" | "tcpSocket" => {
+            "exec" | "httpGet" => {
                 let read = container_hook(&entry.key, &entry.value, ports, &mut self.reporter)?;
                 Some(match read {
                     podturn_turn::Probe::Exec { command } => Hook::Exec(program(command, is_podturn)),
@@ -95,7 +96,7 @@ impl Reading<'_> {
             other => {
                 self.reporter
                     .error(entry.key_span, format!("a hook cannot be {other}"))
-                    .help("write one of exec, httpGet, sleep, tcpSocket");
+                    .help("write one of exec, httpGet, sleep");
                 None
             }
         }
