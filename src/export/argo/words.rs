@@ -143,10 +143,9 @@ pub(super) fn when(flow: &mut Flow<'_>, unit: &Unit) -> Option<String> {
             _ => None,
         }
     };
-    let absent = absent(flow, unit, &expression);
-    match expression.in_expr_lang(&name) {
-        Ok(_) if absent.is_some() => {
-            let (step, key) = absent?;
+    match (expression.in_expr_lang(&name), absent(flow, unit, &expression)) {
+        (Ok(text), None) => Some(format!("{{{{={text}}}}}")),
+        (Ok(_), Some((step, key))) => {
             let message = format!(
                 "the `when` of step {} reads the output {} of {}, which may have none: the plan fails there, and Argo takes it for \
                  nothing, or waits for ever (before 4.1)",
@@ -158,8 +157,7 @@ pub(super) fn when(flow: &mut Flow<'_>, unit: &Unit) -> Option<String> {
             flow.step_gap(unit, "when", message, &help).instead("the step always runs");
             None
         }
-        Ok(text) => Some(format!("{{{{={text}}}}}")),
-        Err(what) => {
+        (Err(what), _) => {
             let message =
                 format!("the `when` of step {}: an expression of Argo's cannot say {what}", quote(&unit.name));
             flow.step_gap(unit, "when", message, "say it with operators, outputs and parameters alone")
