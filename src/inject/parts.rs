@@ -68,15 +68,14 @@ pub(super) fn init_that_reads(plan: Value, pod: Value, is_guaranteed: bool, opti
     let uid = json!({ "name": "PODTURN_POD_UID", "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } });
     let mut container = podturn(PODTURN_INIT, "init", is_guaranteed, options);
     if let Some(Value::Array(args)) = container.get_mut("args") {
-        let chosen = [(options.durable, ["--durability", "node"]), (options.by_files, ["--bell", "file"])];
+        let chosen = [
+            (options.durable, ["--durability", "node"]),
+            (options.by_files, ["--bell", "file"]),
+            (options.shim_from != ShimFrom::Volume, ["--shim-from", "image"]),
+        ];
         args.extend(
             chosen.into_iter().filter(|(is_chosen, _)| *is_chosen).flat_map(|(_, words)| words).map(Value::from),
         );
-    }
-    if options.shim_from != ShimFrom::Volume
-        && let Some(Value::Array(args)) = container.get_mut("args")
-    {
-        args.extend(["--shim-from".into(), "image".into()]);
     }
     let env = json!([variable(VARIABLES[0], plan), variable(VARIABLES[1], pod), uid]);
     after(&mut container, "args", "env", env);
