@@ -12,10 +12,10 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::diagnostic::{Diagnostic, Diagnostics};
 use node::NODE_COST;
 pub use node::{Entry, Node, Scalar, Style, Typed, Value};
 
+use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{FILE_MAX, Source, Span};
 
 /// How deep nodes may be nested. A pod's deepest field is at about 12.
@@ -27,6 +27,7 @@ const NODES_MAX: usize = 400_000;
 /// How much aliases may copy, in bytes: what a node needs and what its text needs. A manifest of 4 MiB could otherwise
 /// grow to any size (the "billion laughs").
 pub(super) const COPIES_MAX: usize = 16 * 1024 * 1024;
+
 /// Reads all documents of a text; one that is empty is a null node.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 use crate::plan::diagnostic::{quote, shorten};
 use crate::plan::source::Span;
 
-/// What one node costs in this budget besides its text.
+/// What a copy of one node costs besides its text, in bytes of what aliases may copy (`COPIES_MAX`).
 pub(super) const NODE_COST: usize = 128;
 
 /// A piece of YAML and its place.
