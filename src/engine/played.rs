@@ -89,9 +89,7 @@ fn left_out(manifest: &Manifest, checked: &Checked, container: &Node, reporter: 
         }
     }
     let name = container.get("name").and_then(Node::as_str).unwrap_or_default();
-    let is_step = checked.plan.steps.iter().any(|step| step.name == name)
-        || checked.matrices.iter().any(|matrix| matrix.step == name);
-    if let Some(hooks) = container.get("lifecycle").filter(|_| !is_step) {
+    if let Some(hooks) = container.get("lifecycle").filter(|_| !checked.manages(name)) {
         reporter.warning(hooks.span, "podman 4 runs no hooks of a container");
     }
 }
