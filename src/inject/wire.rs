@@ -144,6 +144,9 @@ impl<'w> Wiring<'w> {
             &format!("init container {PODTURN_INIT}"),
             "checks the plan and lays the volume out, before anything runs",
         );
+        if self.options.by_files {
+            self.told("--bell file", "shims and coordinator look at files, where containers share no sockets");
+        }
         if is_sidecar {
             self.told(
                 &format!("init container {PODTURN}"),
