@@ -51,6 +51,7 @@ impl Running {
 
     /// Takes the newest limits. A time limit counts from the start, whenever it was set. The grace of a command that is on
     /// its way down already can only become shorter, as when its pod is deleted meanwhile.
+    #[cold]
     pub(crate) fn take_limits(&mut self, now: u64, turn: &Turn) {
         self.signal = turn.signal;
         self.grace = turn.grace;

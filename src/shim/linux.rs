@@ -269,6 +269,7 @@ impl Linux {
     }
 
     /// The command's launch, with the words of the running attempt.
+    #[cold]
     fn launch(&self) -> Launch<'static> {
         let Some(words) = &self.words else { return self.launch };
         // SAFETY: the words live as long as the attempt, and so does what is started for it.
@@ -495,6 +496,7 @@ impl Sys for Linux {
         }
     }
 
+    #[cold]
     #[inline(never)]
     fn start(&mut self, attempt: u32) -> Result<Option<Schedule>, StartFailure> {
         let schedule = self.equip()?;
@@ -636,6 +638,7 @@ impl Sys for Linux {
 }
 
 /// Writes a line to stderr, unless nobody takes it: a reader that is stuck must not hold the shim.
+#[cold]
 pub(crate) fn say(line: &str) {
     let mut buffer = [0; 512];
     let length = line.len().min(buffer.len() - 1);

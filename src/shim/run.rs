@@ -490,6 +490,7 @@ impl<S: Sys> Shim<'_, S> {
         }
     }
 
+    #[cold]
     fn hold(&mut self, number: u8) -> Result<(), End> {
         if self.held.is_some() {
             return Ok(());
@@ -569,6 +570,7 @@ impl<S: Sys> Shim<'_, S> {
     }
 
     /// To stderr, and to the termination log if the container has one that is still empty.
+    #[cold]
     fn tell(&mut self, line: &str) {
         if !self.termination_log.is_empty() {
             self.sys.write_termination_log(self.termination_log.as_str(), line);

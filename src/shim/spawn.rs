@@ -72,6 +72,7 @@ pub(crate) fn spawn(
 ///
 /// # Errors
 /// When there is no process.
+#[cold]
 pub(crate) fn make(
     launch: &Launch<'_>,
     stack: &mut Stack,
@@ -91,6 +92,7 @@ pub(crate) fn make(
     Ok((pid as i32, unsafe { (&raw const child.failure).read_volatile() }))
 }
 
+#[cold]
 extern "C" fn enter(argument: usize) -> ! {
     // SAFETY: `spawn` passed the address of its `child`, and waits until this process has left that memory.
     let child = unsafe { &mut *(argument as *mut Child<'_>) };

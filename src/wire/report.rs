@@ -268,6 +268,9 @@ fn write_attempt(json: &mut Writer<'_>, attempt: Option<u32>, started_at: Option
 type Attempt = (Option<u32>, Option<u64>, Option<Ended>);
 
 /// Reads what `write_attempt` wrote. An attempt without its start, or an end without an attempt, cannot be.
+///
+/// Cold because of the shim, which reads a report only where it comes after another shim.
+#[cold]
 fn read_attempt(object: &Object<'_>) -> Result<Attempt, WireError> {
     let attempt = object.optional_u32("attempt")?;
     let started_at = object.optional_number("startedAt")?;

@@ -2,19 +2,37 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::process::Stdio;
 
 use crate::mailbox::{Mailbox, pidfd, readable};
 
-fn status(pid: nix::unistd::Pid, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the shim lives");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of proc_pid_status(5)");
+/// What a container finds in its environment, which lies in its memory whoever it is: environ(7), and the variables that the
+/// kubelet adds for the API server's service.
+const ENVIRONMENT: [(&str, &str); 9] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOSTNAME", "build-scan-publish"),
+    ("HOME", "/root"),
+    ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
+    ("KUBERNETES_SERVICE_PORT", "443"),
+    ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
+    ("KUBERNETES_PORT", "tcp://10.96.0.1:443"),
+    ("KUBERNETES_PORT_443_TCP", "tcp://10.96.0.1:443"),
+    ("KUBERNETES_PORT_443_TCP_ADDR", "10.96.0.1"),
+];
+
+/// A number that a file of proc(5) has of a process.
+fn told(pid: nix::unistd::Pid, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the shim lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that file");
     line.trim_matches([':', '\t', ' ', 'k', 'B']).parse().expect("a number")
 }
 
 #[test]
 fn a_blocked_shim_is_small_and_sleeps() {
     let mut mailbox = Mailbox::listening();
-    mailbox.start(&["true"]).arrive();
+    let mut command = mailbox.command(&["true"]);
+    command.env_clear().envs(ENVIRONMENT).stdout(Stdio::piped()).stderr(Stdio::piped());
+    mailbox.start_as(command).arrive();
     mailbox.turn(|_| {});
     let number = mailbox.turn.turn;
     mailbox.wait_report(|report| report.turn == number);
@@ -23,11 +41,12 @@ fn a_blocked_shim_is_small_and_sleeps() {
     crate::mailbox::eventually("the shim asleep", || {
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "))
     });
-    let wakeups = status(pid, "voluntary_ctxt_switches");
+    let wakeups = told(pid, "status", "voluntary_ctxt_switches");
     // An observation, not a wait: the reconnect interval, the shortest of the shim's, is a tenth of it.
     assert!(!readable(pidfd(pid).as_fd(), 1_000));
-    assert_eq!(status(pid, "voluntary_ctxt_switches"), wakeups, "it woke up although nothing happened");
-    let resident = status(pid, "VmRSS");
+    assert_eq!(told(pid, "status", "voluntary_ctxt_switches"), wakeups, "it woke up although nothing happened");
+    // Counted page by page: `VmRSS` of proc_pid_status(5) is inaccurate, as that page says.
+    let resident = told(pid, "smaps_rollup", "Rss");
     println!("a blocked shim: {resident} KiB resident, {wakeups} switches since its start");
     assert!(resident <= 64, "{resident} KiB");
 }
