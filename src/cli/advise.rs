@@ -115,11 +115,7 @@ fn histories(arguments: &Arguments) -> Result<Vec<History>, ExitCode> {
     if records.is_empty() {
         records.push(record::of_volume(&Place::default().find()?)?);
     }
-    let played = records.iter().map(History::of).collect::<Result<Vec<_>, _>>();
-    played.map_err(|impossible| {
-        anstream::eprintln!("error: this is not one run, whole: {impossible}");
-        ExitCode::from(input::BAD_INPUT)
-    })
+    records.iter().map(record::played).collect()
 }
 
 /// The containers of all steps of the file, with what is known of each.

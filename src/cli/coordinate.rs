@@ -89,6 +89,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let (Ok(_), Some(archive)) = (&served, &arguments.archive) {
         archive::keep(&volume, archive);
     }
+    let catch_up = || writer.iter().for_each(Writer::catch_up);
+    catch_up(); // the table stands behind what it sums up
     let code = match served {
         Ok(finished) => tell(&finished, arguments.quiet),
         Err(error) => podturn_failed(&error),
@@ -99,9 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Some(sending) = sending {
         let _ = sending.join();
     }
-    if let Some(writer) = writer {
-        writer.finish();
-    }
+    catch_up();
     code
 }
 

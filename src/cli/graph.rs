@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::input;
-use super::place::Place;
-use super::record;
-use crate::history::History;
+use super::record::{self, Lookup};
 use crate::plan::{Diagnostics, Manifest, PodFacts, Source, check, yaml};
 use crate::view::graph::{Graph, Width};
 
@@ -36,9 +34,6 @@ pub(super) struct Arguments {
     /// A manifest with a plan, or a plan by itself; - for stdin. Default: a run
     #[arg(conflicts_with_all = ["volume", "from_logs"])]
     file: Option<PathBuf>,
-    /// The run that the coordinator's log tells of; - for stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "volume")]
-    from_logs: Option<PathBuf>,
     /// How it is drawn
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
@@ -46,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     ascii: bool,
     #[command(flatten)]
-    place: Place,
+    lookup: Lookup,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             Ok(graph) => graph,
             Err(diagnostics) => return input::refuse(&diagnostics),
         },
-        None => match of_run(arguments) {
+        None => match of_run(&arguments.lookup) {
             Ok(graph) => graph,
             Err(code) => return code,
         },
@@ -95,15 +90,12 @@ fn of_file(file: &std::path::Path) -> Result<Graph, Diagnostics> {
     Ok(Graph::of_plan(&checked.plan))
 }
 
-fn of_run(arguments: &Arguments) -> Result<Graph, ExitCode> {
-    if let Some(log) = &arguments.from_logs {
-        let history = History::of(&record::of_log(log)?).map_err(|impossible| {
-            anstream::eprintln!("error: this is not one run, whole: {impossible}");
-            ExitCode::from(input::BAD_INPUT)
-        })?;
+fn of_run(lookup: &Lookup) -> Result<Graph, ExitCode> {
+    if let Some(log) = &lookup.from_logs {
+        let history = record::played(&record::of_log(log)?)?;
         return Ok(Graph::of_run(&history.plan, &history.state));
     }
-    let (volume, state) = arguments.place.state()?;
+    let (volume, state) = lookup.place.state()?;
     let run = record::read_run(&volume)?;
     Ok(Graph::of_run(&run.plan, &state))
 }

@@ -1,6 +1,8 @@
 //! Which run a command is about: the volume of this pod, a copy of one, or that of a `podturn run` on this machine.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -63,10 +65,42 @@ impl Place {
         let state = read(&volume)?.state;
         Ok((volume, state))
     }
+}
 
-    /// How the run stands.
-    pub(super) fn look(&self) -> Result<Seen, ExitCode> {
-        read(&self.find()?)
+/// The volume of a run that goes on, kept there while somebody looks at it: that of a `podturn run` is seen through one of its
+/// processes, and goes with the last one that has it.
+pub(super) struct Held {
+    found: PathBuf,
+    /// The same, however long the run's processes live.
+    volume: PathBuf,
+    _directory: File,
+}
+
+impl Held {
+    /// Keeps it there.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn of(found: PathBuf) -> io::Result<Self> {
+        let directory = File::open(&found)?;
+        let through = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        let volume = if through.join(names::RUN).exists() { through } else { found.clone() };
+        Ok(Self { found, volume, _directory: directory })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.volume
+    }
+
+    /// Whether anybody has published on it how the run stands.
+    pub(super) fn has_state(&self) -> bool {
+        self.volume.join(names::STATE).exists()
+    }
+
+    /// Whether the run that it was found through has it still: nothing is published on it after that.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.found.exists()
     }
 }
 
@@ -74,19 +108,19 @@ impl Place {
 pub(super) struct Seen {
     /// How.
     pub(super) state: State,
-    /// A plan that has not ended, and no coordinator says so: what the last one has published, which may be old.
-    pub(super) stale: bool,
+    /// Why it may stand otherwise by now: nobody was there to say how a plan that had not ended has gone on.
+    pub(super) doubt: Option<&'static str>,
 }
 
-/// What is said below a state that may be old.
-pub(super) const STALE: &str = "no coordinator answers here: this is how the run stood when the last one published it";
+/// What is said below the state that the last coordinator has published.
+const STALE: &str = "no coordinator answers here: this is how the run stood when the last one published it";
 
 /// How the run on a volume stands: by the coordinator's word, or where none is there by what it has published; or says why
 /// that cannot be told.
 pub(super) fn read(volume: &Path) -> Result<Seen, ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(control::state(volume))) {
-        Ok(Ok(state)) => Ok(Seen { state, stale: false }),
+        Ok(Ok(state)) => Ok(Seen { state, doubt: None }),
         Ok(Err(late @ AskError::Late(_))) => {
             anstream::eprintln!("warning: {late}");
             read_file(volume)
@@ -111,8 +145,8 @@ fn read_file(volume: &Path) -> Result<Seen, ExitCode> {
     let state: State = serde_json::from_slice(&bytes).map_err(|error| {
         podturn_failed(&std::io::Error::other(format!("{} is no state of podturn: {error}", path.display())))
     })?;
-    let stale = state.outcome.is_none();
-    Ok(Seen { state, stale })
+    let doubt = state.outcome.is_none().then_some(STALE);
+    Ok(Seen { state, doubt })
 }
 
 /// The volumes of the `podturn run`s on this machine that this user may look into. Such a volume is mounted where only the run's

@@ -1,15 +1,60 @@
-//! The record of a run: from its volume, a copy of one, or its coordinator's log.
+//! The record of a run: from its volume, a copy of one, or its coordinator's log; and which of them a command looks at.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use podturn_turn::Impossible;
+
 use super::input::BAD_INPUT;
-use super::{place, volume_error};
-use crate::history::Record;
+use super::place::{self, Place, Seen};
+use super::volume_error;
+use crate::history::{History, Record};
 use crate::volume::usage;
 use crate::volume::{Journal, Run, Volume};
+
+/// Which run a command looks at: that of a volume, or the one that a coordinator's log tells of.
+#[derive(clap::Args)]
+pub(super) struct Lookup {
+    /// The run that the coordinator's log tells of; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "volume")]
+    pub(super) from_logs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// What is said below the state at the end of a log.
+const CUT: &str = "the log ends before the plan: this is how the run stood there";
+
+impl Lookup {
+    /// How the run stands.
+    pub(super) fn look(&self) -> Result<Seen, ExitCode> {
+        let Some(log) = &self.from_logs else { return place::read(&self.place.find()?) };
+        let state = played(&of_log(log)?)?.state;
+        let doubt = state.outcome.is_none().then_some(CUT);
+        Ok(Seen { state, doubt })
+    }
+
+    /// Everything that is known of the run.
+    pub(super) fn record(&self) -> Result<Record, ExitCode> {
+        match &self.from_logs {
+            Some(log) => of_log(log),
+            None => of_volume(&self.place.find()?),
+        }
+    }
+}
+
+/// The record, moment by moment.
+pub(super) fn played(record: &Record) -> Result<History, ExitCode> {
+    History::of(record).map_err(|impossible| not_whole(&impossible))
+}
+
+/// Says that a record cannot be played.
+pub(super) fn not_whole(impossible: &Impossible) -> ExitCode {
+    anstream::eprintln!("error: this is not one run, whole: {impossible}");
+    ExitCode::from(BAD_INPUT)
+}
 
 /// What the init container laid down; or says why there is none.
 pub(super) fn read_run(volume: &Path) -> Result<Run, ExitCode> {

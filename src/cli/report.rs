@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::place::Place;
+use super::podturn_failed;
+use super::record::{Lookup, not_whole};
 use super::written::{Format, put};
-use super::{input, podturn_failed, record};
-use crate::history::Record;
 
 /// Arguments of `podturn report`.
 #[derive(clap::Args)]
@@ -35,20 +34,13 @@ pub(super) struct Arguments {
     /// In which form. Default: as FILE ends (.html, .xml, .md), else html
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
-    /// The coordinator's log instead of a volume; - for stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "volume")]
-    from_logs: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    lookup: Lookup,
 }
 
 /// Writes it.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let record = match &arguments.from_logs {
-        Some(log) => record::of_log(log),
-        None => arguments.place.find().and_then(|volume| record::of_volume(&volume)),
-    };
-    let record: Record = match record {
+    let record = match arguments.lookup.record() {
         Ok(record) => record,
         Err(code) => return code,
     };
@@ -56,10 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let format = arguments.format.or_else(named).unwrap_or(Format::Html);
     let text = match format.write(&record) {
         Ok(text) => text,
-        Err(impossible) => {
-            anstream::eprintln!("error: this is not one run, whole: {impossible}");
-            return ExitCode::from(input::BAD_INPUT);
-        }
+        Err(impossible) => return not_whole(&impossible),
     };
     let by_run = || PathBuf::from(format!("podturn-{}.{}", record.run, format.extension()));
     let file = arguments.output.clone().unwrap_or_else(by_run);

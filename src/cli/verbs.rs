@@ -28,7 +28,7 @@ Examples, for `approve`:
   podturn --pod POD approve publish          in a cluster; `kubectl podturn approve POD publish` is the same
 
 Exit codes: 0 done, or nothing was left to do; 1 no: it does not apply to the step as it stands, or the plan has ended; 2 there is no run, \
-no such step, or somebody else's; 124 no answer in time; 125 podturn itself failed.";
+no such step, or somebody else's; 124 no answer in time; 125 no coordinator answers, or podturn itself failed.";
 
 /// Arguments of a verb that is about the whole plan.
 #[derive(clap::Args)]

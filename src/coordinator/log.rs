@@ -88,8 +88,8 @@ impl SampleLog {
 }
 
 impl Writer {
-    /// Waits until everything that was given away is written, for a while.
-    pub fn finish(self) {
+    /// Waits until everything that was given away by now is written, for a while.
+    pub fn catch_up(&self) {
         let (asker, written) = channel();
         if self.0.try_send(Piece::Written(asker)).is_ok() {
             let _ = written.recv_timeout(LAST_WORDS);
@@ -197,7 +197,7 @@ mod tests {
         let written = Arc::new(Mutex::new(Vec::new()));
         let (log, writer) = Log::start(Shared(written.clone()), noon).expect("a thread");
         log.message("warn", "the volume is nearly full".to_owned());
-        writer.finish();
+        writer.catch_up();
         let text = String::from_utf8(written.lock().expect("no thread has panicked").clone()).expect("it is UTF-8");
         let line = "{\"podturn\":\"message\",\"time\":\"2026-11-24T12:00:00Z\",\"level\":\"warn\",\"message\":\"the volume is nearly full\"}\n";
         assert_eq!(text, line);

@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
+
+/// How long nobody asks whether news can still come, in ms.
+const SECOND: u16 = 1_000;
 
 /// Files that come to a directory by being renamed.
 #[derive(Debug)]
@@ -46,13 +49,13 @@ impl Changes {
         }
     }
 
-    /// Blocks until something has come, and takes it.
+    /// Blocks until something has come, and takes it; or until nothing will come any more, which is asked once a second.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn wait(&self) -> io::Result<()> {
-        while !self.take()? {
-            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+    pub fn wait_while(&self, goes_on: impl Fn() -> bool) -> io::Result<()> {
+        while !self.take()? && goes_on() {
+            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], SECOND) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

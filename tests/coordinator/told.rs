@@ -39,6 +39,15 @@ fn report(arguments: &[&Path]) -> String {
     String::from_utf8(ended.stdout).expect("a page is UTF-8")
 }
 
+/// The DAG of a run in this form.
+fn graph(form: &str, arguments: &[&Path]) -> String {
+    let mut command = Command::new(PODTURN);
+    command.args(["graph", "-o", form]).args(arguments).env_remove("PODTURN_VOLUME").env("LC_ALL", "C.UTF-8");
+    let ended = command.output().expect("podturn is executable");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).expect("it is UTF-8")
+}
+
 /// Every phase, reason, code and output that `state.json` tells, the journal played again tells as well.
 fn check_replay(pod: &Pod) {
     let volume = Volume::open(&pod.volume("")).expect("the volume");
@@ -59,6 +68,90 @@ fn check_replay(pod: &Pod) {
         view["endedAt"] = Value::Null;
     }
     assert_eq!(played, published);
+}
+
+/// A whole run, and what its coordinator has said in this form.
+fn told_as(form: &str) -> (Pod, String) {
+    let mut pod = Pod::laid_out(PLAN, &scripts());
+    let mut coordinator = pod.coordinator_command();
+    coordinator.arg(form);
+    pod.coordinator = Some(coordinator.spawn().expect("podturn is executable"));
+    pod.start_all();
+    let (_, code) = pod.end();
+    assert_eq!(code, 1, "{}", pod.everything());
+    let log = fs::read_to_string(pod.log("coordinator")).expect("it has said something");
+    (pod, log)
+}
+
+/// What `kubectl logs` shows last, however much came before.
+#[test]
+fn the_log_ends_with_the_table_and_the_outcome() {
+    for form in ["--log=text", "--log=json"] {
+        let (_pod, log) = told_as(form);
+        let lines: Vec<&str> = log.lines().collect();
+        let header = lines.iter().rposition(|line| line.starts_with("STEP ")).expect("there is a table");
+        let (before, table) = lines.split_at(header);
+        assert_eq!(before.iter().any(|line| line.contains(r#""podturn":"outcome""#)), form == "--log=json", "{log}");
+        let words = |line: &&str| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+        let rows: Vec<String> = table.iter().take(7).map(words).collect();
+        let expected = [
+            "STEP PHASE REASON ATTEMPTS",
+            "build Succeeded Completed 1",
+            "test Succeeded Completed 2",
+            "lint Failed ExitCode 1",
+            "publish Failed ExitCode 1",
+            "rollback Succeeded Completed 1",
+            "notify Succeeded Completed 1",
+        ];
+        assert_eq!(rows, expected, "{log}");
+        let [test, lint, publish, outcome] = table[7..] else { panic!("four sentences: {log}") };
+        assert_eq!(test, "test: Succeeded on attempt 2 (attempt 1: ExitCode 1)");
+        assert_eq!(lint, "lint: Failed (ExitCode): its command ended with code 2");
+        assert_eq!(publish, "publish: Failed (ExitCode): its command ended with code 7");
+        assert!(outcome.starts_with("outcome: Failed after "), "{log}");
+    }
+}
+
+/// The volume of a pod that has ended is gone; its log is there for as long as the pod is.
+#[test]
+fn status_and_why_tell_from_the_log_alone_what_they_tell_from_the_volume() {
+    let (pod, log) = told_as("--log=json");
+    let file = pod.log("coordinator");
+    let of_log = |arguments: &[&str]| pod.ask(&[arguments, &["--from-logs", file.to_str().expect("UTF-8")]].concat());
+    for step in ["publish", "lint", "rollback"] {
+        assert_eq!(of_log(&["why", step]), pod.ask(&["why", step]));
+    }
+    // Times of the journal are shown by one reading of the clocks here, and by several there.
+    let without_times = |(code, text): (i32, String)| {
+        let words = |line: &str| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| line.rsplit_once(" after ").map_or_else(|| words(line), |(line, _)| line.to_owned()))
+            .collect();
+        (code, lines)
+    };
+    assert_eq!(without_times(of_log(&["status"])), without_times(pod.ask(&["status"])));
+    let state = |(code, text): (i32, String)| (code, serde_json::from_str::<Value>(&text).expect("it is JSON"));
+    let ((code, of_log_alone), (_, of_volume)) =
+        (state(of_log(&["status", "--json"])), state(pod.ask(&["status", "--json"])));
+    assert_eq!((code, &of_log_alone["run"], &of_log_alone["outcome"]), (0, &of_volume["run"], &"Failed".into()));
+    let (code, said) = of_log(&["status", "--follow"]);
+    assert!(code == 2 && said.contains("cannot be used with"), "{said}");
+    let (code, said) = of_log(&["why", "nobody"]);
+    assert_eq!((code, said.lines().count()), (2, 1), "{said}");
+
+    // What `kubectl logs` gives of a run that goes on, or of one whose node is gone.
+    let is_begin_of_test = |line: &&str| line.contains(r#""event":"begun""#) && line.contains(r#""name":"test""#);
+    let lines: Vec<&str> = log.lines().take_while(|line| !is_begin_of_test(line)).collect();
+    let cut = pod.notes("cut");
+    fs::write(&cut, lines.join("\n")).expect("the file can be written");
+    let of_cut = |arguments: &[&str]| pod.ask(&[arguments, &["--from-logs", cut.to_str().expect("UTF-8")]].concat());
+    let ends = "the log ends before the plan: this is how the run stood there";
+    for arguments in [&["status"][..], &["why", "publish"]] {
+        let (code, said) = of_cut(arguments);
+        assert_eq!((code, said.lines().last()), (0, Some(ends)), "{said}");
+    }
+    assert!(of_cut(&["why", "publish"]).1.starts_with("publish waits for test to succeed\n"), "{lines:#?}");
 }
 
 #[test]
@@ -86,6 +179,15 @@ fn the_log_alone_and_the_archive_make_the_same_page_as_the_volume() {
     assert_eq!(fs::read_to_string(kept.join("report.html")).expect("the page is kept"), of_volume);
     assert_eq!(report(&[Path::new("--volume"), &kept]), of_volume, "an archive is as good as the volume");
     check_replay(&pod);
+
+    for form in ["text", "mermaid", "dot", "svg"] {
+        let of_volume = graph(form, &[Path::new("--volume"), &pod.volume("")]);
+        for sign in ["✓", "✗"] {
+            assert!(of_volume.contains(sign), "phases are signs: {of_volume}");
+        }
+        assert_eq!(graph(form, &[Path::new("--from-logs"), &pod.log("coordinator")]), of_volume);
+        assert_eq!(graph(form, &[Path::new("--volume"), &kept]), of_volume, "the archive's");
+    }
 }
 
 /// The log of a container that was restarted is whole by itself, and both together are read as one.

@@ -5,6 +5,8 @@
 mod cancel;
 #[path = "../support/cases.rs"]
 mod cases;
+#[path = "../support/changes.rs"]
+mod changes;
 mod ends;
 mod five;
 #[path = "../support/golden.rs"]
@@ -22,6 +24,7 @@ mod recipes;
 mod refused;
 mod rehearsed;
 mod restarts;
+mod struck;
 mod terminal;
 mod traced;
 mod values;

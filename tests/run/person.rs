@@ -1,8 +1,12 @@
 //! A person in a second terminal, beside a run: looks, asks why, and takes the controls.
 
+use std::path::Path;
+use std::process::Command;
+
 use nix::sys::signal::{Signal, kill};
 
-use super::pod::Place;
+use super::changes;
+use super::pod::{PIECE, PIECES, Place, of_podturn};
 
 /// `work` ends with a code of its own, so that its end is told: an ordinary one is not.
 const PLAN: &str = "steps: {work: {successExitCodes: [3]}, after: {dependsOn: [work]}, last: {dependsOn: [after]}, \
@@ -48,6 +52,124 @@ fn sees_how_a_run_stands_and_why() {
         let ended = run.end();
         assert_eq!(ended.code, 0, "{}", ended.all());
     }
+}
+
+#[test]
+fn follows_a_run_state_by_state_to_its_end() {
+    for place in [Place::new(), Place::of_nobody()] {
+        ["gate", "second"].into_iter().for_each(|gate| place.gate(gate));
+        let mut scripts = scripts();
+        scripts[1].1 = "read _ < /notes/second";
+        let mut run = place.start(&place.pod(PLAN, &scripts), &[]);
+        run.wait_said("work", "begun");
+        let mut table = Place::start_command(place.podturn(&["status", "--follow"]));
+        let mut states = Place::start_command(place.podturn(&["status", "--follow", "--json"]));
+        table.wait_line("work     Running");
+        states.wait_line("{");
+        let _gate = place.open_gate("gate");
+        table.wait_line("after    Running");
+        let _second = place.open_gate("second");
+        let ended = run.end();
+        assert_eq!(ended.code, 0, "{}", ended.all());
+
+        let ended = table.end();
+        assert_eq!((ended.code, ended.err.len()), (0, 0), "{}", ended.all());
+        let first = |line: &str| ended.out.iter().position(|known| known.starts_with(line));
+        let order =
+            ["work     Running", "work     Succeeded", "after    Running", "after    Succeeded", "outcome: Succeeded"];
+        let order = order.map(|line| first(line).unwrap_or_else(|| panic!("{line}: {}", ended.all())));
+        assert!(order.is_sorted(), "{}", ended.all());
+        assert_eq!(order[4] + 1, ended.out.len(), "the end is the last that it says: {}", ended.all());
+
+        let ended = states.end();
+        assert_eq!((ended.code, ended.err.len()), (0, 0), "{}", ended.all());
+        let states: Vec<serde_json::Value> =
+            ended.out.iter().map(|line| serde_json::from_str(line).expect("a state each")).collect();
+        assert!(states.is_sorted_by(|one, next| one["seq"].as_u64() < next["seq"].as_u64()), "{}", ended.all());
+        let (last, before) = states.split_last().expect("there is one");
+        assert_eq!(last["outcome"], "Succeeded");
+        assert!(before.iter().all(|state| state["outcome"].is_null()), "{}", ended.all());
+    }
+}
+
+/// Nobody says how it ended, and nobody ever will.
+#[test]
+fn does_not_follow_a_run_that_was_killed_for_ever() {
+    let place = Place::new();
+    place.gate("gate");
+    let mut run = place.start(&place.pod(PLAN, &scripts()), &[]);
+    run.wait_said("work", "begun");
+    let mut table = Place::start_command(place.podturn(&["status", "--follow"]));
+    table.wait_line("work     Running");
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.end().code, 137);
+    let ended = table.end();
+    assert_eq!(ended.code, 2, "{}", ended.all());
+    assert_eq!(ended.err, ["error: the run is gone, and nobody has said how its plan ended"]);
+}
+
+fn copy(volume: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([volume, to]).status().expect("cp is here");
+    assert!(copied.success(), "{} can be copied", volume.display());
+}
+
+/// A copy has no coordinator, and no place of its run's around it.
+#[test]
+fn asks_a_copy_of_the_volume() {
+    let place = Place::new();
+    place.gate("gate");
+    let plan = "steps: {build: {}, test: {dependsOn: [build]}, publish: {dependsOn: [test]}, notify: {finally: true}}";
+    let scripts = [("build", "echo begun; read _ < /notes/gate"), ("test", "exit 3"), ("publish", ""), ("notify", "")];
+    let mut run = place.start(&place.pod(plan, &scripts), &["--keep"]);
+    run.wait_said("build", "begun");
+    let ask = |copied: &str, arguments: &[&str]| {
+        let volume = place.path(copied);
+        place.ask(&[arguments, &["--volume", volume.to_str().expect("UTF-8")]].concat())
+    };
+    let volume = of_podturn(&place.volumes(&run));
+    let (_watcher, changes) = changes::of(&[&volume]);
+    while !std::fs::read_to_string(volume.join("state.json")).is_ok_and(|state| state.contains("\"Running\"")) {
+        changes.recv_timeout(PIECE * PIECES).expect("its state is published");
+    }
+    copy(&volume, &place.path("early"));
+    let _gate = place.open_gate("gate");
+    let ended = run.end();
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    copy(&ended.kept(), &place.path("late"));
+    std::fs::remove_dir_all(ended.kept()).expect("it is ours");
+
+    let old = "no coordinator answers here: this is how the run stood when the last one published it";
+    let (code, out, err) = ask("early", &["status"]);
+    assert_eq!((code, err.as_str(), out.lines().last()), (0, "", Some(old)), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("build    Running")), "{out}");
+    let (_, why, _) = ask("early", &["why", "publish"]);
+    let lines: Vec<&str> = why.lines().collect();
+    assert_eq!(lines[..2], ["publish waits for test to succeed", "  test waits for build to succeed"], "{why}");
+    assert_eq!(lines.last(), Some(&old), "{why}");
+
+    let failed = "test: Failed (ExitCode): its command ended with code 3\n";
+    let (code, out, err) = ask("late", &["status"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for line in
+        ["build    Succeeded  Completed ", "test     Failed     ExitCode ", "publish  Omitted    DependencyLost "]
+    {
+        assert!(out.lines().any(|known| known.starts_with(line)), "{line}: {out}");
+    }
+    assert!(
+        out.contains(failed) && out.lines().last().is_some_and(|line| line.starts_with("outcome: Failed")),
+        "{out}"
+    );
+    let (code, followed, _) = ask("late", &["status", "--follow"]);
+    assert_eq!((code, followed), (0, out), "there is nothing to wait for");
+    let (code, json, _) = ask("late", &["status", "--json"]);
+    let state: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!((code, &state["outcome"], &state["steps"][1]["exitCode"]), (0, &"Failed".into(), &3.into()));
+    assert_eq!(ask("late", &["why", "test"]), (0, failed.to_owned(), String::new()));
+    let omitted = format!("publish: Omitted (DependencyLost): test Failed (ExitCode 3)\n  {failed}");
+    assert_eq!(ask("late", &["why", "publish"]), (0, omitted, String::new()));
+    assert_eq!(ask("late", &["cancel"]).0, 1, "the plan has ended");
+    let (code, _, said) = ask("early", &["cancel"]);
+    assert!(code == 125 && said.starts_with("error: no coordinator answers at "), "{said}");
 }
 
 #[test]

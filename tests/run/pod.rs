@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// No wait of a test is longer than this.
-const PIECE: Duration = Duration::from_secs(1);
-const PIECES: usize = 30;
+pub(crate) const PIECE: Duration = Duration::from_secs(1);
+pub(crate) const PIECES: u32 = 30;
 
 const PODTURN: &str = env!("CARGO_BIN_EXE_podturn");
 
@@ -194,6 +194,13 @@ impl Place {
         self.start(manifest, arguments).end()
     }
 
+    /// Where the volumes of a run under way are, seen from outside: they are mounted in the run's mount namespace only.
+    pub(crate) fn volumes(&self, run: &Run) -> PathBuf {
+        let inside = self.left()[0].join("volumes");
+        let root = Path::new("/proc").join(run.pid().to_string()).join("root");
+        root.join(inside.strip_prefix("/").expect("it is absolute"))
+    }
+
     /// What the run has left in the directory for temporary files.
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         fs::read_dir(self.path("tmp")).expect("it is there").map(|entry| entry.expect("an entry").path()).collect()
@@ -290,9 +297,18 @@ impl Run {
     /// Waits until the container, or podturn itself, has said a line that begins so.
     pub(crate) fn wait_said(&mut self, container: &str, line: &str) {
         let is_there = |lines: &[String]| said(lines, container).iter().any(|known| known.starts_with(line));
+        self.wait_until(&format!("{container} never said {line:?}"), is_there);
+    }
+
+    /// Waits until there is a line that begins so, with no container's name before it.
+    pub(crate) fn wait_line(&mut self, line: &str) {
+        self.wait_until(&format!("{line:?} never came"), |lines| lines.iter().any(|known| known.starts_with(line)));
+    }
+
+    fn wait_until(&mut self, otherwise: &str, is_there: impl Fn(&[String]) -> bool) {
         while !is_there(&self.out) && !is_there(&self.err) {
             let (out, err) = (&self.out, &self.err);
-            let shown = format!("{container} never said {line:?}\nstdout: {out:#?}\nstderr: {err:#?}");
+            let shown = format!("{otherwise}\nstdout: {out:#?}\nstderr: {err:#?}");
             assert!(self.take().is_some(), "{shown}");
         }
     }
@@ -347,6 +363,13 @@ impl Ended {
         state["steps"].as_array().expect("a list").iter().map(line).collect()
     }
 
+    /// The volume that podturn works on, of a run that keeps its volumes.
+    pub(crate) fn kept(&self) -> PathBuf {
+        let place = self.err.iter().find_map(|line| line.split_once("the volumes of this run are in "));
+        let (_, volumes) = place.expect("it says where they are");
+        of_podturn(Path::new(volumes))
+    }
+
     /// What a container has said on stdout, without the prefix.
     pub(crate) fn said(&self, container: &str) -> Vec<&str> {
         said(&self.out, container)
@@ -360,6 +383,12 @@ impl Ended {
     pub(crate) fn all(&self) -> String {
         format!("code {}\nstdout: {:#?}\nstderr: {:#?}", self.code, self.out, self.err)
     }
+}
+
+/// The one of these volumes that podturn works on.
+pub(crate) fn of_podturn(volumes: &Path) -> PathBuf {
+    let mut volumes = fs::read_dir(volumes).expect("they are there").flatten().map(|entry| entry.path());
+    volumes.find(|volume| volume.join("run.json").exists()).expect("one is podturn's")
 }
 
 fn said<'l>(lines: &'l [String], container: &str) -> Vec<&'l str> {

@@ -1,7 +1,5 @@
 //! `podturn watch` beside a `podturn run`, in a terminal of its own: what a person sees, and what keys do to the run.
 
-use std::fs;
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -10,18 +8,18 @@ use super::pty::Screen;
 
 /// `podturn watch` in a terminal of this size, in columns and lines.
 fn watch(place: &Place, arguments: &[&str], size: (u16, u16), environment: &[(&str, &str)]) -> Screen {
-    let mut command = place.podturn(&["watch"]);
-    command.args(arguments).env_remove("TERM").env_remove("NO_COLOR").envs(environment.iter().copied());
-    Screen::start(command, size)
+    watch_in("C.UTF-8", place, arguments, size, environment)
 }
 
-/// The volume that podturn works on, of a run that keeps its volumes.
+/// The same in another locale.
+fn watch_in(locale: &str, place: &Place, arguments: &[&str], size: (u16, u16), environment: &[(&str, &str)]) -> Screen {
+    let mut command = place.podturn(&["watch"]);
+    command.args(arguments).env_remove("TERM").env_remove("NO_COLOR").envs(environment.iter().copied());
+    Screen::start_in(locale, command, size)
+}
+
 fn kept(ended: &Ended) -> String {
-    let place = ended.err.iter().find_map(|line| line.split_once("the volumes of this run are in "));
-    let (_, volumes) = place.expect("it says where they are");
-    let mut volumes = fs::read_dir(volumes).expect("they are there").flatten().map(|entry| entry.path());
-    let volume = volumes.find(|volume| volume.join("run.json").exists()).expect("one is podturn's");
-    volume.to_str().expect("UTF-8").to_owned()
+    ended.kept().to_str().expect("UTF-8").to_owned()
 }
 
 #[test]
@@ -134,6 +132,25 @@ fn colours_are_where_they_are_wanted() {
     assert!(!coloured(&[], &[("TERM", "xterm"), ("CLICOLOR", "0")]));
     assert!(!coloured(&["--color", "never"], &[("TERM", "xterm")]));
     assert!(coloured(&["--color", "always"], &[("NO_COLOR", "1")]));
+}
+
+#[test]
+fn without_unicode_in_the_locale_there_is_none_on_the_screen() {
+    let place = Place::new();
+    let pod = place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", "true"), ("b", "exit 3")]);
+    let volume = kept(&place.run(&pod, &["--keep"]));
+    let shown = |locale: &str, line: &str| {
+        let mut screen = watch_in(locale, &place, &["--volume", &volume], (40, 24), &[]);
+        screen.wait("the run has ended: Failed");
+        screen.wait(line);
+        let text = screen.text();
+        screen.press("q");
+        assert_eq!(screen.end().0, Some(0));
+        text
+    };
+    let text = shown("C", "> x b");
+    assert!(text.is_ascii(), "{text}");
+    assert!(!shown("C.UTF-8", "> ✗ b").is_ascii());
 }
 
 #[test]

@@ -104,8 +104,13 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// The command in a terminal of this size, in columns and lines, whose locale has Unicode.
-    pub(crate) fn start(mut command: Command, size: (u16, u16)) -> Self {
-        command.env("LC_ALL", "C.UTF-8");
+    pub(crate) fn start(command: Command, size: (u16, u16)) -> Self {
+        Self::start_in("C.UTF-8", command, size)
+    }
+
+    /// The same in another locale.
+    pub(crate) fn start_in(locale: &str, mut command: Command, size: (u16, u16)) -> Self {
+        command.env("LC_ALL", locale);
         let terminal = Terminal::start(command);
         let (columns, lines) = size;
         let mut screen = Self { terminal, parser: Parser::new(cells(lines), cells(columns), 0), taken: 0 };

@@ -8,7 +8,6 @@ mod terminal;
 
 use std::fs;
 use std::io::{self, IsTerminal, Stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::time::MissedTickBehavior;
 
 use super::graph::has_unicode;
-use super::place::Place;
+use super::record::Lookup;
 use super::{input, podturn_failed};
 use crate::control::{self, AskError};
 use crate::coordinator::asked::{Ask, Told, Verb, Verdict};
@@ -55,14 +54,11 @@ Examples:
 
 Exit codes: 0 shown, 2 there is no run or no terminal, 125 podturn itself failed.")]
 pub(super) struct Arguments {
-    /// The run that the coordinator's log tells of; - for stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "volume")]
-    from_logs: Option<PathBuf>,
     /// ASCII only. Default: as the locale says
     #[arg(long)]
     ascii: bool,
     #[command(flatten)]
-    place: Place,
+    lookup: Lookup,
 }
 
 /// Shows the run until somebody leaves, or it ends.
@@ -75,9 +71,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
     let colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
     let look = Look { colours, unicode: !arguments.ascii && has_unicode() };
-    let opened = match &arguments.from_logs {
+    let Lookup { from_logs, place } = &arguments.lookup;
+    let opened = match from_logs {
         Some(log) => of_log(log, look),
-        None => arguments.place.find().and_then(|volume| of_volume(volume, look)),
+        None => place.find().and_then(|volume| of_volume(volume, look)),
     };
     let (watch, source) = match opened {
         Ok(opened) => opened,
@@ -203,7 +200,7 @@ impl Following<'_> {
         let Some(live) = self.live else { return false };
         match came {
             News::Published => {
-                let read = fs::read(live.volume.join(names::STATE)).map_err(drop);
+                let read = fs::read(live.volume.path().join(names::STATE)).map_err(drop);
                 let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(drop));
                 if let Ok(state) = read {
                     return self.take_state(state, &live.plan, watch);
@@ -220,7 +217,7 @@ impl Following<'_> {
                 let is_fresh = std::mem::replace(&mut self.is_fresh, false);
                 if !is_fresh && !self.is_asking {
                     self.is_asking = true;
-                    let (tell, volume) = (self.tell.clone(), live.volume.clone());
+                    let (tell, volume) = (self.tell.clone(), live.volume.path().to_owned());
                     tokio::spawn(async move { tell.send(News::Answer(control::state(&volume).await)).await });
                 }
             }
@@ -241,7 +238,7 @@ impl Following<'_> {
 
     fn ask(&self, asking: Asking) {
         let Some(live) = self.live else { return };
-        let (tell, volume) = (self.tell.clone(), live.volume.clone());
+        let (tell, volume) = (self.tell.clone(), live.volume.path().to_owned());
         let ask = Ask { verb: verb(asking.act), step: asking.step, attempt: asking.attempt };
         tokio::spawn(async move {
             let told = control::ask(&volume, &ask).await;

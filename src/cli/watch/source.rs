@@ -1,17 +1,13 @@
 //! Where a run is looked up: on its volume, or in its coordinator's log.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use podturn_turn::Plan;
-use podturn_wire::names;
 
-use crate::cli::place::{self, Seen};
-use crate::cli::{input, podturn_failed, record, tail};
-use crate::history::History;
+use crate::cli::place::{self, Held, Seen};
+use crate::cli::{podturn_failed, record, tail};
 use crate::view::watch::{Log, Look, Teller, Watch};
 use crate::volume::news::Changes;
 
@@ -29,17 +25,12 @@ pub(super) struct Source {
 
 /// A run that goes on, and its volume.
 pub(super) struct Live {
-    pub volume: PathBuf,
-    /// Keeps the volume there: that of a `podturn run` is seen through one of its processes, and goes with the last one that has it.
-    _held: File,
+    pub volume: Held,
     pub plan: Plan,
 }
 
 pub(super) fn of_log(log: &Path, look: Look) -> Result<(Watch, Source), ExitCode> {
-    let history = History::of(&record::of_log(log)?).map_err(|impossible| {
-        anstream::eprintln!("error: this is not one run, whole: {impossible}");
-        ExitCode::from(input::BAD_INPUT)
-    })?;
+    let history = record::played(&record::of_log(log)?)?;
     let teller = if history.state.outcome.is_some() { Teller::Silence } else { Teller::Record };
     Ok((
         Watch::new(&history.plan, history.state, teller, look),
@@ -51,18 +42,15 @@ pub(super) fn of_volume(volume: PathBuf, look: Look) -> Result<(Watch, Source), 
     let failed = |error: io::Error| podturn_failed(&error);
     // Before the first look, so that nothing is missed between the two.
     let changes = Changes::of(&volume);
-    let Seen { state, stale } = place::read(&volume)?;
+    let Seen { state, doubt } = place::read(&volume)?;
     let plan = record::read_run(&volume)?.plan;
     let logs = Logs::of_volume(&volume);
-    let teller = if stale || state.outcome.is_some() { Teller::Silence } else { Teller::Coordinator };
+    let teller = if doubt.is_some() || state.outcome.is_some() { Teller::Silence } else { Teller::Coordinator };
     if state.outcome.is_some() {
         return Ok((Watch::new(&plan, state, teller, look), Source { live: None, changes: None, logs }));
     }
     let changes = Some(changes.map_err(failed)?);
-    let held = File::open(&volume).map_err(failed)?;
-    let through = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
-    let volume = if through.join(names::STATE).exists() { through } else { volume };
-    let live = Some(Live { volume, _held: held, plan: plan.clone() });
+    let live = Some(Live { volume: Held::of(volume).map_err(failed)?, plan: plan.clone() });
     Ok((Watch::new(&plan, state, teller, look), Source { live, changes, logs }))
 }
 
