@@ -1,30 +1,33 @@
-//! The pods that people really write (`manifests/`): as they are, and with a failure, a kill, a cancel in them.
-
-use std::path::Path;
+//! The pods that people really write (`manifests/`): as they are, and with a failure, a kill, a cancel in them. `struck` has what befalls
+//! them while they run.
 
 use nix::sys::signal::{Signal, kill};
 
 use super::pod::{Ended, Place, Run};
 
-const BUILD: &str = include_str!("../../manifests/build-scan-publish.yaml");
-const DATABASE: &str = include_str!("../../manifests/database-test.yaml");
+pub(super) const BUILD: &str = include_str!("../../manifests/build-scan-publish.yaml");
+pub(super) const DATABASE: &str = include_str!("../../manifests/database-test.yaml");
 const MATRIX: &str = include_str!("../../manifests/matrix.yaml");
-const PROXY: &str = include_str!("../../manifests/proxy-job.yaml");
-const SERVICES: &str = include_str!("../../manifests/services-in-order.yaml");
-const TRAIN: &str = include_str!("../../manifests/train-evaluate.yaml");
+pub(super) const PROXY: &str = include_str!("../../manifests/proxy-job.yaml");
+pub(super) const SERVICES: &str = include_str!("../../manifests/services-in-order.yaml");
+pub(super) const TRAIN: &str = include_str!("../../manifests/train-evaluate.yaml");
 
-fn start(place: &Place, manifest: &str, arguments: &[&str]) -> Run {
+pub(super) fn start(place: &Place, manifest: &str, arguments: &[&str]) -> Run {
     let file = place.path("manifest.yaml");
     std::fs::write(&file, manifest).expect("it can be written");
     place.start_file(&file, arguments)
 }
 
+/// The manifest with something else in one place.
+pub(super) fn with(manifest: &str, (from, to): (&str, &str)) -> String {
+    assert_eq!(manifest.matches(from).count(), 1, "the manifest should have exactly one {from:?}");
+    manifest.replace(from, to)
+}
+
 /// Runs the manifest with something else in one place, and checks code and steps.
 fn ends(manifest: &str, change: (&str, &str), arguments: &[&str], code: i32, steps: &[&str]) -> Ended {
-    let (from, to) = change;
-    assert_eq!(manifest.matches(from).count(), 1, "the manifest should have exactly one {from:?}");
     let place = Place::new();
-    let ended = start(&place, &manifest.replace(from, to), &[&["--json"], arguments].concat()).end();
+    let ended = start(&place, &with(manifest, change), &[&["--json"], arguments].concat()).end();
     assert_eq!(ended.steps(), steps, "{change:?} {arguments:?}\n{}", ended.all());
     assert_eq!(ended.code, code, "{change:?} {arguments:?}\n{}", ended.all());
     ended
@@ -279,10 +282,7 @@ fn delete(manifest: &str) -> Ended {
     let place = Place::new();
     let mut run = start(&place, manifest, &["--json"]);
     run.wait_said("itest", "testing");
-    // Seen from outside: the volume is mounted in the run's mount namespace only.
-    let volumes = place.left()[0].join("volumes");
-    let root = Path::new("/proc").join(run.pid().to_string()).join("root");
-    let volumes = root.join(volumes.strip_prefix("/").expect("it is absolute"));
+    let volumes = place.volumes(&run);
     let journal = || -> String {
         let volumes = std::fs::read_dir(&volumes).expect("the run is under way").flatten();
         volumes.filter_map(|volume| std::fs::read_to_string(volume.path().join("journal.jsonl")).ok()).collect()
