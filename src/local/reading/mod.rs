@@ -176,8 +176,12 @@ impl Reading<'_> {
         }
         let containers: Vec<Container> =
             spec.list("containers").iter().filter_map(|node| self.container(node, false)).collect();
+        // The volume that wiring adds may be mounted as it was written: by a gate of an ordinary container.
+        let is_known = |name: &str| {
+            volumes.iter().any(|volume| volume.name == name) || (name == PODTURN && !self.manifest.is_wired)
+        };
         for mount in init_containers.iter().chain(&containers).flat_map(|container| &container.mounts) {
-            if !volumes.iter().any(|volume| volume.name == mount.volume) && !self.reporter.has_errors() {
+            if !is_known(&mount.volume) && !self.reporter.has_errors() {
                 let message = format!("a container mounts {}, and the pod has no such volume", quote(&mount.volume));
                 self.reporter.error(Span::empty(spec.span.start), message);
             }
