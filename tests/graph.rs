@@ -1,4 +1,7 @@
-//! `podturn graph` of a plan, in each of its forms, against `tests/graph/pipeline.*`; and what makes large plans legible.
+//! `podturn graph` of a plan and of a run, in each of its forms, against `tests/graph/pipeline.*` and `tests/graph/run.*`; and what makes
+//! large plans legible.
+//!
+//! `tests/graph/run.log` is what the coordinator of a run had said when seven of its ten steps had been decided in one way or another.
 //!
 //! `PODTURN_BLESS=1 cargo test --test graph` writes the files anew. Read what has changed before you commit it.
 
@@ -13,7 +16,7 @@ use assert_cmd::Command;
 
 fn podturn() -> Command {
     let mut podturn = Command::new(env!("CARGO_BIN_EXE_podturn"));
-    podturn.env_remove("PODTURN_VOLUME").env_remove("COLUMNS").env("LC_ALL", "C.UTF-8");
+    podturn.env_remove("PODTURN_VOLUME").env_remove("COLUMNS").env_remove("CLICOLOR_FORCE").env("LC_ALL", "C.UTF-8");
     podturn
 }
 
@@ -27,21 +30,95 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graph").join(name)
 }
 
+/// Each form: the end of its file's name, and how it is asked for.
+const FORMS: [(&str, &[&str]); 5] = [
+    ("txt", &[]),
+    ("ascii.txt", &["--ascii"]),
+    ("mmd", &["-o", "mermaid"]),
+    ("dot", &["-o", "dot"]),
+    ("svg", &["-o", "svg"]),
+];
+
+#[track_caller]
+fn compare(name: &str, drawn: &str) {
+    if let Some(difference) = golden::difference(&file(name), drawn) {
+        panic!("{difference}");
+    }
+}
+
 #[test]
 fn a_plan_is_drawn_as_expected_in_every_form() {
     let plan = fs::read_to_string(file("pipeline.yaml")).expect("the plan");
-    let forms: [(&str, &[&str]); 5] = [
-        ("pipeline.txt", &[]),
-        ("pipeline.ascii.txt", &["--ascii"]),
-        ("pipeline.mmd", &["-o", "mermaid"]),
-        ("pipeline.dot", &["-o", "dot"]),
-        ("pipeline.svg", &["-o", "svg"]),
-    ];
-    for (name, arguments) in forms {
-        let drawn = graph(&plan, arguments);
-        if let Some(difference) = golden::difference(&file(name), &drawn) {
-            panic!("{difference}");
-        }
+    for (end, arguments) in FORMS {
+        compare(&format!("pipeline.{end}"), &graph(&plan, arguments));
+    }
+}
+
+/// What `podturn graph` draws of the run, in colour or not.
+fn graph_of_run(arguments: &[&str]) -> String {
+    let ended = podturn().args(["graph", "--from-logs"]).arg(file("run.log")).args(arguments).output();
+    let ended = ended.expect("podturn runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).expect("it is UTF-8")
+}
+
+#[test]
+fn a_run_is_drawn_with_its_phases_in_every_form() {
+    for (end, arguments) in FORMS {
+        compare(&format!("run.{end}"), &graph_of_run(arguments));
+    }
+    for text in [graph_of_run(&[]), graph_of_run(&["--ascii"])] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "what the signs mean has room too\n{text}");
+    }
+}
+
+/// Each phase is a sign and a colour: whoever sees no colours reads the same.
+#[test]
+fn the_phases_of_a_run_are_signs_and_colours() {
+    let (text, mermaid, svg) =
+        (graph_of_run(&["--color", "always"]), graph_of_run(&["-o", "mermaid"]), graph_of_run(&["-o", "svg"]));
+    for (step, phase, sign, escapes, class) in [
+        ("build", "Succeeded", "✓", "\x1b[32m", "good"),
+        ("lint", "Failed", "✗", "\x1b[1m\x1b[31m", "bad"),
+        ("db", "Ready", "●", "\x1b[34m", "active"),
+        ("itest", "Running", "▶", "\x1b[34m", "active"),
+        ("docs", "Skipped", "»", "\x1b[2m", "none"),
+        ("rescue", "Omitted", "–", "\x1b[2m", "none"),
+        ("unit", "Backoff", "↻", "\x1b[33m", "waiting"),
+        ("sign", "Awaiting", "?", "\x1b[33m", "waiting"),
+    ] {
+        let line = text.lines().find(|line| line.contains(&format!(" {step} "))).expect("a line a step");
+        assert!(line.contains(&format!("{escapes}{sign}\x1b[0m")) && line.contains(phase), "{step}: {line:?}");
+        let node = mermaid.lines().find(|line| line.contains(&format!("\"{sign} {step}\""))).expect("a node a step");
+        assert!(node.ends_with(&format!(":::{class}")), "{node}");
+        assert!(mermaid.contains(&format!("classDef {class} fill:#")), "{mermaid}");
+        let group = svg.lines().find(|line| line.contains(&format!(">{step}</text>"))).expect("a group a step");
+        assert!(group.contains(&format!("p-{phase}")) && group.contains(&format!(">{sign}</text>")), "{group}");
+        assert!(svg.contains(&format!(".graph .p-{phase} > rect")), "{phase} has a colour");
+    }
+    let plain: String = anstream::adapter::strip_str(&text).to_string();
+    assert_eq!(plain, graph_of_run(&["--color", "never"]), "the colours are all that is different");
+    assert_eq!(plain, graph_of_run(&[]), "and there are none in a pipe");
+}
+
+/// locale(7): the first of the three that is set decides, and an empty one is not set.
+#[test]
+fn without_unicode_in_the_locale_there_is_none_in_the_picture() {
+    let [unicode, ascii] = ["run.txt", "run.ascii.txt"].map(|name| fs::read_to_string(file(name)).expect("a picture"));
+    assert!(ascii.is_ascii() && !unicode.is_ascii());
+    for (all, kind, lang, drawn) in [
+        ("C", "", "", &ascii),
+        ("POSIX", "C.UTF-8", "C.UTF-8", &ascii),
+        ("", "", "C", &ascii),
+        ("", "de_DE.ISO-8859-1", "C.UTF-8", &ascii),
+        ("", "", "", &unicode),
+        ("", "", "de_DE.utf8", &unicode),
+        ("C.UTF-8", "C", "C", &unicode),
+    ] {
+        let mut podturn = podturn();
+        podturn.env("LC_ALL", all).env("LC_CTYPE", kind).env("LANG", lang);
+        let ended = podturn.args(["graph", "--from-logs"]).arg(file("run.log")).output().expect("podturn runs");
+        assert_eq!(&String::from_utf8_lossy(&ended.stdout), drawn, "LC_ALL={all} LC_CTYPE={kind} LANG={lang}");
     }
 }
 

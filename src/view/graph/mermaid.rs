@@ -6,8 +6,7 @@ use super::Graph;
 use crate::view::signs::sign;
 
 /// What each phase looks like: legible on a light and on a dark page, since it brings its own text colour.
-const CLASSES: &str = "\
-  classDef active fill:#cfe3ff,stroke:#1f5fbf,color:#0b1f3a
+const CLASSES: &str = "  classDef active fill:#cfe3ff,stroke:#1f5fbf,color:#0b1f3a
   classDef waiting fill:#ffe9b8,stroke:#8a6100,color:#2e2000
   classDef good fill:#d3f2d9,stroke:#1a7431,color:#06280f
   classDef bad fill:#ffd3d0,stroke:#b3261e,color:#3d0805

@@ -64,7 +64,7 @@ impl Graph {
         for row in &rows {
             self.write_row(row, widest, names, width, &mut text);
         }
-        text.push_str(&self.legend(width.unicode));
+        text.push_str(&self.legend(width));
         text
     }
 
@@ -174,14 +174,23 @@ impl Graph {
     }
 
     /// The signs that were used, what they mean, and how often.
-    fn legend(&self, unicode: bool) -> String {
+    fn legend(&self, width: Width) -> String {
         let counts = PHASES.iter().filter_map(|phase| {
             let count = self.nodes.iter().filter(|node| node.phase.as_deref() == Some(phase)).count();
-            let sign = sign(phase).map(|sign| if unicode { sign.unicode } else { sign.ascii })?;
+            let sign = sign(phase).map(|sign| if width.unicode { sign.unicode } else { sign.ascii })?;
             (count > 0).then(|| format!("{sign} {phase} {count}"))
         });
-        let counts: Vec<String> = counts.collect();
-        if counts.is_empty() { String::new() } else { format!("\n{}\n", counts.join("   ")) }
+        let mut lines: Vec<String> = Vec::new();
+        for count in counts {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + 3 + count.chars().count() <= width.columns => {
+                    line.push_str("   ");
+                    line.push_str(&count);
+                }
+                _ => lines.push(count),
+            }
+        }
+        if lines.is_empty() { String::new() } else { format!("\n{}\n", lines.join("\n")) }
     }
 
     fn rows(&self, unicode: bool) -> Vec<Row> {
