@@ -20,8 +20,11 @@ use podturn::inject::{Format, convert};
 use podturn::plan::SourceFile;
 use serde_json::{Value, json};
 
-/// Kubernetes versions whose schemas have to take the outputs.
-const VERSIONS: [&str; 5] = ["1.29", "1.33", "1.34", "1.35", "1.37"];
+/// Kubernetes versions whose schemas have to take the outputs: all that have native sidecars.
+const VERSIONS: [&str; 9] = ["1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"];
+
+/// Those before them, which have to take a coordinator that is an ordinary container.
+const VERSIONS_BEFORE_SIDECARS: [&str; 4] = ["1.25", "1.26", "1.27", "1.28"];
 
 /// The first of them whose pods have resources of their own.
 const RESTART_RULES_SINCE: &str = "1.35";
@@ -98,7 +101,7 @@ fn the_api_takes_every_output() {
         return not_validated(&format!("{} is not there (.ci/run installs it)", validate.display()));
     }
     let scratch = tempfile::tempdir().expect("a directory for the test");
-    let (mut files, mut newer, mut newest) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut files, mut older, mut newer, mut newest) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for case in cases().iter().filter(|case| case.is_manifest()) {
         let path = scratch.path().join(format!("{}.yaml", case.name));
         // Of what the validator does not know (other kinds, lists, generateName), the pods in it.
@@ -113,18 +116,20 @@ fn the_api_takes_every_output() {
         match case.stdout.contains("restartPolicyRules") || case.has("--shim-from") {
             true => newest.push(path),
             false if has_pod_resources => newer.push(path),
+            false if case.has("--placement") => older.push(path),
             false => files.push(path),
         }
     }
-    assert!(!files.is_empty() && !newer.is_empty() && !newest.is_empty(), "there is something to validate");
-    for version in VERSIONS {
+    for files in [&files, &older, &newer, &newest] {
+        assert!(!files.is_empty(), "there is something to validate");
+    }
+    for version in VERSIONS_BEFORE_SIDECARS.into_iter().chain(VERSIONS) {
         let mut command = std::process::Command::new(&validate);
-        command.args(["--strict", "-k", version]).args(&files);
-        if version >= POD_RESOURCES_SINCE {
-            command.args(&newer);
-        }
-        if version >= RESTART_RULES_SINCE {
-            command.args(&newest);
+        command.args(["--strict", "-k", version]).args(&older);
+        for (since, files) in [(VERSIONS[0], &files), (POD_RESOURCES_SINCE, &newer), (RESTART_RULES_SINCE, &newest)] {
+            if version >= since {
+                command.args(files);
+            }
         }
         let output = match command.output() {
             // Its Python may be root's own, where this runs as another user after root has.
@@ -137,6 +142,120 @@ fn the_api_takes_every_output() {
     }
 }
 
+/// What Pod Security `restricted` asks of a container (kubernetes.io, "Pod Security Standards"), what a ResourceQuota asks for, and a root
+/// that nothing is written to: whatever the options, and whatever else is in the pod.
+#[test]
+fn the_containers_of_podturn_may_run_anywhere() {
+    let mut seen = 0;
+    // What somebody wired by hand is his own.
+    for case in cases().iter().filter(|case| case.is_manifest() && case.name != "wired-by-hand") {
+        let pods = pods(&case.stdout);
+        for pod in pods.split("\n---\n").filter(|pod| !pod.is_empty()) {
+            let pod: Value = serde_json::from_str(pod).expect("it is JSON");
+            let lists = [&pod["spec"]["initContainers"], &pod["spec"]["containers"]];
+            let all = lists.into_iter().filter_map(Value::as_array).flatten();
+            let own: Vec<&Value> =
+                all.filter(|container| container["name"] == "podturn-init" || container["name"] == "podturn").collect();
+            assert!(own.is_empty() || own.len() == 2, "{}: both or none: {own:?}", case.name);
+            for container in own {
+                may_run_anywhere(container).unwrap_or_else(|lacks| panic!("{}: {lacks}: {container}", case.name));
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "{seen} were looked at");
+}
+
+/// What a container of podturn's lacks.
+fn may_run_anywhere(container: &Value) -> Result<(), String> {
+    let security = &container["securityContext"];
+    for (field, wanted) in [
+        ("runAsNonRoot", json!(true)),
+        ("allowPrivilegeEscalation", json!(false)),
+        ("readOnlyRootFilesystem", json!(true)),
+        ("capabilities", json!({ "drop": ["ALL"] })),
+        ("seccompProfile", json!({ "type": "RuntimeDefault" })),
+    ] {
+        if security[field] != wanted {
+            return Err(format!("{field} is not {wanted}"));
+        }
+    }
+    for forbidden in ["privileged", "procMount", "seLinuxOptions", "windowsOptions"] {
+        if !security[forbidden].is_null() {
+            return Err(format!("{forbidden} is not its own to ask for"));
+        }
+    }
+    if security["runAsUser"] == 0 || container["ports"].as_array().is_some_and(|ports| !ports.is_empty()) {
+        return Err("it is root, or has a port of the host".to_owned());
+    }
+    for (part, resource) in [("requests", "cpu"), ("requests", "memory"), ("limits", "cpu"), ("limits", "memory")] {
+        if !container["resources"][part][resource].is_string() {
+            return Err(format!("no {part} of {resource}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_difference_is_in_colour_where_colours_are_wanted() {
+    let diff = |more: &[&str]| {
+        let words = ["inject", "--diff", "diff.in.yaml"].iter().chain(more).map(|word| (*word).to_owned());
+        text(&podturn(&words.collect::<Vec<_>>(), "").stdout)
+    };
+    let (plain, coloured) = (diff(&[]), diff(&["--color", "always"]));
+    assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain, "the colours are all that is different");
+    let mut signs = [0, 0];
+    for line in coloured.lines() {
+        let line_without = anstream::adapter::strip_str(line).to_string();
+        let colour = match line_without.as_bytes().first() {
+            _ if line_without.starts_with("--- ") || line_without.starts_with("+++ ") => "1", // bold
+            Some(b'@') => "36",
+            Some(b'-') => "31",
+            Some(b'+') => "32",
+            _ => {
+                assert_eq!(line, line_without, "what is the same has none");
+                continue;
+            }
+        };
+        assert_eq!(line, format!("\x1b[{colour}m{line_without}\x1b[0m"));
+        signs[0] += usize::from(colour == "31");
+        signs[1] += usize::from(colour == "32");
+    }
+    assert!(signs.iter().all(|count| *count > 0), "{coloured}");
+}
+
+/// Its manifests by name and nothing else, as `kubectl apply -f DIRECTORY` takes them.
+#[test]
+fn a_directory_is_all_of_its_manifests() {
+    let scratch = tempfile::tempdir().expect("a directory for the test");
+    let place = |name: &str| scratch.path().join("manifests").join(name);
+    fs::create_dir_all(place("below")).expect("room");
+    for (case, name) in [
+        ("pod.in.yaml", "b.yaml"),
+        ("job.in.yaml", "a.yml"),
+        ("json.in.json", "c.json"),
+        ("daemonset.in.yaml", "notes.txt"),
+        ("daemonset.in.yaml", "below/d.yaml"),
+    ] {
+        fs::copy(directory().join(case), place(name)).expect("room");
+    }
+    let run =
+        |arguments: &[&str]| clean(scratch.path()).arg("inject").args(arguments).output().expect("podturn starts");
+    let of_directory = run(&["manifests"]);
+    assert!(of_directory.status.success(), "{}", text(&of_directory.stderr));
+    let of_files = run(&["manifests/a.yml", "manifests/b.yaml", "manifests/c.json"]);
+    assert_eq!(text(&of_directory.stdout), text(&of_files.stdout));
+    assert_eq!(text(&of_directory.stderr), text(&of_files.stderr), "each is reported by its own name");
+    for name in ["a.yml", "b.yaml", "c.json"] {
+        assert!(text(&of_directory.stderr).contains(&format!("manifests/{name}: ")), "{}", text(&of_directory.stderr));
+    }
+    assert!(!text(&of_directory.stdout).contains("DaemonSet"), "neither other files nor what lies deeper");
+    fs::create_dir(scratch.path().join("empty")).expect("room");
+    let empty = run(&["empty"]);
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(text(&empty.stderr).contains("empty has no *.yaml, *.yml or *.json"), "{}", text(&empty.stderr));
+}
+
 /// Each place where defaults come from, and which of two wins: the command line, the environment, the file that is named, or that lies
 /// there, and what is written in the program.
 #[test]
@@ -146,11 +265,8 @@ fn options_come_from_the_command_line_the_environment_and_a_file() {
     write("pod.yaml", &fs::read_to_string(directory().join("pod.in.yaml")).expect("the input"));
     write("own.yaml", "image: from/own-file:1\nuser: 2000\n");
     let run = |arguments: &[&str], environment: &[(&str, &str)]| {
-        let mut command = Command::cargo_bin("podturn").expect("the binary is built");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PODTURN_")) {
-            command.env_remove(name);
-        }
-        let output = command.current_dir(scratch.path()).arg("inject").args(arguments).arg("pod.yaml");
+        let mut command = clean(scratch.path());
+        let output = command.arg("inject").args(arguments).arg("pod.yaml");
         let output = output.envs(environment.iter().copied()).output().expect("podturn starts");
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
@@ -276,12 +392,17 @@ fn case(name: String, kind: &'static str) -> Case {
 }
 
 fn podturn(arguments: &[String], stdin: &str) -> std::process::Output {
+    clean(&directory()).args(arguments).write_stdin(stdin).output().expect("podturn starts")
+}
+
+/// The program in this directory, for somebody who has set nothing that it looks at.
+fn clean(place: &Path) -> Command {
     let mut command = Command::cargo_bin("podturn").expect("the binary is built");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PODTURN_")) {
         command.env_remove(name);
     }
-    command.current_dir(directory()).env_remove("CLICOLOR_FORCE").args(arguments).write_stdin(stdin);
-    command.output().expect("podturn starts")
+    command.current_dir(place).env_remove("CLICOLOR_FORCE");
+    command
 }
 
 fn text(bytes: &[u8]) -> String {

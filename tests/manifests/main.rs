@@ -20,7 +20,7 @@ use podturn::plan::SourceFile;
 use serde_json::{Value, json};
 
 /// Kubernetes versions whose schemas have to take the manifests, before and after `podturn inject`.
-const VERSIONS: [&str; 6] = ["1.29", "1.33", "1.34", "1.35", "1.36", "1.37"];
+const VERSIONS: [&str; 9] = ["1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"];
 
 /// The first of them that serves MutatingAdmissionPolicies as v1.
 const POLICIES_SINCE: &str = "1.36";
