@@ -23,6 +23,11 @@ struct Outcome {
 
 /// `podturn resolve` for a user who has nothing but this directory: no credentials, no certificates, no proxies.
 fn resolve_in(home: &Path, arguments: &[&str]) -> Outcome {
+    podturn_in(home, "resolve", arguments)
+}
+
+/// The same of another verb.
+fn podturn_in(home: &Path, verb: &str, arguments: &[&str]) -> Outcome {
     let mut command = Command::cargo_bin("podturn").expect("the binary is built");
     for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "CLICOLOR_FORCE"] {
         command.env_remove(name);
@@ -38,7 +43,7 @@ fn resolve_in(home: &Path, arguments: &[&str]) -> Outcome {
     command.env("HOME", home).env("CONTAINERS_REGISTRIES_CONF", conf);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", home.join("bin").display()));
-    let output = command.current_dir(home).arg("resolve").args(arguments).output().expect("podturn starts");
+    let output = command.current_dir(home).arg(verb).args(arguments).output().expect("podturn starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("podturn writes UTF-8");
     Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

@@ -8,9 +8,9 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::layout::Layout;
-use crate::resolve_in;
 use crate::server::{Needs, PASSWORD, Registry, USER};
 use crate::stub::{Stub, http};
+use crate::{podturn_in, resolve_in};
 
 /// base64 of `builder:correct horse` and of `builder:wrong`.
 const RIGHT: &str = "YnVpbGRlcjpjb3JyZWN0IGhvcnNl";
@@ -65,6 +65,36 @@ fn a_registry_tells_what_its_images_run() {
     let expected = "entrypoint: []\n    cmd: [\"sh\"]\n    workingDir: \"/work\"\n";
     assert!(several.printed().contains(expected), "{}", several.stdout);
     assert!(several.printed().contains("team/nothing:1\":\n    entrypoint: []\n    cmd: []\n"), "{}", several.stdout);
+}
+
+/// `podturn inject --resolve` writes what the image runs behind the shim, and which image that was.
+#[test]
+fn a_step_without_a_command_runs_what_the_registry_says() {
+    let home = tempfile::tempdir().expect("a directory for the test");
+    let Some((registry, digest)) = filled(home.path(), Needs::default()) else { return };
+    let (app, plain) = (format!("{}/team/app", registry.host), format!("{}/team/plain:1", registry.host));
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  annotations:\n    podturn.dev/plan: sequential\nspec:\n  \
+         restartPolicy: Never\n  containers:\n    - name: app\n      image: {app}:1\n    - name: plain\n      \
+         image: {plain}\n      command: [own]\n"
+    );
+    write(&home.path().join("pod.yaml"), &manifest);
+    let refused = podturn_in(home.path(), "inject", &["pod.yaml"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{}", refused.stderr);
+    let injected = podturn_in(home.path(), "inject", &["--resolve", "--platform", "linux/arm64", "pod.yaml"]);
+    let wired = injected.printed();
+    let command = "command: [/podturn/steps/app/in/podturn-shim, run, \"--\", /bin/sh, \"-c\", \"exec /app $0\"]\n";
+    for expected in
+        [command, "args: [arm64]\n", &format!("image: \"{app}:1@{digest}\"\n"), &format!("image: {plain}\n")]
+    {
+        assert!(wired.contains(expected), "{expected}:\n{wired}");
+    }
+    let kept = podturn_in(home.path(), "inject", &["--resolve", "--no-pin", "pod.yaml"]);
+    assert!(kept.printed().contains(&format!("image: {app}:1\n")), "{}", kept.stdout);
+    drop(registry);
+    let gone = podturn_in(home.path(), "inject", &["--resolve", "pod.yaml"]);
+    assert_eq!((gone.code, gone.stdout.as_str()), (Some(2), ""), "{}", gone.stderr);
+    assert!(gone.stderr.contains("cannot be reached") && gone.stderr.contains("pod.yaml:"), "{}", gone.stderr);
 }
 
 #[test]
