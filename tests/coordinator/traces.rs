@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{Receiver, channel};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
@@ -27,28 +27,50 @@ fn collector(statuses: &'static [&'static str]) -> (SocketAddr, Receiver<Taken>)
     let (tell, taken) = channel();
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
-            let mut stream = BufReader::new(stream.expect("a connection"));
-            let (mut head, mut length) = (String::new(), 0);
-            while !head.ends_with("\r\n\r\n") {
-                let from = head.len();
-                stream.read_line(&mut head).expect("a head");
-                if let Some(value) = head[from..].to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().expect("a number");
-                }
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).expect("a body");
-            let status = statuses[number.min(statuses.len() - 1)];
-            let answer =
-                format!("HTTP/1.1 {status} x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n");
-            stream.get_mut().write_all(answer.as_bytes()).expect("it takes an answer");
-            let request = ExportTraceServiceRequest::decode(body.as_slice()).expect("a request of OTLP");
-            if tell.send(Taken { head, request }).is_err() {
+            let mut stream = stream.expect("a connection");
+            let request = read_request(&stream);
+            answer(&mut stream, statuses[number.min(statuses.len() - 1)]).expect("it takes an answer");
+            if tell.send(request).is_err() {
                 return;
             }
         }
     });
     (address, taken)
+}
+
+fn read_request(stream: &TcpStream) -> Taken {
+    let mut stream = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let from = head.len();
+        stream.read_line(&mut head).expect("a head");
+        if let Some(value) = head[from..].to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).expect("a body");
+    Taken { head, request: ExportTraceServiceRequest::decode(body.as_slice()).expect("a request of OTLP") }
+}
+
+fn answer(stream: &mut TcpStream, status: &str) -> std::io::Result<()> {
+    let answer = format!("HTTP/1.1 {status} x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes())
+}
+
+/// A collector that answers its one request when it is told to.
+fn slow_collector() -> (SocketAddr, Receiver<Taken>, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("it has one");
+    let ((tell, taken), (allow, allowed)) = (channel(), channel());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let _ = tell.send(read_request(&stream));
+        if allowed.recv().is_ok() {
+            let _ = answer(&mut stream, "200"); // whoever has waited too long is not there any more
+        }
+    });
+    (address, taken, allow)
 }
 
 fn next(taken: &Receiver<Taken>) -> Taken {
@@ -232,6 +254,33 @@ fn a_collector_that_is_slow_or_absent_costs_the_trace_and_nothing_else() {
         }
     }
     assert_eq!(taken.try_iter().count(), 3, "until it was taken");
+}
+
+/// The containers of the steps have ended before the trace is sent: each of them, whatever the collector does.
+#[test]
+fn no_step_waits_for_a_collector() {
+    // podturn waits ten seconds for an answer and no longer. A machine that stood still that long shows nothing, and is asked again.
+    let is_sent_after_all_ends = || {
+        let (address, taken, allow) = slow_collector();
+        let endpoint = format!("http://{address}");
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "10000")];
+        let plan = "steps: { a: {}, b: { dependsOn: [a] }, last: { finally: true } }";
+        let mut pod = traced(plan, &[("a", ""), ("b", "exit 3"), ("last", "")], &variables);
+        pod.start_all();
+        let trace = next(&taken);
+        assert!(trace.head.starts_with("POST /v1/traces "), "{}", trace.head);
+        let ends = pod.container_ends();
+        assert_eq!(ends.into_values().collect::<Vec<_>>(), [0, 3, 0], "{}", pod.everything());
+        assert_eq!(pod.outcome(), "Failed");
+        allow.send(()).expect("it waits");
+        assert_eq!(pod.coordinator_end(), 1, "{}", pod.everything());
+        let log = fs::read_to_string(pod.log("coordinator")).expect("a log");
+        !log.contains("the trace was not sent")
+    };
+    assert!(
+        (0..3).any(|_| is_sent_after_all_ends()),
+        "the answer to the trace came after the ends of all, and was taken"
+    );
 }
 
 #[test]

@@ -105,6 +105,39 @@ fn the_shims_account_agrees_with_that_of_gnu_time() {
     assert!(is_about(attempt["maxRssKib"].as_u64().expect("a number"), memory as u64, 1024), "{attempt} {told}");
 }
 
+/// What a step sends to its storage is told in bytes: as proc_pid_io(5) has them, so where the file system counts them.
+#[test]
+fn what_a_step_writes_is_shown_while_it_runs_and_told_at_its_end() {
+    const WRITTEN: u64 = 8 << 20;
+    let load = "dd if=/dev/zero of=$NOTES/written bs=1048576 count=8 conv=fsync 2> $NOTES/dd; gate gate";
+    let mut pod = Pod::laid_out("steps: { work: {} }", &[("work", load)]);
+    pod.gate("gate");
+    let counted = || {
+        let io = fs::read_to_string("/proc/thread-self/io").ok()?;
+        io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse::<u64>().ok())
+    };
+    let before = counted();
+    fs::write(pod.notes("ours"), [1; 1 << 16]).expect("the directory is writable");
+    if counted() == before {
+        println!("skipped: /proc/self/io counts no bytes that are written to {}", pod.notes("").display());
+        return;
+    }
+    pod.coordinate();
+    pod.start_all();
+    pod.wait_until("what was written is shown", || {
+        pod.published().is_some_and(|state| state["steps"][0]["usage"]["writeBytes"].as_u64() >= Some(WRITTEN))
+    });
+    let shown = pod.state()["steps"][0]["usage"].clone();
+    // Beside it the witness writes a line, and the file system what it keeps about files.
+    assert!(is_about(shown["writeBytes"].as_u64().unwrap_or(0), WRITTEN, 128 << 10), "{shown}");
+    pod.open_gate("gate");
+    pod.end();
+    let attempt = &pod.state()["steps"][0]["attempts"][0];
+    assert!(is_about(attempt["writeBytes"].as_u64().unwrap_or(0), WRITTEN, 128 << 10), "{attempt}");
+    let last = samples(&pod).pop().expect("at least one");
+    assert!(is_about(last["writeBytes"].as_u64().unwrap_or(0), WRITTEN, 128 << 10), "{last}");
+}
+
 /// What a daemon uses that left its parent, its session and its process group is the step's all the same.
 #[test]
 fn what_left_its_parents_is_counted_and_each_attempt_begins_at_nothing() {
