@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::pod::{Place, Watched};
-use super::pty::{CLEAR, Terminal};
+use super::pty::{CLEAR, Screen, Terminal};
 
 #[test]
 fn a_line_tells_who_runs_and_is_gone_at_the_end() {
@@ -135,16 +135,23 @@ fn a_terminal_that_was_stopped_cannot_hold_up_the_end() {
 
 #[test]
 fn no_escapes_where_none_are_wanted() {
-    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+    let never: &[&str] = &["--color", "never"];
+    for (name, value, arguments) in [
+        ("NO_COLOR", "1", &[][..]),
+        ("TERM", "dumb", &[]),
+        ("CLICOLOR", "0", &[]),
+        ("TERM", "xterm", never),
+        ("CLICOLOR_FORCE", "1", never),
+    ] {
         let place = Place::new();
         let pod = place.pod("steps: [a]", &[("a", "echo here")]);
-        let mut command = place.command(&place.write(&pod), &[]);
+        let mut command = place.command(&place.write(&pod), arguments);
         command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value);
         let mut terminal = Terminal::start(command);
         terminal.wait("outcome: Succeeded");
         let colours = terminal.written().matches("\x1b[3").count() + terminal.written().matches("\x1b[0m").count();
-        assert_eq!(colours, 0, "{name}: {:?}", terminal.written());
-        assert!(name != "TERM" || !terminal.written().contains('\x1b'), "{:?}", terminal.written());
+        assert_eq!(colours, 0, "{name}={value} {arguments:?}: {:?}", terminal.written());
+        assert!(value != "dumb" || !terminal.written().contains('\x1b'), "{:?}", terminal.written());
         assert_eq!(terminal.end().0, Some(0));
     }
     // One output may be a terminal while the other is not.
@@ -154,4 +161,38 @@ fn no_escapes_where_none_are_wanted() {
     command.env("TERM", "xterm");
     let ended = Place::start_command(command).end();
     assert!(!ended.all().contains("\\u{1b}"), "{}", ended.all());
+}
+
+/// In a pipe, too, where somebody shows colours later.
+#[test]
+fn colours_are_there_where_they_are_asked_for() {
+    let always: &[&str] = &["--color", "always"];
+    for (name, value, arguments) in
+        [("CLICOLOR_FORCE", "1", &[][..]), ("TERM", "xterm", always), ("NO_COLOR", "1", always)]
+    {
+        let place = Place::new();
+        let pod = place.pod("steps: [a]", &[("a", "echo here; echo there >&2")]);
+        let mut command = place.command(&place.write(&pod), arguments);
+        command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value);
+        let ended = Place::start_command(command).end();
+        let is_coloured = |lines: &[String], said: &str| lines.contains(&format!("\x1b[33ma       | \x1b[0m{said}"));
+        let all_are = is_coloured(&ended.out, "here") && is_coloured(&ended.err, "there");
+        assert!(all_are, "{name}={value} {arguments:?}: {}", ended.all());
+    }
+}
+
+#[test]
+fn without_unicode_in_the_locale_there_is_none_in_the_line() {
+    for (locale, cut) in [("C", "[0/1] 1 r~"), ("C.UTF-8", "[0/1] 1 r…")] {
+        let place = Place::new();
+        place.gate("gate");
+        let pod = place.pod("steps: [a]", &[("a", "read _ < /notes/gate")]);
+        let mut command = place.command(&place.write(&pod), &[]);
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        let mut screen = Screen::start_in(locale, command, (10, 24));
+        screen.terminal.wait(cut);
+        let _gate = place.open_gate("gate");
+        let (code, _) = screen.terminal.end();
+        assert_eq!(code, Some(0));
+    }
 }
