@@ -314,7 +314,7 @@ mod tests {
             let Readiness { initial_delay_seconds, period_seconds, timeout_seconds, .. } = read;
             [initial_delay_seconds, period_seconds, timeout_seconds, read.success_threshold, read.failure_threshold]
         });
-        (probe, reporter.finish().render(false))
+        (probe, reporter.finish().render(false).trim_end().to_owned())
     }
 
     /// The API server fills in what is 0, and asks for nothing but that no number is negative.
