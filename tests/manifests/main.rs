@@ -3,6 +3,8 @@
 //! Belongs here: what holds for all of them. The Pods that people start from have stories of their own in `tests/run/five.rs`,
 //! `tests/run/recipes.rs` and `tests/podman`.
 
+#[path = "../support/crd.rs"]
+mod crd;
 #[path = "../support/not_validated.rs"]
 mod not_validated;
 #[path = "../support/objects.rs"]
@@ -13,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use crd::Definition;
 use not_validated::not_validated;
 use objects::objects;
 use podturn::inject::{Options, Version, inject, uninject};
@@ -93,17 +96,13 @@ fn jobsets_and_queues_are_what_their_own_schemas_take() {
             if !is_custom(&object) {
                 continue;
             }
-            let version = object["apiVersion"].as_str().and_then(|text| text.split('/').nth(1)).expect("a version");
-            let schema = schema(&kind);
-            let comment = schema["$comment"].as_str().expect("where it is from").to_owned();
-            assert!(comment.contains(&format!("version {version}:")), "{name}: {comment}");
-            let validator = jsonschema::validator_for(&schema).expect("it is a schema");
-            let wrong: Vec<String> = validator.iter_errors(&object).map(|error| error.to_string()).collect();
+            let definition = Definition::of(&object);
+            let wrong = definition.wrong(&object);
             assert!(wrong.is_empty(), "{name}: {wrong:?}");
             // And it does look: a slip would be found.
             let slip = object.to_string().replacen("\"spec\":{", "\"spec\":{\"slip\":1,", 1);
             if object.get("spec").is_some() {
-                assert!(!validator.is_valid(&serde_json::from_str(&slip).expect("JSON")), "{name}");
+                assert!(!definition.wrong(&serde_json::from_str(&slip).expect("JSON")).is_empty(), "{name}");
             }
             seen.insert(kind);
         }
@@ -113,12 +112,6 @@ fn jobsets_and_queues_are_what_their_own_schemas_take() {
 
 fn is_custom(object: &Value) -> bool {
     object["apiVersion"].as_str().is_some_and(|text| text.contains(".x-k8s.io/"))
-}
-
-fn schema(kind: &str) -> Value {
-    let file = format!("tests/manifests/schemas/{}.json", kind.to_lowercase());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    serde_json::from_str(&fs::read_to_string(path).expect("its schema is kept")).expect("JSON")
 }
 
 /// The objects that Kubernetes itself knows; of a JobSet, the Jobs that it makes.
