@@ -9,6 +9,7 @@
 
 use podturn_turn::{Condition, Step};
 
+use super::names::task_of;
 use crate::export::flow::{Flow, Unit};
 use crate::plan::diagnostic::quote;
 
@@ -42,17 +43,18 @@ fn term(flow: &mut Flow<'_>, unit: &Unit, name: &str, on: Option<&Step>, conditi
     if is_service {
         return service(flow, unit, name, on?, condition);
     }
+    let task = task_of(flow, name);
     match condition {
         // The name alone is (Succeeded || Skipped || Daemoned).
-        Condition::Succeeded | Condition::Ready => Some(name.to_owned()),
-        Condition::Completed => Some(any_of(name, &["Succeeded", "Failed", "Errored", "Skipped", "Omitted"])),
+        Condition::Succeeded | Condition::Ready => Some(task),
+        Condition::Completed => Some(any_of(&task, &["Succeeded", "Failed", "Errored", "Skipped", "Omitted"])),
         Condition::Failed if may_fail => {
             let message = format!("step {} waits for a failure of {} that is allowed", quote(&unit.name), quote(name));
             let help = "leave `allowFailure` out; the outcome is Failed then";
             flow.step_gap(unit, "dependsOn", message, help).instead("it waits until that has ended");
-            Some(name.to_owned())
+            Some(task)
         }
-        Condition::Failed => Some(any_of(name, &["Failed", "Errored"])),
+        Condition::Failed => Some(any_of(&task, &["Failed", "Errored"])),
         Condition::Started => {
             let message = format!(
                 "step {} waits until {} has begun, which no task of Argo's can",
@@ -72,9 +74,10 @@ fn is_finally(flow: &Flow<'_>, unit: &Unit) -> bool {
 
 /// A dependency on a service: a daemon, which Argo ends with the whole DAG.
 fn service(flow: &mut Flow<'_>, unit: &Unit, name: &str, on: &Step, condition: Condition) -> Option<String> {
+    let task = task_of(flow, name);
     match condition {
-        Condition::Ready => Some(name.to_owned()),
-        Condition::Started if on.readiness.is_none() => Some(any_of(name, &["Daemoned"])),
+        Condition::Ready => Some(task),
+        Condition::Started if on.readiness.is_none() => Some(any_of(&task, &["Daemoned"])),
         Condition::Started => {
             let message = format!(
                 "step {} waits until {} has begun, and Argo says only when it is ready",
@@ -82,7 +85,7 @@ fn service(flow: &mut Flow<'_>, unit: &Unit, name: &str, on: &Step, condition: C
                 quote(name)
             );
             flow.step_gap(unit, "dependsOn", message, "wait for Ready").instead("it waits until that is ready");
-            Some(any_of(name, &["Daemoned"]))
+            Some(any_of(&task, &["Daemoned"]))
         }
         Condition::Succeeded | Condition::Failed | Condition::Completed => {
             let message = format!(
@@ -97,6 +100,6 @@ fn service(flow: &mut Flow<'_>, unit: &Unit, name: &str, on: &Step, condition: C
     }
 }
 
-fn any_of(name: &str, results: &[&str]) -> String {
-    results.iter().map(|result| format!("{name}.{result}")).collect::<Vec<_>>().join(" || ")
+fn any_of(task: &str, results: &[&str]) -> String {
+    results.iter().map(|result| format!("{task}.{result}")).collect::<Vec<_>>().join(" || ")
 }

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use podturn_turn::{Condition, OnFailure, Step};
 use serde_json::json;
 
-use self::names::Names;
+use self::names::{Names, task_of};
 use self::template::{Body, Template, go_on};
 use super::flow::{Flow, Unit, seconds};
 use super::gaps::Spot;
@@ -100,7 +100,7 @@ fn dag(flow: &mut Flow<'_>, names: &Names, name: &str, units: &[&Unit], bodies: 
     for unit in units {
         bodies.insert(unit.name.clone(), template::tasks(flow, names, unit, &mut tasks));
     }
-    let target: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+    let target: Vec<String> = units.iter().map(|unit| task_of(flow, &unit.name)).collect();
     let mut inner = Map::default();
     inner.put("failFast", Piece::Value(false.into()));
     inner.put("target", target.join(" ")).put("tasks", tasks);

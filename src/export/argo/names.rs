@@ -22,7 +22,8 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(flow: &Flow<'_>) -> Self {
-        let mut taken: BTreeSet<String> = flow.units.iter().map(|unit| unit.name.clone()).collect();
+        let of_units = flow.units.iter().flat_map(|unit| [unit.name.clone(), task_of(flow, &unit.name)]);
+        let mut taken: BTreeSet<String> = of_units.collect();
         let [plan, finally, approve, go_on] = ["podturn-plan", "podturn-finally", "podturn-approve", "podturn-go-on"]
             .map(|wanted| fresh(wanted.to_owned(), &mut taken));
         let mut all = |wanted: &dyn Fn(&str) -> String| -> BTreeMap<String, String> {
@@ -43,6 +44,19 @@ impl Names {
     pub(super) fn run_of(&self, step: &str) -> String {
         self.runs[step].clone()
     }
+}
+
+/// Words that expressions read as their own, and not as a task's name (expr-lang/expr 1.17, parser/lexer/state.go and parser.go).
+const RESERVED: [&str; 12] =
+    ["and", "contains", "else", "false", "if", "in", "let", "matches", "nil", "not", "or", "true"];
+
+/// The task of a unit: of its name, unless `depends` could not name that. What begins with a digit is refused there
+/// (workflow/validate), and of a reserved word nothing can be asked.
+pub(super) fn task_of(flow: &Flow<'_>, unit: &str) -> String {
+    if !unit.starts_with(|first: char| first.is_ascii_digit()) && !RESERVED.contains(&unit) {
+        return unit.to_owned();
+    }
+    fresh(format!("step-{unit}"), &mut flow.units.iter().map(|unit| unit.name.clone()).collect())
 }
 
 /// The name, with a number where it is taken.

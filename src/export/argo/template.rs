@@ -6,7 +6,7 @@ use podturn_turn::{Backoff, Cause, Step};
 use serde_json::{Map as Json, Value, json};
 
 use super::depends;
-use super::names::Names;
+use super::names::{Names, task_of};
 use super::words::{self, ArgoWords, Input, Outputs};
 use crate::export::containers::{OUTPUTS, container};
 use crate::export::flow::{Flow, Unit, seconds};
@@ -30,10 +30,6 @@ pub(super) struct Body {
 
 /// The task of a unit, and before it that of its approval.
 pub(super) fn tasks(flow: &mut Flow<'_>, names: &Names, unit: &Unit, tasks: &mut Vec<Piece>) -> Body {
-    if unit.name.starts_with(|first: char| first.is_ascii_digit()) {
-        let message = format!("{}: a task with `depends` does not begin with a digit", quote(&unit.name));
-        flow.step_gap(unit, "", message, "give the container another name");
-    }
     let when = words::when(flow, unit);
     let mut waits = depends::expression(flow, unit);
     let step = flow.step_of(unit);
@@ -51,7 +47,7 @@ pub(super) fn tasks(flow: &mut Flow<'_>, names: &Names, unit: &Unit, tasks: &mut
     let arguments: Vec<Value> =
         inputs.iter().map(|input| json!({ "name": input.name, "value": input.value })).collect();
     let mut task = Map::default();
-    task.put("name", unit.name.clone()).put("template", unit.name.clone());
+    task.put("name", task_of(flow, &unit.name)).put("template", unit.name.clone());
     task.put_some("depends", waits).put_some("when", when);
     if !arguments.is_empty() {
         task.put("arguments", json!({ "parameters": arguments }));

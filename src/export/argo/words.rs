@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use podturn_turn::Condition;
 use serde_json::{Value, json};
 
+use super::names::task_of;
 use crate::export::containers::Words;
 use crate::export::flow::{Flow, Unit};
 use crate::export::gaps::Spot;
@@ -29,7 +30,9 @@ pub(super) struct Input {
 
 /// The words of one template.
 pub(super) struct ArgoWords<'w> {
-    pub flow_steps: Vec<(String, bool)>,
+    pub may_fail: Vec<String>,
+    /// The task of each unit.
+    pub tasks: BTreeMap<String, String>,
     pub is_finally: bool,
     pub finally: Vec<String>,
     pub has_retry: bool,
@@ -41,7 +44,8 @@ impl<'w> ArgoWords<'w> {
         let steps = &flow.plan().steps;
         let step = flow.step_of(unit);
         Self {
-            flow_steps: steps.iter().map(|step| (step.name.clone(), step.allow_failure)).collect(),
+            may_fail: steps.iter().filter(|step| step.allow_failure).map(|step| step.name.clone()).collect(),
+            tasks: flow.units.iter().map(|unit| (unit.name.clone(), task_of(flow, &unit.name))).collect(),
             is_finally: step.is_some_and(|step| step.finally),
             finally: steps.iter().filter(|step| step.finally).map(|step| step.name.clone()).collect(),
             has_retry: step.is_some_and(|step| step.retry.limit > 0),
@@ -59,16 +63,20 @@ impl<'w> ArgoWords<'w> {
         text
     }
 
-    /// Whether this template can see the step, and what would be wrong otherwise.
-    fn seen(&self, step: &str, what: &str) -> Result<(), String> {
+    /// A reference to a step that is not there has been refused before.
+    fn task(&self, step: &str) -> String {
+        self.tasks.get(step).map_or(step, String::as_str).to_owned()
+    }
+
+    /// The task of a step that this template can see, or what would be wrong otherwise.
+    fn seen(&self, step: &str, what: &str) -> Result<String, String> {
         if self.is_finally && !self.finally.iter().any(|known| known == step) {
             return Err(format!("{what} of {}: an exit handler sees only how all ended", quote(step)));
         }
-        let may_fail = self.flow_steps.iter().any(|(name, may_fail)| name == step && *may_fail);
-        if may_fail {
+        if self.may_fail.iter().any(|known| known == step) {
             return Err(format!("{what} of {}: a step whose failure is allowed has succeeded for Argo", quote(step)));
         }
-        Ok(())
+        Ok(self.task(step))
     }
 }
 
@@ -78,30 +86,30 @@ impl Words for ArgoWords<'_> {
             Some(Reference::Parameter(name)) => Ok(format!("{{{{workflow.parameters.{name}}}}}")),
             Some(Reference::Outcome) => Ok("{{workflow.status}}".to_owned()),
             Some(Reference::Output(step, key, default)) => {
-                self.seen(step, &format!("the output {key}"))?;
+                let task = self.seen(step, &format!("the output {key}"))?;
                 if !is_name(key) {
                     return Err(format!(
                         "the output {}: a parameter of Argo's has letters, digits, - and _",
                         quote(key)
                     ));
                 }
-                let value = format!("{{{{tasks.{step}.outputs.parameters.{key}}}}}");
+                let value = format!("{{{{tasks.{task}.outputs.parameters.{key}}}}}");
                 Ok(self.input(format!("{step}_{key}"), value, default))
             }
             Some(Reference::Phase(step)) => {
-                self.seen(step, "the phase")?;
-                Ok(self.input(format!("{step}__phase"), format!("{{{{tasks.{step}.status}}}}"), None))
+                let task = self.seen(step, "the phase")?;
+                Ok(self.input(format!("{step}__phase"), format!("{{{{tasks.{task}.status}}}}"), None))
             }
             Some(Reference::ExitCode(step, default)) => {
-                self.seen(step, "the exit code")?;
-                Ok(self.input(format!("{step}__exitCode"), format!("{{{{tasks.{step}.exitCode}}}}"), default))
+                let task = self.seen(step, "the exit code")?;
+                Ok(self.input(format!("{step}__exitCode"), format!("{{{{tasks.{task}.exitCode}}}}"), default))
             }
             None => Err(format!("$({inner})")),
         }
     }
 
     fn host(&mut self, service: &str) -> String {
-        self.input(format!("{service}__ip"), format!("{{{{tasks.{service}.ip}}}}"), None)
+        self.input(format!("{service}__ip"), format!("{{{{tasks.{}.ip}}}}", self.task(service)), None)
     }
 
     fn attempt(&self) -> Option<&'static str> {
@@ -130,13 +138,13 @@ pub(super) fn when(flow: &mut Flow<'_>, unit: &Unit) -> Option<String> {
             ["params", name] => Some(format!("workflow.parameters['{name}']").into()),
             ["plan", "outcome"] => Some("workflow.status".to_owned().into()),
             ["steps", step, rest @ ..] => {
-                words.seen(step, "").ok()?;
+                let task = words.seen(step, "").ok()?;
                 match rest {
                     ["outputs", key] if is_name(key) => {
-                        Some(format!("tasks['{step}'].outputs.parameters['{key}']").into())
+                        Some(format!("tasks['{task}'].outputs.parameters['{key}']").into())
                     }
-                    ["phase"] => Some(format!("tasks['{step}'].status").into()),
-                    ["exitCode"] => Some(Named { variable: format!("tasks['{step}'].exitCode"), by: Some("asInt") }),
+                    ["phase"] => Some(format!("tasks['{task}'].status").into()),
+                    ["exitCode"] => Some(Named { variable: format!("tasks['{task}'].exitCode"), by: Some("asInt") }),
                     _ => None,
                 }
             }
