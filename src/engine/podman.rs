@@ -18,6 +18,10 @@ use crate::local::{End, Interrupt, Message, Stream, follow, on_its_way_down};
 /// How to come by podman.
 pub(super) const INSTALL: &str = "apt-get install podman, dnf install podman, ...; --engine local needs nothing";
 
+/// How often podman is asked to remove a pod. It refuses where a container cannot be removed just then, such as one that somebody
+/// whose call was broken off had begun to kill, and has removed all others by then.
+const REMOVALS: usize = 3;
+
 /// How long the last lines of containers that have ended may take to come from podman.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -217,10 +221,19 @@ impl Podman {
         Instant::now() + Duration::from_secs(self.play.grace_seconds)
     }
 
+    async fn remove_pod(&self) -> Result<String, EngineError> {
+        let pod = ["pod", "rm", "--force", "--ignore", "--time", "0", &self.play.name].map(str::to_owned);
+        self.program.run("podman pod rm", pod, None).await
+    }
+
     /// Nothing of the pod is left.
     async fn remove(&self) {
-        let pod = ["pod", "rm", "--force", "--ignore", "--time", "0", &self.play.name].map(str::to_owned);
-        let removed = self.program.run("podman pod rm", pod, None).await;
+        let mut removed = self.remove_pod().await;
+        for _ in 1..REMOVALS {
+            if matches!(removed, Err(EngineError::Refused { .. })) {
+                removed = self.remove_pod().await;
+            }
+        }
         let volumes = [vec!["volume".to_owned(), "rm".to_owned(), "--force".to_owned()], self.play.volumes.clone()];
         if let Err(error @ EngineError::Refused { .. }) = removed {
             note(&self.tell, format!("{error}; `podman pod rm --force {}` removes what is left", self.play.name)).await;

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::store::Store;
+use super::store::{Store, add_script};
 use super::with;
 
 const PODTURN: &str = env!("CARGO_BIN_EXE_podturn");
@@ -199,6 +199,25 @@ fn ctrl_c_ends_a_pod_of_podmans_in_order_and_leaves_nothing() {
     let ended = end(child, out);
     assert_eq!(ended.code, Some(143), "{ended:#?}");
     assert!(ended.err.ends_with("everything was killed\n"), "{ended:#?}");
+    engine.assert_nothing_is_left();
+}
+
+/// On a busy machine podman 4.3 was seen to leave a container that was being killed.
+#[test]
+fn what_podman_does_not_remove_at_once_is_removed_all_the_same() {
+    let Some(store) = Store::new() else { return };
+    let engine = Engine::new(&store);
+    let busy = engine.directory.path().join("busy");
+    std::fs::create_dir(&busy).expect("a fresh directory");
+    let script = "#!/bin/sh\ncase \"$1 $2\" in 'pod rm') mkdir \"${0%/*}/refused\" 2> /dev/null && exit 125 ;; esac\n\
+                  export PATH=\"${PATH#*:}\"\nexec podman \"$@\"\n";
+    add_script(&busy.join("podman"), script);
+    let mut command = engine.command("podman", QUICKSTART, &[]);
+    let path = std::env::var("PATH").expect("PATH");
+    command.env("PATH", format!("{}:{}:{path}", busy.display(), store.path().display()));
+    let output = command.output().expect("podturn starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(busy.join("refused").exists(), "it was asked");
     engine.assert_nothing_is_left();
 }
 

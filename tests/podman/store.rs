@@ -320,7 +320,7 @@ fn add_busybox(files: &Path) {
     }
 }
 
-fn add_script(path: &Path, content: &str) {
+pub(crate) fn add_script(path: &Path, content: &str) {
     std::fs::write(path, content).expect("writing a script");
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("making a script executable");
 }
