@@ -43,6 +43,11 @@ pub(super) fn make(pod: &LocalPod, directory: &Path) -> Result<(), KubeletError>
         let path = path(directory, &volume.name);
         let stage = || format!("making volume {}", volume.name);
         match &volume.kind {
+            // Whoever looks for a run's turns looks among its volumes; the link goes with the run, and what is behind it stays.
+            VolumeKind::HostPath(machines) if volume.name == pod.turns => {
+                let whole = machines.canonicalize().stage(stage)?;
+                fs::create_dir_all(directory.join("volumes")).and_then(|()| symlink(whole, &path)).stage(stage)?;
+            }
             VolumeKind::HostPath(_) => {}
             VolumeKind::EmptyDir { in_memory, size } => {
                 fs::create_dir_all(&path).stage(stage)?;

@@ -166,6 +166,30 @@ fn a_directory_of_this_machine_stands_in_for_a_claim() {
     assert!(ended.err.join("\n").contains(told), "{}", ended.all());
 }
 
+/// `podturn inject --volume-medium pvc:CLAIM` puts the turns on a claim.
+#[test]
+fn the_turns_of_a_wired_pod_may_lie_in_such_a_directory() {
+    let place = Place::new();
+    place.gate("gate");
+    let pod = place.write(&place.pod("steps: [a]", &[("a", "echo begun; read _ < /notes/gate")]));
+    let (code, wired, err) =
+        place.ask(&["inject", "--volume-medium", "pvc:runs", "--user", "none", pod.to_str().expect("UTF-8")]);
+    assert_eq!(code, 0, "{err}");
+    let turns = place.path("turns");
+    fs::create_dir(&turns).expect("a fresh directory");
+    let stand_in = format!("podturn={}", turns.display());
+    let wired = serde_json::from_str(&wired).expect("it is JSON, as what was given");
+    let mut run = place.start(&wired, &["--json", "--volume", &stand_in]);
+    run.wait_said("a", "begun");
+    let (code, out, err) = place.ask(&["status"]);
+    assert!(code == 0 && out.contains("Running"), "who asks beside it finds it: {out}{err}");
+    let _gate = place.open_gate("gate");
+    let ended = run.end();
+    assert_eq!((ended.code, ended.steps()), (0, vec!["a Succeeded Completed 1".to_owned()]), "{}", ended.all());
+    assert!(place.left().is_empty(), "{:?}", place.left());
+    assert!(turns.join("journal.jsonl").exists(), "what is in the directory is its owner's");
+}
+
 /// Maven and Java are stand-ins, found on the PATH of this machine as the containers have it: `mvn` makes the file that `java`
 /// looks for, out of the source that it gets.
 #[test]
