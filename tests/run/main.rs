@@ -12,6 +12,7 @@ mod five;
 #[path = "../support/golden.rs"]
 mod golden;
 mod honoured;
+mod injected;
 mod lifecycle;
 mod matrix;
 mod output;
