@@ -112,6 +112,7 @@ fn try_enter(spec: &Path) -> Result<std::convert::Infallible, EnterError> {
         Place::New { scratch, hidden, mounts } => {
             unshare(CloneFlags::CLONE_NEWNS).stage(|| "making a mount namespace".to_owned())?;
             let root = Root::build(scratch, hidden)?;
+            root.make_room(mounts.iter().map(|bind| bind.target.as_path()).chain([spec.working_dir.as_path()]))?;
             for bind in mounts {
                 root.bind(bind)?;
             }

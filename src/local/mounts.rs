@@ -135,10 +135,7 @@ pub(super) enum Shape {
 /// Opens `path` as it is seen by a process whose root is `root`, links included, and makes what is missing of it.
 /// Nothing outside `root` can be reached, whatever links are in it (openat2(2), RESOLVE_IN_ROOT).
 pub(super) fn open_or_make(root: BorrowedFd<'_>, path: &Path, shape: Shape, mode: u32) -> nix::Result<OwnedFd> {
-    let inside = |path: &Path| {
-        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        openat2(root, path, how)
-    };
+    let inside = |path: &Path| open_inside(root, path);
     let mut made = std::path::PathBuf::from("/");
     let mut parent = inside(&made)?;
     let names: Vec<_> = path.components().filter(|c| matches!(c, std::path::Component::Normal(_))).collect();
@@ -154,6 +151,12 @@ pub(super) fn open_or_make(root: BorrowedFd<'_>, path: &Path, shape: Shape, mode
         };
     }
     Ok(parent)
+}
+
+/// Opens `path`, which is there, as such a process sees it.
+pub(super) fn open_inside(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    openat2(root, path, how)
 }
 
 fn make(parent: BorrowedFd<'_>, name: &Path, shape: Shape, mode: u32) -> nix::Result<()> {

@@ -3,15 +3,17 @@
 //! Each directory at the top of this machine's root is the lower half of an overlay whose upper half is in memory, so that
 //! a container can write anywhere, and mount points that do not exist here can be made, and nothing of that reaches the
 //! machine. Where an overlay is not to be had (a directory with mounts of its own below, in a user namespace) the directory
-//! is there to read only. `/tmp`, `/run` and `/dev` are the container's own.
+//! is there to read only. In a user namespace a directory of another user, below the top, takes no writes either; only mount points are
+//! made there, on one more layer. `/tmp`, `/run` and `/dev` are the container's own.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
-use nix::unistd::{chdir, fchdir, pivot_root};
+use nix::unistd::{AccessFlags, chdir, eaccess, fchdir, pivot_root};
 
 use super::container::Bind;
 use super::mounts::{self, MountError, Shape, Stage};
@@ -23,6 +25,10 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 pub(super) struct Root {
     path: PathBuf,
     file: OwnedFd,
+    /// Where something is mounted on this machine.
+    below: Vec<PathBuf>,
+    /// The directory of the run, which no container sees.
+    hidden: PathBuf,
 }
 
 impl Root {
@@ -31,7 +37,7 @@ impl Root {
         mounts::keep_to_ourselves().stage(|| "separating its mounts".to_owned())?;
         mounts::tmpfs(scratch, 0o755, None).stage(|| format!("mounting a tmpfs at {}", scratch.display()))?;
         let path = scratch.join("root");
-        for directory in ["root", "upper", "work"] {
+        for directory in ["root", "upper", "work", "covers"] {
             fs::create_dir(scratch.join(directory)).stage(|| format!("making {directory}"))?;
         }
         let mut below = mount_points();
@@ -45,7 +51,7 @@ impl Root {
         add_tmpfs(&path.join("tmp"), 0o1777)?;
         hide(hidden, &path)?;
         let file = File::open(&path).stage(|| "opening the new root".to_owned())?.into();
-        let root = Self { path, file };
+        let root = Self { path, file, below, hidden: hidden.to_owned() };
         root.add_proc()?;
         Ok(root)
     }
@@ -57,6 +63,47 @@ impl Root {
         mounts::proc(&target)
             .or_else(|_| mounts::bind(Path::new("/proc"), &target))
             .stage(|| "mounting /proc".to_owned())
+    }
+
+    /// Sees to it that mount points can be made: in a directory of this machine in which this user may make nothing (another one's, below
+    /// the top, in a user namespace) by one more layer, whose top is this user's. To be called before anything is mounted.
+    pub(super) fn make_room<'p>(&self, targets: impl Iterator<Item = &'p Path>) -> Result<(), MountError> {
+        let mut closed: Vec<PathBuf> = targets.filter_map(|target| self.closed_above(target)).collect();
+        closed.sort(); // the outer ones first, so that no layer covers another
+        closed.dedup();
+        for (number, source) in closed.iter().enumerate() {
+            let stage = || format!("covering {}", source.display());
+            let layer = self.path.with_file_name("covers").join(number.to_string());
+            let (upper, work) = (layer.join("upper"), layer.join("work"));
+            fs::create_dir(&layer)
+                .and_then(|()| fs::create_dir(&upper))
+                .and_then(|()| fs::create_dir(&work))
+                .stage(stage)?;
+            copy_mode(source, &upper);
+            let target = inside(&self.path, source);
+            if mounts::overlay(source, &upper, &work, &target).is_err() {
+                continue; // making the mount point says why it cannot be made
+            }
+            show_below(source, &self.path, &self.below);
+            if self.hidden.starts_with(source) {
+                hide(&self.hidden, &self.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of this machine in which a path would have to be begun, if this user may not.
+    fn closed_above(&self, target: &Path) -> Option<PathBuf> {
+        let nearest = target
+            .ancestors()
+            .find_map(|path| mounts::open_inside(self.file.as_fd(), path).ok().map(|file| (path, file)));
+        let (_, directory) = nearest.filter(|(path, _)| *path != target)?;
+        let directory = mounts::path_of(&directory);
+        if eaccess(&directory, AccessFlags::W_OK | AccessFlags::X_OK) != Err(Errno::EACCES) {
+            return None;
+        }
+        let source = Path::new("/").join(fs::read_link(directory).ok()?.strip_prefix(&self.path).ok()?);
+        source.is_dir().then_some(source)
     }
 
     /// Mounts a path of the pod into the container; what is missing of the target is made.
@@ -124,12 +171,21 @@ fn add_top(scratch: &Path, entry: &fs::DirEntry, mount_points: &[PathBuf]) -> Re
     if mounts::overlay(&source, &upper, &work, &target).is_err() {
         return mounts::bind(&source, &target).and_then(|()| mounts::read_only(&target)).stage(stage);
     }
-    // An overlay does not show what is mounted below its lower half.
-    for below in mount_points.iter().filter(|point| point.starts_with(&source) && **point != source) {
-        let inside = scratch.join("root").join(below.strip_prefix("/").unwrap_or(below));
+    show_below(&source, &scratch.join("root"), mount_points);
+    Ok(())
+}
+
+/// An overlay does not show what is mounted below its lower half.
+fn show_below(source: &Path, root: &Path, mount_points: &[PathBuf]) {
+    for below in mount_points.iter().filter(|point| point.starts_with(source) && *point != source) {
+        let inside = inside(root, below);
         let _ = mounts::bind(below, &inside).and_then(|()| mounts::read_only(&inside));
     }
-    Ok(())
+}
+
+/// Where a path of this machine is seen in the new root.
+fn inside(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// The top of an overlay shows the upper half's mode.
@@ -141,7 +197,7 @@ fn copy_mode(from: &Path, to: &Path) {
 
 /// Covers a directory, if it is seen in the new root.
 fn hide(directory: &Path, root: &Path) -> Result<(), MountError> {
-    let inside = root.join(directory.strip_prefix("/").unwrap_or(directory));
+    let inside = inside(root, directory);
     if !inside.is_dir() {
         return Ok(());
     }

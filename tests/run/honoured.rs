@@ -95,6 +95,36 @@ fn volumes_are_where_the_manifest_says() {
     assert_eq!(place.lines("file"), ["hostly"], "a hostPath is the machine's own");
 }
 
+/// Also by a user to whom nothing around the mount point belongs: what else is there stays to be seen.
+#[test]
+fn a_mount_point_is_made_where_this_machine_has_none() {
+    let beside = |directory: &str| fs::read_dir(directory).expect("it is there").count();
+    let inner = usize::from(!fs::exists("/usr/share/doc").expect("it can be asked"));
+    let (share, etc) = (beside("/usr/share") + 2 + inner, beside("/etc/ssl") + 1);
+    for place in [Place::new(), Place::of_nobody()] {
+        let script = "cd /usr/share && cat podturn-a/deep/inside/file podturn-b/file doc/podturn-e/file /etc/ssl/podturn-c/file; cd - ; \
+                      ls -A /usr/share | wc -l; ls -A /etc/ssl | wc -l; echo more > /usr/share/podturn-b/more";
+        let mut pod = place.pod("steps: [a]", &[("a", script)]);
+        fs::write(place.notes("file"), "seen\n").expect("it can be written");
+        let container = &mut pod["spec"]["containers"][0];
+        container["workingDir"] = json!("/var/lib/podturn-d/work");
+        for path in [
+            "/usr/share/doc/podturn-e",
+            "/usr/share/podturn-a/deep/inside",
+            "/etc/ssl/podturn-c",
+            "/usr/share/podturn-b",
+        ] {
+            add(&mut container["volumeMounts"], json!({ "name": "notes", "mountPath": path }));
+        }
+        let ended = place.run(&pod, &[]);
+        let counted = [share, etc].map(|count| count.to_string());
+        let expected = ["seen", "seen", "seen", "seen", "/var/lib/podturn-d/work", &counted[0], &counted[1]];
+        assert_eq!((ended.code, ended.said("a")), (0, expected.to_vec()), "{}", ended.all());
+        assert_eq!(place.lines("more"), ["more"]);
+    }
+    assert!(!fs::exists("/usr/share/podturn-a").expect("it can be asked"), "nothing of it is this machine's");
+}
+
 #[test]
 fn what_is_written_elsewhere_is_forgotten() {
     let place = Place::new();
@@ -120,6 +150,9 @@ fn a_step_sees_its_own_mailbox_and_can_write_to_its_out_only() {
     for place in [Place::new(), Place::new_in(env!("CARGO_TARGET_TMPDIR").as_ref())] {
         let mut pod = place.pod("steps: {a: {}, b: {dependsOn: [a]}}", &[("a", script), ("b", "")]);
         pod["spec"]["containers"][0]["env"] = json!([{ "name": "WHERE", "value": place.path("tmp") }]);
+        // A mount point that is made above the machine's does not bring them to light.
+        let above = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("podturn-above");
+        add(&mut pod["spec"]["containers"][0]["volumeMounts"], json!({ "name": "notes", "mountPath": above }));
         let ended = place.run(&pod, &[]);
         assert_eq!(
             ended.said("a"),
