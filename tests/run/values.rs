@@ -178,7 +178,7 @@ fn the_turns_of_a_wired_pod_may_lie_in_such_a_directory() {
     let turns = place.path("turns");
     fs::create_dir(&turns).expect("a fresh directory");
     let stand_in = format!("podturn={}", turns.display());
-    let wired = serde_json::from_str(&wired).expect("it is JSON, as what was given");
+    let wired: Value = serde_json::from_str(&wired).expect("it is JSON, as what was given");
     let mut run = place.start(&wired, &["--json", "--volume", &stand_in]);
     run.wait_said("a", "begun");
     let (code, out, err) = place.ask(&["status"]);
@@ -188,6 +188,15 @@ fn the_turns_of_a_wired_pod_may_lie_in_such_a_directory() {
     assert_eq!((ended.code, ended.steps()), (0, vec!["a Succeeded Completed 1".to_owned()]), "{}", ended.all());
     assert!(place.left().is_empty(), "{:?}", place.left());
     assert!(turns.join("journal.jsonl").exists(), "what is in the directory is its owner's");
+
+    // After a reboot, too, the next run is another pod's, which does not go on with what this one has done.
+    let text = fs::read_to_string(turns.join("run.json")).expect("a run");
+    let mut stamp: Value = serde_json::from_str(&text).expect("it is JSON");
+    stamp["bootId"] = json!("00000000-1111-2222-3333-444444444444");
+    fs::remove_file(turns.join("run.json")).expect("it is ours");
+    fs::write(turns.join("run.json"), stamp.to_string()).expect("it can be written");
+    let ended = place.start(&wired, &["--json", "--volume", &stand_in]).end();
+    assert_eq!((ended.code, ended.said_on_stderr("a")[0]), (0, "begun"), "{}", ended.all());
 }
 
 /// Maven and Java are stand-ins, found on the PATH of this machine as the containers have it: `mvn` makes the file that `java`

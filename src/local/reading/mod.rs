@@ -29,6 +29,9 @@ use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Reporter, Span};
 /// What Docker and the container runtimes give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// By what the init container is told of the pod's uid.
+const POD_UID: &str = "PODTURN_POD_UID";
+
 /// Container fields that are honoured, or mean nothing where nothing is pulled or published.
 const CONTAINER_FIELDS: [&str; 19] = [
     "name",
@@ -240,8 +243,12 @@ impl Reading<'_> {
             let whose = format!("the securityContext of container {name}");
             self.name_unhonoured_in(node, "securityContext", &["runAsUser", "runAsGroup"], &whose);
         }
-        let env = self.environment(node);
+        let mut env = self.environment(node);
         let program = self.program(node, &name, &env)?;
+        if matches!(program, Program::Podturn(_)) {
+            // By its uid a run goes on after a reboot. A pod of this engine does not outlive one: on a volume that does, it begins anew.
+            env.retain(|(name, _)| name != POD_UID);
+        }
         let lifecycle = self.lifecycle(node, &name, matches!(program, Program::Podturn(_)));
         let is_sidecar = is_init && node.get("restartPolicy").and_then(Node::as_str) == Some("Always");
         let termination_log =
