@@ -132,6 +132,10 @@ pub fn serve(
     finished
 }
 
+/// So many are taken from one bell before all others are looked at again. Whoever calls anew as soon as it is let go would hold up the
+/// rest for ever; who is left is told of again, since epoll(7) is level-triggered here.
+const CALLERS: usize = 8;
+
 /// What a ready descriptor is, as epoll's 64 bits of user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -437,7 +441,8 @@ impl<'a> Server<'a> {
     }
 
     fn handle_bell(&mut self, step: StepId) -> Result<(), ServeError> {
-        while let Some(socket) = bell::accept(self.bells[step.index()].as_fd())? {
+        for _ in 0..CALLERS {
+            let Some(socket) = bell::accept(self.bells[step.index()].as_fd())? else { return Ok(()) };
             let link = self.coordinator.world().keep(step, socket);
             if let Some(socket) = self.coordinator.world().connection(link).and_then(|kept| kept.socket.as_ref()) {
                 watch(&self.epoll, socket, Token::Connection(link))?;
@@ -456,7 +461,8 @@ impl<'a> Server<'a> {
     }
 
     fn handle_public_bell(&mut self) -> Result<(), ServeError> {
-        while let Some(came) = self.public.accept()? {
+        for _ in 0..CALLERS {
+            let Some(came) = self.public.accept()? else { return Ok(()) };
             if let Some((name, socket)) = came {
                 watch(&self.epoll, socket, Token::Listener(name))?;
             }
