@@ -119,6 +119,8 @@ fn show(watch: Watch, source: Source) -> io::Result<Option<State>> {
 }
 
 async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Option<State>> {
+    // Before the size is looked at: `kubectl exec` sets it at a moment of its own, and of an ended run nothing else is told.
+    let mut resized = signal(SignalKind::window_change())?;
     // A viewport that is told its size: one that finds it out takes a terminal that does not say it for an error.
     let mut known = whole(screen.size());
     let viewport = Viewport::Fixed(known);
@@ -135,7 +137,6 @@ async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Opt
         if let Some(name) = watch.selected().map(|step| step.name.clone()) {
             watch.tell_log(source.logs.of_step(&name));
         }
-        // Whenever it is drawn, and not only when a change is told: `kubectl exec` sets the size at a moment of its own.
         let area = whole(screen.size());
         if area != known {
             terminal.resize(area)?;
@@ -147,6 +148,7 @@ async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Opt
             Some(came) = news.recv() => came,
             published = published(changes.as_ref()) => published.map(|()| News::Published)?,
             _ = ticks.tick(), if run.live.is_some() => News::Tick,
+            _ = resized.recv() => News::Resized,
             _ = term.recv() => News::Leave,
             _ = hup.recv() => News::Leave,
         };

@@ -21,8 +21,7 @@ pub(super) fn listen_to_keys(tell: Sender<News>) {
                     Some(key) => News::Key(key),
                     None => continue,
                 },
-                Ok(Event::Resize(..)) => News::Resized,
-                Ok(_) => continue,
+                Ok(_) => continue, // a new size among them, of which the loop hears by itself
                 Err(_) => News::Leave,
             };
             let is_last = matches!(news, News::Leave);
