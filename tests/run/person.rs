@@ -178,6 +178,7 @@ fn pauses_resumes_skips_and_stops() {
         place.gate("gate");
         let mut run = place.start(&place.pod(PLAN, &scripts()), &["--json"]);
         run.wait_said("work", "begun");
+        place.wait_arrived(); // where a container is still missing, that is what its step waits for
         let said = |arguments: &[&str]| {
             let (code, out, err) = place.ask(arguments);
             (code, out + &err)
