@@ -11,8 +11,8 @@ use podturn_wire::{RunId, VERSION};
 use super::{input, volume_error};
 use crate::inject::{bytes, millicores};
 use crate::plan::{
-    Amounts, Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, Placement as PodPlacement, PodFacts, Source,
-    check_wired,
+    Amounts, Checked, Diagnostic, Diagnostics, PODTURN_PLAN, PODTURN_POD, PODTURN_POD_UID, Placement as PodPlacement,
+    PodFacts, Source, check_wired,
 };
 use crate::process;
 use crate::volume::{Bell, Durability, Placement, Resources, Run, Volume, VolumeError, lay_out, lay_out_without_shim};
@@ -144,7 +144,7 @@ fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Res
         version: VERSION,
         run: RunId(process::random().map_err(system)?),
         boot_id: process::boot_id().map_err(system)?,
-        pod_uid: env::var("PODTURN_POD_UID").ok().filter(|uid| !uid.is_empty()),
+        pod_uid: env::var(PODTURN_POD_UID).ok().filter(|uid| !uid.is_empty()),
         placement: match facts.placement {
             PodPlacement::Sidecar => Placement::Sidecar,
             PodPlacement::Container => Placement::Container,

@@ -41,6 +41,9 @@ const PUBLISH_SELDOM: Time = 500;
 const LAST_MOMENT: u64 = 1_000;
 /// How many ready descriptors are taken at once.
 const BATCH: usize = 32;
+/// So many are taken from one bell before all others are looked at again. Whoever calls anew as soon as it is let go would hold up the
+/// rest for ever; who is left is told of again, since epoll(7) is level-triggered here.
+const CALLERS: usize = 8;
 
 /// Opens the control socket: what is to be kept as long as it should be open, and where its questions come out.
 pub type OpenControl = fn(&Volume) -> (Box<dyn std::any::Any>, Option<mpsc::Receiver<Asked>>);
@@ -131,10 +134,6 @@ pub fn serve(
     server.tell_log(finished.as_ref().ok().map(|finished| &finished.state));
     finished
 }
-
-/// So many are taken from one bell before all others are looked at again. Whoever calls anew as soon as it is let go would hold up the
-/// rest for ever; who is left is told of again, since epoll(7) is level-triggered here.
-const CALLERS: usize = 8;
 
 /// What a ready descriptor is, as epoll's 64 bits of user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

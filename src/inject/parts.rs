@@ -12,7 +12,7 @@ use super::names::{MailboxMount, PODTURN, PODTURN_INIT, PODTURN_SHIM, VARIABLES,
 use super::options::{Medium, Options, ShimFrom};
 use super::quantity::bytes;
 use super::tree::Tree;
-use crate::plan::Placement;
+use crate::plan::{PODTURN_POD_UID, Placement};
 
 /// What the coordinator needs besides the volume. With 50 steps it was measured at 5.5 MiB (docs/performance.md); each probe
 /// and hook is one more such process for a moment.
@@ -65,7 +65,7 @@ pub(super) fn init_that_reads(plan: Value, pod: Value, is_guaranteed: bool, opti
         variable.extend(from.as_object().cloned().unwrap_or_default());
         Value::Object(variable)
     };
-    let uid = json!({ "name": "PODTURN_POD_UID", "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } });
+    let uid = json!({ "name": PODTURN_POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } });
     let mut container = podturn(PODTURN_INIT, "init", is_guaranteed, options);
     if let Some(Value::Array(args)) = container.get_mut("args") {
         let chosen = [

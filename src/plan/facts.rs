@@ -15,6 +15,9 @@ use super::source::{SourceFile, Span};
 /// The name of the environment variable, and of its text in errors.
 pub const PODTURN_POD: &str = "PODTURN_POD";
 
+/// The name of the environment variable with the pod's uid, by which its run goes on after a reboot.
+pub const PODTURN_POD_UID: &str = "PODTURN_POD_UID";
+
 /// What podturn has to know of the pod. `podturn inject` hands it to the init container in the environment variable
 /// PODTURN_POD; every member may be left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -41,8 +41,8 @@ pub use check::{Checked, check, check_wired};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Reporter, Severity};
 pub use durations::{duration_argument, milliseconds};
 pub use facts::{
-    Amounts, ContainerFacts, ContainerRestarts, PODTURN_POD, Placement, PodFacts, PortFacts, ResourceFacts,
-    RestartPolicy, TerminationMessagePolicy,
+    Amounts, ContainerFacts, ContainerRestarts, PODTURN_POD, PODTURN_POD_UID, Placement, PodFacts, PortFacts,
+    ResourceFacts, RestartPolicy, TerminationMessagePolicy,
 };
 pub use manifest::{ANNOTATION, INJECTED, LINT_IGNORE, Manifest, ports as container_ports};
 pub use matrix::{Instance, Matrix};

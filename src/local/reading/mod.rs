@@ -24,13 +24,10 @@ use super::pod::{Container, LocalPod, Mount, Program, Volume};
 use crate::inject::{self, Deadline, Options, PODTURN, PODTURN_INIT};
 use crate::plan::diagnostic::quote;
 use crate::plan::yaml::{Node, Typed, Value};
-use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, Reporter, Span};
+use crate::plan::{Checked, Diagnostic, Diagnostics, Manifest, PODTURN_POD_UID, Reporter, Span};
 
 /// What Docker and the container runtimes give a container whose image says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// By what the init container is told of the pod's uid.
-const POD_UID: &str = "PODTURN_POD_UID";
 
 /// Container fields that are honoured, or mean nothing where nothing is pulled or published.
 const CONTAINER_FIELDS: [&str; 19] = [
@@ -247,7 +244,7 @@ impl Reading<'_> {
         let program = self.program(node, &name, &env)?;
         if matches!(program, Program::Podturn(_)) {
             // By its uid a run goes on after a reboot. A pod of this engine does not outlive one: on a volume that does, it begins anew.
-            env.retain(|(name, _)| name != POD_UID);
+            env.retain(|(name, _)| name != PODTURN_POD_UID);
         }
         let lifecycle = self.lifecycle(node, &name, matches!(program, Program::Podturn(_)));
         let is_sidecar = is_init && node.get("restartPolicy").and_then(Node::as_str) == Some("Always");
