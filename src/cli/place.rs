@@ -11,6 +11,7 @@ use podturn_wire::names;
 use super::input::BAD_INPUT;
 use super::podturn_failed;
 use crate::control::{self, AskError};
+use crate::view;
 use crate::volume::published::State;
 
 /// What the name of the directory of a `podturn run` begins with. Its process id follows, and a number.
@@ -108,6 +109,8 @@ impl Held {
 pub(super) struct Seen {
     /// How.
     pub(super) state: State,
+    /// Up to when it is known (RFC 3339).
+    pub(super) at: String,
     /// Why it may stand otherwise by now: nobody was there to say how a plan that had not ended has gone on.
     pub(super) doubt: Option<&'static str>,
 }
@@ -120,7 +123,7 @@ const STALE: &str = "no coordinator answers here: this is how the run stood when
 pub(super) fn read(volume: &Path) -> Result<Seen, ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(control::state(volume))) {
-        Ok(Ok(state)) => Ok(Seen { state, doubt: None }),
+        Ok(Ok(state)) => Ok(Seen { state, at: view::now(), doubt: None }),
         Ok(Err(late @ AskError::Late(_))) => {
             anstream::eprintln!("warning: {late}");
             read_file(volume)
@@ -145,8 +148,11 @@ fn read_file(volume: &Path) -> Result<Seen, ExitCode> {
     let state: State = serde_json::from_slice(&bytes).map_err(|error| {
         podturn_failed(&std::io::Error::other(format!("{} is no state of podturn: {error}", path.display())))
     })?;
+    // Nothing is known of the time after the file was written.
+    let published = fs::metadata(&path).and_then(|file| file.modified());
+    let at = published.map_or_else(|_| view::now(), view::at);
     let doubt = state.outcome.is_none().then_some(STALE);
-    Ok(Seen { state, doubt })
+    Ok(Seen { state, at, doubt })
 }
 
 /// The volumes of the `podturn run`s on this machine that this user may look into. Such a volume is mounted where only the run's

@@ -11,6 +11,7 @@ use super::input::BAD_INPUT;
 use super::place::{self, Place, Seen};
 use super::volume_error;
 use crate::history::{History, Record};
+use crate::view;
 use crate::volume::usage;
 use crate::volume::{Journal, Run, Volume};
 
@@ -31,9 +32,10 @@ impl Lookup {
     /// How the run stands.
     pub(super) fn look(&self) -> Result<Seen, ExitCode> {
         let Some(log) = &self.from_logs else { return place::read(&self.place.find()?) };
-        let state = played(&of_log(log)?)?.state;
-        let doubt = state.outcome.is_none().then_some(CUT);
-        Ok(Seen { state, doubt })
+        let history = played(&of_log(log)?)?;
+        let at = history.ends_at().unwrap_or_else(view::now);
+        let doubt = history.state.outcome.is_none().then_some(CUT);
+        Ok(Seen { state: history.state, at, doubt })
     }
 
     /// Everything that is known of the run.

@@ -76,13 +76,13 @@ fn gone() -> ExitCode {
     ExitCode::from(input::BAD_INPUT)
 }
 
-fn show(Seen { state, doubt }: &Seen, arguments: &Arguments) {
+fn show(Seen { state, at, doubt }: &Seen, arguments: &Arguments) {
     if arguments.json && arguments.follow {
         super::showln!("{}", serde_json::to_string(state).unwrap_or_default()); // one line each
     } else if arguments.json {
         super::showln!("{}", serde_json::to_string_pretty(state).unwrap_or_default());
     } else {
-        super::show!("{}{}", view::table(state), sentences(state));
+        super::show!("{}{}", view::table(state), sentences(state, at));
         if let Some(doubt) = doubt {
             super::showln!("{doubt}");
         }
@@ -92,8 +92,8 @@ fn show(Seen { state, doubt }: &Seen, arguments: &Arguments) {
     }
 }
 
-fn sentences(state: &State) -> String {
-    if state.outcome.is_some() { view::sentences(state) } else { view::standing(state, &view::now()) }
+fn sentences(state: &State, at: &str) -> String {
+    if state.outcome.is_some() { view::sentences(state) } else { view::standing(state, at) }
 }
 
 /// Arguments of `podturn why`.
@@ -115,11 +115,11 @@ pub(super) struct WhyArguments {
 
 /// Shows why the step is where it is.
 pub(super) fn why(arguments: &WhyArguments) -> ExitCode {
-    let Seen { state, doubt } = match arguments.lookup.look() {
+    let Seen { state, at, doubt } = match arguments.lookup.look() {
         Ok(seen) => seen,
         Err(code) => return code,
     };
-    let Some(text) = view::why(&state, &arguments.step, &view::now()) else {
+    let Some(text) = view::why(&state, &arguments.step, &at) else {
         let names: Vec<&str> = state.steps.iter().map(|step| step.name.as_str()).collect();
         anstream::eprintln!("error: the plan has no step {}; it has {}", arguments.step, names.join(", "));
         return ExitCode::from(input::BAD_INPUT);

@@ -30,4 +30,4 @@ pub use rehearsal::{failures, timeline};
 pub use report::{Live, report, total};
 pub use table::{sentences, table};
 pub use traces::{Source, traces};
-pub use why::{now, standing, why};
+pub use why::{at, now, standing, why};

@@ -1,6 +1,7 @@
 //! Why a step is where it is: the chain of what it waits for, down to the cause, in sentences.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
@@ -21,6 +22,12 @@ pub fn why(state: &State, name: &str, now: &str) -> Option<String> {
 #[must_use]
 pub fn now() -> String {
     Timestamp::now().to_string()
+}
+
+/// Another time, as [`why`] wants it.
+#[must_use]
+pub fn at(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| now(), |time| time.to_string())
 }
 
 /// A line for each step that has not ended and of which more is to be said than its phase; what holds all back, and the

@@ -155,6 +155,14 @@ fn status_and_why_tell_from_the_log_alone_what_they_tell_from_the_volume() {
         assert_eq!((code, said.lines().last()), (0, Some(ends)), "{said}");
     }
     assert!(of_cut(&["why", "publish"]).1.starts_with("publish waits for test to succeed\n"), "{lines:#?}");
+    // Nobody knows how long it ran on when the log was at its end, be that years ago.
+    let begun = 1 + log.lines().position(|line| is_of_test(&line)).expect("it has begun");
+    let lines: Vec<&str> = log.lines().take(begun).collect();
+    let year = log.split_once(r#""startedAt":""#).map(|(_, at)| &at[..4]).expect("it is told");
+    let old = lines.join("\n").replace(&format!(r#""startedAt":"{year}"#), r#""startedAt":"2001"#);
+    fs::write(&cut, old).expect("the file can be written");
+    let (code, said) = of_cut(&["why", "test"]);
+    assert_eq!((code, said), (0, format!("test is Running (attempt 1), for 0ms now\n{ends}\n")));
 }
 
 #[test]

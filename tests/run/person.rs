@@ -146,6 +146,20 @@ fn asks_a_copy_of_the_volume() {
     let lines: Vec<&str> = why.lines().collect();
     assert_eq!(lines[..2], ["publish waits for test to succeed", "  test waits for build to succeed"], "{why}");
     assert_eq!(lines.last(), Some(&old), "{why}");
+    // Nobody knows how long it runs by now, but for how long it did when that was published.
+    let state = place.path("early").join("state.json");
+    let text = std::fs::read_to_string(&state).expect("it is there");
+    let mut json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    json["steps"][0]["startedAt"] = "2001-01-01T00:00:00.000Z".into();
+    std::fs::write(&state, json.to_string()).expect("it is ours");
+    let published = std::time::UNIX_EPOCH + std::time::Duration::from_secs(978_307_202);
+    std::fs::File::options()
+        .write(true)
+        .open(&state)
+        .and_then(|file| file.set_modified(published))
+        .expect("it is ours");
+    let (_, why, _) = ask("early", &["why", "build"]);
+    assert!(why.starts_with("build is Running (attempt 1), for 2.00s now\n"), "{why}");
 
     let failed = "test: Failed (ExitCode): its command ended with code 3\n";
     let (code, out, err) = ask("late", &["status"]);

@@ -142,7 +142,7 @@ async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Opt
             terminal.resize(area)?;
             known = area;
         }
-        draw(&mut terminal, &mut watch)?;
+        draw(&mut terminal, &mut watch, source.until.as_deref())?;
         let [term, hup] = &mut leave;
         let came = tokio::select! {
             Some(came) = news.recv() => came,
@@ -170,8 +170,8 @@ async fn go(mut watch: Watch, source: Source, screen: &Screen) -> io::Result<Opt
     }
 }
 
-fn draw(terminal: &mut Terminal<CrosstermBackend<Stdout>>, watch: &mut Watch) -> io::Result<()> {
-    let now = view::now();
+fn draw(terminal: &mut Terminal<CrosstermBackend<Stdout>>, watch: &mut Watch, until: Option<&str>) -> io::Result<()> {
+    let now = until.map_or_else(view::now, str::to_owned);
     terminal.draw(|frame| watch.draw(&now, frame.area(), frame.buffer_mut())).map(drop)
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Source {
     /// What is published there.
     pub changes: Option<Changes>,
     pub logs: Logs,
+    /// Up to when a log tells of the run (RFC 3339); `None`: it goes on, or has ended.
+    pub until: Option<String>,
 }
 
 /// A run that goes on, and its volume.
@@ -32,9 +34,10 @@ pub(super) struct Live {
 pub(super) fn of_log(log: &Path, look: Look) -> Result<(Watch, Source), ExitCode> {
     let history = record::played(&record::of_log(log)?)?;
     let teller = if history.state.outcome.is_some() { Teller::Silence } else { Teller::Record };
+    let until = history.ends_at();
     Ok((
         Watch::new(&history.plan, history.state, teller, look),
-        Source { live: None, changes: None, logs: Logs::Elsewhere },
+        Source { live: None, changes: None, logs: Logs::Elsewhere, until },
     ))
 }
 
@@ -42,16 +45,16 @@ pub(super) fn of_volume(volume: PathBuf, look: Look) -> Result<(Watch, Source), 
     let failed = |error: io::Error| podturn_failed(&error);
     // Before the first look, so that nothing is missed between the two.
     let changes = Changes::of(&volume);
-    let Seen { state, doubt } = place::read(&volume)?;
+    let Seen { state, doubt, .. } = place::read(&volume)?;
     let plan = record::read_run(&volume)?.plan;
     let logs = Logs::of_volume(&volume);
     let teller = if doubt.is_some() || state.outcome.is_some() { Teller::Silence } else { Teller::Coordinator };
     if state.outcome.is_some() {
-        return Ok((Watch::new(&plan, state, teller, look), Source { live: None, changes: None, logs }));
+        return Ok((Watch::new(&plan, state, teller, look), Source { live: None, changes: None, logs, until: None }));
     }
     let changes = Some(changes.map_err(failed)?);
     let live = Some(Live { volume: Held::of(volume).map_err(failed)?, plan: plan.clone() });
-    Ok((Watch::new(&plan, state, teller, look), Source { live, changes, logs }))
+    Ok((Watch::new(&plan, state, teller, look), Source { live, changes, logs, until: None }))
 }
 
 /// Where the last lines of steps are.
