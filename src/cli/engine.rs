@@ -285,7 +285,7 @@ fn resolve(
         return Ok(());
     }
     let how = super::resolve::How::default();
-    super::resolve::into_options(&how, &settings.resolve, settings.no_pin, std::slice::from_ref(file), options)
+    super::resolve::into_options(&how, &settings.resolve, settings.no_pin, [std::sync::Arc::clone(file)], options)
 }
 
 #[cfg(not(feature = "resolve"))]

@@ -1,10 +1,12 @@
 //! `podturn inject` and `podturn uninject`: manifests in, manifests out.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::manifests::{self, Input, Piece};
+use super::spool::Spool;
 use super::wiring::{self, Settings};
 use super::{difference, input};
 use crate::inject::{self, Format, Injected, Options};
@@ -76,20 +78,20 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The options, with what the images of these files run where that was asked for. `function` is the configuration of a
-    /// KRM function.
+    /// The options, with what the images of these documents run where that was asked for. `function` is the configuration of
+    /// a KRM function.
     #[cfg_attr(not(feature = "resolve"), expect(unused_variables, reason = "no images are read"))]
     pub(super) fn options(
         &self,
         function: Option<(&Arc<SourceFile>, &Node)>,
-        files: &[Arc<SourceFile>],
+        documents: impl IntoIterator<Item = Arc<SourceFile>>,
     ) -> Result<Options, Diagnostics> {
         let settings = wiring::settings(&self.settings, function)?;
         #[cfg(feature = "resolve")]
         if !settings.resolve.is_empty() {
             let (sources, no_pin) = (settings.resolve.clone(), settings.no_pin);
             let mut options = wiring::options(settings)?;
-            super::resolve::into_options(&self.how, &sources, no_pin, files, &mut options)?;
+            super::resolve::into_options(&self.how, &sources, no_pin, documents, &mut options)?;
             return Ok(options);
         }
         wiring::options(settings)
@@ -113,47 +115,59 @@ pub(super) struct Undo {
 
 /// Prints the wired manifests on stdout and the report on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let files = match read(&arguments.files) {
-        Ok(files) => files,
-        Err(diagnostics) => return input::refuse(&diagnostics),
-    };
-    if let [file] = files.as_slice() {
-        match inject::resource_list(file) {
-            Ok(Some(list)) => return function(arguments, file, &list),
-            Ok(None) => {}
-            Err(diagnostics) => return input::refuse(&diagnostics),
-        }
-    }
-    let options = arguments.wanted.options(None, &files);
-    let done = match options.and_then(|options| wire(arguments, &files, &options)) {
-        Ok(done) => done,
-        Err(diagnostics) => return input::refuse(&diagnostics),
-    };
-    if !arguments.quiet {
-        done.iter().for_each(tell);
-        if done.iter().all(|done| done.pods.is_empty()) {
-            input::print(&nothing().into());
-        }
-    }
-    print(&files, done.into_iter().map(|done| done.text).collect(), arguments.diff)
+    wire_all(arguments).unwrap_or_else(|diagnostics| input::refuse(&diagnostics))
 }
 
-/// Wires all files. In another format they are wired twice: what is said has the places of the files that are there.
-fn wire(arguments: &Arguments, files: &[Arc<SourceFile>], options: &Options) -> Result<Vec<Injected>, Diagnostics> {
-    let mut done = each(files, |file| inject::inject(file, options))?;
+fn wire_all(arguments: &Arguments) -> Result<ExitCode, Diagnostics> {
+    let mut inputs = manifests::named(&arguments.files)?;
+    if let [input] = inputs.as_mut_slice()
+        && let Some(file) = function_input(input)?
+        && let Some(list) = inject::resource_list(&file)?
+    {
+        return function(arguments, &file, &list);
+    }
+    // What cannot be read is told when it is to be wired.
+    let documents = inputs.iter_mut().flat_map(|input| input.documents().filter_map(Result::ok));
+    let options = arguments.wanted.options(None, documents)?;
+    let mut said = Said::default();
+    // A difference is one of files. In another format all documents of a file become one, or look alike.
+    let piece = if arguments.diff || arguments.output.is_some() { Piece::File } else { Piece::Document };
+    let mut out = Out::new(arguments.diff);
+    let done = each(&mut inputs, piece, &mut out, |file| wire(arguments, file, &options).map(|done| said.keep(done)));
+    if let Err(wrong) = done {
+        said.warnings.append(wrong);
+        return Err(said.warnings);
+    }
+    if !arguments.quiet {
+        said.tell();
+    }
+    out.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The whole input, if its first document may be the list that a KRM function is given.
+fn function_input(input: &mut Input) -> Result<Option<Arc<SourceFile>>, Diagnostics> {
+    let is_list = match input.documents().next() {
+        Some(Ok(first)) => inject::resource_list(&first)?.is_some(),
+        Some(Err(_)) | None => false,
+    };
+    is_list.then(|| input.whole()).transpose()
+}
+
+/// Wires a text. For another format it is wired twice: what is said has the places of the file that is there.
+fn wire(arguments: &Arguments, file: &Arc<SourceFile>, options: &Options) -> Result<Injected, Diagnostics> {
+    let mut done = inject::inject(file, options)?;
     if let Some(format) = arguments.output {
-        for (file, done) in files.iter().zip(&mut done) {
-            let text = inject::convert(file, format.into())?;
-            done.text = inject::inject(&SourceFile::new(file.name(), text), options)?.text;
-        }
+        let text = inject::convert(file, format.into())?;
+        done.text = inject::inject(&SourceFile::new(file.name(), text), options)?.text;
     }
     Ok(done)
 }
 
 /// A KRM function: the list on stdout has what was done as its results, and so it has when something is refused.
-fn function(arguments: &Arguments, file: &Arc<SourceFile>, list: &Node) -> ExitCode {
+fn function(arguments: &Arguments, file: &Arc<SourceFile>, list: &Node) -> Result<ExitCode, Diagnostics> {
     let config = list.get("functionConfig").map(|config| (file, config));
-    let options = arguments.wanted.options(config, std::slice::from_ref(file));
+    let options = arguments.wanted.options(config, [Arc::clone(file)]);
     let done = options.and_then(|options| inject::inject(file, &options));
     let (text, pods, told) = match done {
         Ok(done) => (done.text, done.pods, done.warnings),
@@ -164,49 +178,73 @@ fn function(arguments: &Arguments, file: &Arc<SourceFile>, list: &Node) -> ExitC
         pods.iter().for_each(|pod| anstream::eprint!("{}", pod.render()));
         input::print(&told);
     }
-    let code = match inject::with_results(file.name(), &text, &pods, &told) {
-        Ok(text) => print(std::slice::from_ref(file), vec![text], arguments.diff),
-        Err(diagnostics) => return input::refuse(&diagnostics),
-    };
-    if is_wrong { ExitCode::from(input::BAD_INPUT) } else { code }
+    let mut out = Out::new(arguments.diff);
+    out.push(file, &inject::with_results(file.name(), &text, &pods, &told)?, true);
+    out.print();
+    Ok(if is_wrong { ExitCode::from(input::BAD_INPUT) } else { ExitCode::SUCCESS })
 }
 
 /// Prints the original manifests.
 pub(super) fn undo(arguments: &Undo) -> ExitCode {
-    let result = read(&arguments.files).and_then(|files| {
-        let done = each(&files, inject::uninject)?;
-        Ok((files, done))
-    });
-    match result {
-        Ok((files, done)) => print(&files, done.into_iter().map(|done| done.text).collect(), arguments.diff),
-        Err(diagnostics) => input::refuse(&diagnostics),
+    let mut out = Out::new(arguments.diff);
+    let piece = if arguments.diff { Piece::File } else { Piece::Document };
+    let done = manifests::named(&arguments.files)
+        .and_then(|mut inputs| each(&mut inputs, piece, &mut out, |file| inject::uninject(file).map(|done| done.text)));
+    if let Err(wrong) = done {
+        return input::refuse(&wrong);
     }
+    out.print();
+    ExitCode::SUCCESS
 }
 
-/// Does something with all files; what is wrong with any of them is told for all.
-fn each<T>(
-    files: &[Arc<SourceFile>],
-    work: impl Fn(&Arc<SourceFile>) -> Result<T, Diagnostics>,
-) -> Result<Vec<T>, Diagnostics> {
-    let mut done = Vec::with_capacity(files.len());
-    let mut wrong: Option<Diagnostics> = None;
-    for file in files {
-        match work(file) {
-            Ok(result) => done.push(result),
-            Err(more) => match &mut wrong {
-                Some(wrong) => wrong.append(more),
-                None => wrong = Some(more),
-            },
+/// Makes another text of each piece. What is wrong with any of them is told for all.
+fn each(
+    inputs: &mut [Input],
+    size: Piece,
+    out: &mut Out,
+    mut work: impl FnMut(&Arc<SourceFile>) -> Result<String, Diagnostics>,
+) -> Result<(), Diagnostics> {
+    let mut wrong = Diagnostics::default();
+    for input in inputs {
+        for (number, piece) in input.pieces(size).enumerate() {
+            match piece.and_then(|file| Ok((work(&file)?, file))) {
+                Ok((text, file)) => out.push(&file, &text, number == 0),
+                Err(more) => wrong.append(more),
+            }
         }
     }
-    wrong.map_or(Ok(done), Err)
+    if wrong.has_errors() { Err(wrong) } else { Ok(()) }
 }
 
-fn tell(done: &Injected) {
-    for pod in &done.pods {
-        anstream::eprint!("{}", pod.render());
+/// What is told on stderr when all is wired.
+struct Said {
+    pods: usize,
+    reports: Spool,
+    warnings: Diagnostics,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { pods: 0, reports: Spool::new(), warnings: Diagnostics::default() }
     }
-    input::print(&done.warnings);
+}
+
+impl Said {
+    /// Keeps what is to be told; returns the text.
+    fn keep(&mut self, done: Injected) -> String {
+        self.pods += done.pods.len();
+        done.pods.iter().for_each(|pod| self.reports.push(pod.render().as_bytes()));
+        self.warnings.append(done.warnings);
+        done.text
+    }
+
+    fn tell(&mut self) {
+        let _ = io::copy(self.reports.read(), &mut io::stderr().lock()); // which may be closed
+        input::print(&self.warnings);
+        if self.pods == 0 {
+            input::print(&nothing().into());
+        }
+    }
 }
 
 fn nothing() -> Diagnostic {
@@ -215,56 +253,35 @@ fn nothing() -> Diagnostic {
     diagnostic
 }
 
-/// Prints all texts as one stream, or what is different in them.
-fn print(files: &[Arc<SourceFile>], texts: Vec<String>, diff: bool) -> ExitCode {
-    let mut out = String::new();
-    for (file, text) in files.iter().zip(&texts) {
-        if diff {
-            out.push_str(&difference::colour(file.name(), file.text(), text));
-            continue;
+/// All texts as one stream, or what is different in them: kept until it is known that nothing is wrong.
+struct Out {
+    spool: Spool,
+    diff: bool,
+}
+
+impl Out {
+    fn new(diff: bool) -> Self {
+        Self { spool: Spool::new(), diff }
+    }
+
+    /// Takes what became of a piece.
+    fn push(&mut self, file: &SourceFile, text: &str, is_first_of_file: bool) {
+        if self.diff {
+            return self.spool.push(difference::colour(file.name(), file.text(), text).as_bytes());
         }
         // Two files make two documents of one stream.
-        if !out.is_empty() {
-            out.push_str(if out.ends_with('\n') { "" } else { "\n" });
-            out.push_str(if text.starts_with("---") { "" } else { "---\n" });
+        if is_first_of_file && let Some(last) = self.spool.last() {
+            self.spool.push(if last == b'\n' { b"" } else { b"\n" });
+            self.spool.push(if text.starts_with("---") { b"" } else { b"---\n" });
         }
-        out.push_str(text);
+        self.spool.push(text.as_bytes());
     }
-    if diff {
-        super::show!("{out}");
-    } else {
-        super::out_as_it_is(&out);
-    }
-    ExitCode::SUCCESS
-}
 
-/// Reads all files; a directory stands for the manifests in it, in the order of their names.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Arc<SourceFile>>, Diagnostics> {
-    let mut files = Vec::new();
-    for path in paths {
-        for path in manifests_in(path)? {
-            let input::Text { name, text } = input::read_up_to(&path, input::STREAM_MAX)?;
-            files.push(SourceFile::new(name, text));
+    fn print(mut self) {
+        if self.diff {
+            super::copy_out(self.spool.read(), &mut anstream::stdout().lock());
+        } else {
+            super::copy_out(self.spool.read(), &mut io::stdout().lock());
         }
     }
-    Ok(files)
-}
-
-fn manifests_in(path: &Path) -> Result<Vec<PathBuf>, Diagnostics> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let cannot = |error: std::io::Error| Diagnostic::error(format!("cannot read {}: {error}", path.display()));
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(path).map_err(cannot)? {
-        let path = entry.map_err(cannot)?.path();
-        let is_manifest = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-        if is_manifest && path.is_file() {
-            found.insert(path.clone(), path);
-        }
-    }
-    if found.is_empty() {
-        return Err(Diagnostic::error(format!("{} has no *.yaml, *.yml or *.json", path.display())).into());
-    }
-    Ok(found.into_values().collect())
 }

@@ -16,20 +16,11 @@ pub(super) struct Text {
     pub text: String,
 }
 
-/// The longest stream of documents: as much as a cluster's whole state, and no more memory than a machine has.
-#[cfg(feature = "tools")]
-pub(super) const STREAM_MAX: usize = 256 * 1024 * 1024;
-
 /// Reads a file, or stdin for `-`. No more is read than could be of use, whatever the file is.
 pub(super) fn read(path: &Path) -> Result<Text, Diagnostics> {
-    read_up_to(path, FILE_MAX)
-}
-
-/// As [`read`], with another limit in bytes.
-pub(super) fn read_up_to(path: &Path, max: usize) -> Result<Text, Diagnostics> {
     let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
     let mut bytes = Vec::new();
-    let limit = max as u64 + 1;
+    let limit = FILE_MAX as u64 + 1;
     let result = if path == Path::new("-") {
         stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
@@ -38,15 +29,22 @@ pub(super) fn read_up_to(path: &Path, max: usize) -> Result<Text, Diagnostics> {
     if let Err(error) = result {
         return Err(Diagnostic::error(format!("cannot read {name}: {error}")).into());
     }
-    if bytes.len() > max {
+    if bytes.len() > FILE_MAX {
         let mut diagnostic = Diagnostic::error(format!("{name} is too large"));
-        diagnostic.help(format!("nothing above {max} bytes fits into a cluster"));
+        diagnostic.help(format!("nothing above {FILE_MAX} bytes fits into a cluster"));
         return Err(diagnostic.into());
     }
-    String::from_utf8(bytes).map(|text| Text { name: name.clone(), text }).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        Diagnostic::error(format!("{name}:{line}: this is not UTF-8 (byte {at})")).into()
+    let text = utf8(&name, 1, 0, bytes)?;
+    Ok(Text { name, text })
+}
+
+/// The text of these bytes, which begin a line of the file, at this line and byte of it.
+pub(super) fn utf8(name: &str, line: usize, byte: u64, bytes: Vec<u8>) -> Result<String, Diagnostics> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = line + good.iter().filter(|byte| **byte == b'\n').count();
+        let byte = byte + good.len() as u64;
+        Diagnostic::error(format!("{name}:{line}: this is not UTF-8 (byte {byte})")).into()
     })
 }
 

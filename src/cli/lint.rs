@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::{inject, input};
+use super::{inject, input, manifests};
 use crate::lint::{Finding, Linted, Report, lint, sarif};
 use crate::plan::{Diagnostic, Diagnostics, Severity, SourceFile};
 
@@ -75,7 +75,8 @@ impl LevelName {
 
 /// Prints the findings on stdout; what cannot be read is told on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let read = inject::read(&arguments.files).and_then(|files| Ok((arguments.wanted.options(None, &files)?, files)));
+    let read = manifests::read(&arguments.files)
+        .and_then(|files| Ok((arguments.wanted.options(None, files.iter().map(Arc::clone))?, files)));
     let (options, files) = match read {
         Ok(read) => read,
         Err(diagnostics) => return input::refuse(&diagnostics),

@@ -30,6 +30,8 @@ mod lint;
 mod listen;
 #[cfg(feature = "tools")]
 mod man;
+#[cfg(feature = "tools")]
+mod manifests;
 mod place;
 #[cfg(feature = "tools")]
 mod policy;
@@ -47,6 +49,8 @@ mod run;
 mod schema;
 #[cfg(feature = "tools")]
 mod screen;
+#[cfg(feature = "tools")]
+mod spool;
 mod status;
 mod tail;
 mod trace;
@@ -262,8 +266,12 @@ fn out(text: std::fmt::Arguments<'_>) {
 
 /// Prints a document on stdout, byte for byte.
 fn out_as_it_is(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    copy_out(&mut text.as_bytes(), &mut std::io::stdout().lock());
+}
+
+/// Prints all of a reader on stdout, by the way that is given.
+fn copy_out(from: &mut impl std::io::Read, stdout: &mut impl Write) {
+    if let Err(error) = std::io::copy(from, stdout).and_then(|_| stdout.flush()) {
         not_printed(&error);
     }
 }

@@ -1,7 +1,9 @@
 //! `podturn resolve`: what images run, as a map that `inject --resolve=map:FILE` reads.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{input, podturn_failed};
@@ -138,13 +140,12 @@ pub(super) fn into_options(
     how: &How,
     sources: &[Source],
     no_pin: bool,
-    files: &[std::sync::Arc<SourceFile>],
+    documents: impl IntoIterator<Item = Arc<SourceFile>>,
     options: &mut inject::Options,
 ) -> Result<(), Diagnostics> {
-    let mentions = files.iter().flat_map(|file| mentioned(&inject::originals(file)));
-    let mut references: Vec<String> = mentions.map(|mention| mention.reference).collect();
-    references.sort();
-    references.dedup();
+    let mentions = documents.into_iter().flat_map(|document| mentioned(&inject::originals(&document)));
+    let references: Vec<String> =
+        mentions.map(|mention| mention.reference).collect::<BTreeSet<_>>().into_iter().collect();
     let (map, failed) = how.open(sources)?.read(&references).map_err(|error| Diagnostic::error(error.to_string()))?;
     for (reference, runs) in map.iter() {
         let text = |words: &[String]| words.iter().map(|word| as_manifest_text(word)).collect();
@@ -163,7 +164,7 @@ pub(super) fn into_options(
 }
 
 /// The images that a manifest leaves the entrypoint to, and the text they stand in.
-fn wanted(arguments: &Arguments) -> Result<(Option<std::sync::Arc<SourceFile>>, Vec<Mention>), Diagnostics> {
+fn wanted(arguments: &Arguments) -> Result<(Option<Arc<SourceFile>>, Vec<Mention>), Diagnostics> {
     let Some(path) = &arguments.filename else { return Ok((None, Vec::new())) };
     let input::Text { name, text } = input::read(path)?;
     let source = plan::Source::file(name.clone(), text);
@@ -173,7 +174,7 @@ fn wanted(arguments: &Arguments) -> Result<(Option<std::sync::Arc<SourceFile>>, 
         diagnostic.help("so there is nothing to look up; name an image to see what it runs all the same");
         input::print(&diagnostic.into());
     }
-    Ok((Some(std::sync::Arc::clone(source.outer())), mentions))
+    Ok((Some(Arc::clone(source.outer())), mentions))
 }
 
 fn print(map: &ImageMap, json: bool) {

@@ -4,33 +4,59 @@
 
 use crate::plan::Span;
 
-/// The documents of a text, each with the `---` line that begins it. Together they are the whole text.
+/// Finds where documents begin, line by line, so that nobody needs the whole stream for it.
 ///
 /// A line that begins with `---` and a blank begins a document wherever it stands, in a block scalar or a quoted text too
 /// (YAML 1.2, section 9.1.2).
+#[derive(Debug, Default)]
+pub struct Cutter {
+    /// Comments, blank lines and directives before a `---` belong to the document that it begins.
+    has_content: bool,
+}
+
+/// Where a document begins, seen from a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Not here.
+    No,
+    /// With this line.
+    Before,
+    /// With the next line, if there is one.
+    After,
+}
+
+impl Cutter {
+    /// Takes the next line of the stream, with its line break.
+    pub fn line(&mut self, line: &[u8]) -> Cut {
+        let word = line.trim_ascii();
+        let after_marker = line.strip_prefix(b"---");
+        if after_marker.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace)) {
+            // An empty document counts, so that the next marker begins another one.
+            let has_begun = std::mem::replace(&mut self.has_content, true);
+            return if has_begun { Cut::Before } else { Cut::No };
+        }
+        if line.trim_ascii_end() == b"..." {
+            self.has_content = false;
+            return Cut::After;
+        }
+        self.has_content |= word.first().is_some_and(|first| !b"#%".contains(first));
+        Cut::No
+    }
+}
+
+/// The documents of a text, each with the `---` line that begins it. Together they are the whole text.
 pub(super) fn split(text: &str) -> Vec<Span> {
     let mut starts = vec![0];
     let mut at = 0;
-    // Comments, blank lines and directives before a `---` belong to the document that it begins.
-    let mut has_content = false;
+    let mut cutter = Cutter::default();
     for line in text.split_inclusive('\n') {
-        let rest = line.strip_prefix("---");
-        let is_marker = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
-        let word = line.trim();
-        if is_marker {
-            if has_content {
-                starts.push(at);
-            }
-            has_content = true; // an empty document counts, so that the next marker begins another one
-        } else if line.trim_end() == "..." {
-            starts.push(at + line.len());
-            has_content = false;
-        } else if !word.is_empty() && !word.starts_with(['#', '%']) {
-            has_content = true;
+        match cutter.line(line.as_bytes()) {
+            Cut::No => {}
+            Cut::Before => starts.push(at),
+            Cut::After => starts.push(at + line.len()),
         }
         at += line.len();
     }
-    starts.dedup();
     if starts.len() > 1 && starts.last() == Some(&text.len()) {
         starts.pop();
     }

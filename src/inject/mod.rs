@@ -41,6 +41,7 @@ mod undo;
 mod wire;
 mod write;
 
+pub use documents::{Cut, Cutter};
 pub use function::{resource_list, with_results};
 pub use in_memory::wired;
 pub use names::{PODTURN, PODTURN_INIT, PODTURN_SHIM};

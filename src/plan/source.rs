@@ -33,6 +33,7 @@ impl Span {
 pub struct SourceFile {
     name: String,
     text: String,
+    first_line: usize,
     line_starts: Vec<usize>,
 }
 
@@ -40,10 +41,17 @@ impl SourceFile {
     /// `name` is a path as the person gave it, `<stdin>`, or the name of an environment variable.
     #[must_use]
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Self::from_line(1, name, text)
+    }
+
+    /// What of a file begins with this line, counted from 1: for one document of a stream that is never whole in memory.
+    /// Offsets are those of this text, lines those of the file.
+    #[must_use]
+    pub fn from_line(first_line: usize, name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         let text = text.into();
         let after_newline = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_newline).collect();
-        Arc::new(Self { name: name.into(), text, line_starts })
+        Arc::new(Self { name: name.into(), text, first_line, line_starts })
     }
 
     /// Its name.
@@ -52,7 +60,7 @@ impl SourceFile {
         &self.name
     }
 
-    /// Its whole text.
+    /// Its whole text, as far as it is here.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -63,21 +71,22 @@ impl SourceFile {
     pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);
         let line = self.line_of(offset);
-        let start = self.line_starts[line - 1];
+        let start = self.line_starts[line - self.first_line];
         (line, self.text[start..offset].chars().count() + 1)
     }
 
     /// The line of a byte offset, counted from 1. Unlike the column it costs nothing on a line of megabytes.
     #[must_use]
     pub fn line_of(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset)
+        self.line_starts.partition_point(|start| *start <= offset) + self.first_line - 1
     }
 
     /// The bytes of the line (counted from 1), without its line break.
     #[must_use]
     pub fn line(&self, line: usize) -> Span {
-        let start = self.line_starts[line - 1];
-        let end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
+        let index = line - self.first_line;
+        let start = self.line_starts[index];
+        let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
         Span { start, end: start + self.text[start..end].trim_end_matches('\r').len() }
     }
 }

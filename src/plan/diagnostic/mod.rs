@@ -127,14 +127,22 @@ impl Diagnostic {
         self
     }
 
-    fn order(&self) -> (bool, usize, usize) {
-        self.place.as_ref().map_or((false, 0, 0), |place| (true, place.span.start, place.span.end))
+    /// Tells apart what two files are, though they be parts of one stream and have its name.
+    fn file(&self) -> Option<*const SourceFile> {
+        self.place.as_ref().map(|place| Arc::as_ptr(&place.file))
+    }
+
+    fn order(&self) -> Option<(usize, usize)> {
+        self.place.as_ref().map(|place| (place.span.start, place.span.end))
     }
 
     /// Whether both say the same of the same place.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.order() == other.order() && self.message == other.message && self.help == other.help
+        self.file() == other.file()
+            && self.order() == other.order()
+            && self.message == other.message
+            && self.help == other.help
     }
 
     /// It alone as text, its severity followed by a code: `warning[PT203]`. For what is listed by code.
@@ -242,11 +250,13 @@ impl Diagnostics {
         self.more
     }
 
-    /// Each of them, in order of place.
+    /// Each of them, in order of place; those of one file (or one document of a stream) after those of another, as they came.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut all: Vec<&Diagnostic> = self.kept.iter().collect();
-        all.sort_by_key(|diagnostic| diagnostic.order());
+        let files: Vec<_> = all.iter().map(|diagnostic| diagnostic.file()).collect();
+        let first_of = |file| files.iter().position(|known| *known == file);
+        all.sort_by_key(|diagnostic| (diagnostic.file().and_then(|file| first_of(Some(file))), diagnostic.order()));
         // What an alias brings in twice is wrong in one place only.
         all.dedup_by(|b, a| a.same_as(b));
         all
