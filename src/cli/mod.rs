@@ -266,10 +266,14 @@ fn out(text: std::fmt::Arguments<'_>) {
 
 /// Prints a document on stdout, byte for byte.
 fn out_as_it_is(text: &str) {
-    copy_out(&mut text.as_bytes(), &mut std::io::stdout().lock());
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        not_printed(&error);
+    }
 }
 
 /// Prints all of a reader on stdout, by the way that is given.
+#[cfg(feature = "tools")]
 fn copy_out(from: &mut impl std::io::Read, stdout: &mut impl Write) {
     if let Err(error) = std::io::copy(from, stdout).and_then(|_| stdout.flush()) {
         not_printed(&error);

@@ -33,7 +33,7 @@ impl Lookup {
     pub(super) fn look(&self) -> Result<Seen, ExitCode> {
         let Some(log) = &self.from_logs else { return place::read(&self.place.find()?) };
         let history = played(&of_log(log)?)?;
-        let at = history.ends_at().unwrap_or_else(view::now);
+        let at = history.ends_at.unwrap_or_else(view::now);
         let doubt = history.state.outcome.is_none().then_some(CUT);
         Ok(Seen { state: history.state, at, doubt })
     }

@@ -17,7 +17,6 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
 use podturn_turn::{Event, Impossible, Plan, Reason, StepId, Time};
 use podturn_wire::{Ended, RunId};
 
@@ -58,7 +57,7 @@ impl Record {
     /// what attempts used.
     #[must_use]
     pub fn new(run: Run, events: Vec<Event>, started_at: Option<&str>, usage: Vec<Sample>) -> Self {
-        let started = started_at.and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_millisecond);
+        let started = started_at.and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
         Self {
             run: run.run,
             plan: run.plan,
@@ -96,6 +95,8 @@ pub struct History {
     pub plan: Plan,
     /// When the last step ended; while the plan runs: the last event.
     pub end: Moment,
+    /// The same for people (RFC 3339); `None`: nothing has begun.
+    pub ends_at: Option<String>,
     /// In the plan's order.
     pub steps: Vec<StepHistory>,
     /// What the end had to wait for, from the first event to [`History::end`], without a gap.
@@ -200,14 +201,6 @@ impl History {
         history.critical = critical::path(&history);
         history.add_usage(&record.usage);
         Ok(history)
-    }
-
-    /// [`History::end`] for people (RFC 3339); `None`: nothing has begun.
-    #[must_use]
-    pub fn ends_at(&self) -> Option<String> {
-        let began: Timestamp = self.state.started_at.as_deref()?.parse().ok()?;
-        let end = began.checked_add(SignedDuration::from_nanos(i64::try_from(self.end).ok()?)).ok()?;
-        Some(end.to_string())
     }
 
     fn add_usage(&mut self, usage: &[Sample]) {

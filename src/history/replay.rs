@@ -76,7 +76,8 @@ pub(super) fn replay(record: &Record) -> Result<History, Impossible> {
         realtime: u64::try_from(record.started.unwrap_or(0)).unwrap_or(0).saturating_mul(1_000_000),
     };
     let state = published::State::of(&replay.state, clock);
-    Ok(History { state, plan: record.plan.clone(), end, steps: replay.steps, critical: Vec::new() })
+    let ends_at = record.started.map(|_| clock.show(clock.boottime.saturating_add(end)));
+    Ok(History { state, plan: record.plan.clone(), end, ends_at, steps: replay.steps, critical: Vec::new() })
 }
 
 fn dependents(plan: &Plan) -> Vec<Vec<StepId>> {

@@ -15,7 +15,7 @@ use super::tree::Tree;
 use super::undo::{self, Record, undone};
 use super::wire::Wiring;
 use super::write::Look;
-use super::{SIGN, first, is_final, original, parse, shown};
+use super::{SIGN, first, is_final, original, parse, shown, to_json};
 use crate::plan::diagnostic::quote;
 use crate::plan::site::{Path, Seg, at, below};
 use crate::plan::yaml::Node;
@@ -48,13 +48,24 @@ impl<'d> Document<'d> {
         if self.options.drop_plan && wired != base {
             return self.without_plan(&wired);
         }
-        if undone.is_some() && wired == text {
-            for pod in &mut self.pods {
-                pod.changes.clear();
-                pod.summary = "nothing to do".to_owned();
-            }
+        if undone.is_none() || !self.says_the_same(text, &wired)? {
+            return Ok(wired);
         }
-        Ok(wired)
+        for pod in &mut self.pods {
+            pod.changes.clear();
+            pod.summary = "nothing to do".to_owned();
+        }
+        Ok(text.to_owned())
+    }
+
+    /// Whether two texts are the same but for how they are written: whoever writes documents anew (kustomize, an editor that
+    /// formats) leaves podturn nothing to do.
+    fn says_the_same(&self, text: &str, wired: &str) -> Result<bool, Diagnostics> {
+        if text == wired {
+            return Ok(true);
+        }
+        let value = |text| Ok::<_, Diagnostics>(parse(text, self.file.name())?.as_ref().map(to_json));
+        Ok(value(text)? == value(wired)?)
     }
 
     /// A wired text with short annotations.

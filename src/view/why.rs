@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::table::{between, duration};
-use crate::volume::published::{Dependency, State, Step};
+use crate::volume::published::{Dependency, State, Step, WallClock};
 
 /// A sentence a line; what explains a line stands below it, further in. `None`: there is no such step. `now` is the
 /// present time (RFC 3339), from which it is told how long something has lasted.
@@ -27,7 +27,9 @@ pub fn now() -> String {
 /// Another time, as [`why`] wants it.
 #[must_use]
 pub fn at(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| now(), |time| time.to_string())
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let clock = WallClock { boottime: 0, realtime: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) };
+    clock.show(0)
 }
 
 /// A line for each step that has not ended and of which more is to be said than its phase; what holds all back, and the

@@ -34,7 +34,7 @@ pub(super) struct Live {
 pub(super) fn of_log(log: &Path, look: Look) -> Result<(Watch, Source), ExitCode> {
     let history = record::played(&record::of_log(log)?)?;
     let teller = if history.state.outcome.is_some() { Teller::Silence } else { Teller::Record };
-    let until = history.ends_at();
+    let until = history.ends_at;
     Ok((
         Watch::new(&history.plan, history.state, teller, look),
         Source { live: None, changes: None, logs: Logs::Elsewhere, until },
