@@ -253,10 +253,15 @@ impl Diagnostics {
     /// Each of them, in order of place; those of one file (or one document of a stream) after those of another, as they came.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Diagnostic> {
-        let mut all: Vec<&Diagnostic> = self.kept.iter().collect();
-        let files: Vec<_> = all.iter().map(|diagnostic| diagnostic.file()).collect();
-        let first_of = |file| files.iter().position(|known| *known == file);
-        all.sort_by_key(|diagnostic| (diagnostic.file().and_then(|file| first_of(Some(file))), diagnostic.order()));
+        let mut all: Vec<&Diagnostic> = Vec::with_capacity(self.kept.len());
+        // A handful, and a sort of the library's is a lot of code.
+        for one in &self.kept {
+            let is_of_file = |other: &&Diagnostic| other.file() == one.file();
+            let after = all.iter().rposition(|other| is_of_file(other) && other.order() <= one.order());
+            let first = || all.iter().position(is_of_file);
+            let at = after.map(|at| at + 1).or_else(first).unwrap_or(if one.place.is_some() { all.len() } else { 0 });
+            all.insert(at, one);
+        }
         // What an alias brings in twice is wrong in one place only.
         all.dedup_by(|b, a| a.same_as(b));
         all
