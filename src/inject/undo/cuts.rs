@@ -4,11 +4,12 @@
 //! are podturn's (`super`).
 
 use super::Undone;
+use super::old::Form;
 use crate::inject::edit::Stuck;
 use crate::inject::text::{Text, own};
 use crate::plan::Span;
 use crate::plan::site::{Path, Seg, at, below};
-use crate::plan::yaml::Node;
+use crate::plan::yaml::{Entry, Node};
 
 /// A range of bytes that goes, or gives way to what was there before.
 pub(super) struct Cut {
@@ -22,6 +23,8 @@ pub(super) struct Cut {
 pub(super) struct Cuts<'t> {
     pub text: &'t Text<'t>,
     pub document: &'t Node,
+    /// How what was there before is written.
+    pub form: Form,
     pub cuts: Vec<Cut>,
 }
 
@@ -71,13 +74,28 @@ impl Cuts<'_> {
             self.neighbours(&spans, &going);
             return Ok(());
         }
+        let kept = own.iter().zip(&going).find(|(_, goes)| !**goes).map(|(entry, _)| entry.key_span.start);
         for (entry, _) in own.iter().zip(&going).filter(|(_, goes)| **goes) {
-            if !self.text.begins_line(entry.key_span.start) {
-                return Err(Stuck { why: "it does not begin its line".to_owned(), path: below(map, &entry.key) });
+            let start = entry.key_span.start;
+            if self.text.begins_line(start) {
+                self.lines(start, self.text.end_of(entry));
+                continue;
             }
-            self.lines(entry.key_span.start, self.text.end_of(entry));
+            // Behind the dash of an item: the first entry that stays comes there.
+            let stuck = || Stuck { why: "it does not begin its line".to_owned(), path: below(map, &entry.key) };
+            let end = kept.filter(|kept| *kept > start).ok_or_else(stuck)?;
+            self.cuts.push(Cut { at: Span { start, end }, text: String::new(), is_lines: false });
+            self.entries_after(&own, &going, end);
+            return Ok(());
         }
         Ok(())
+    }
+
+    /// Cuts those of a block map's entries that stand behind a place.
+    fn entries_after(&mut self, own: &[&Entry], going: &[bool], place: usize) {
+        for (entry, _) in own.iter().zip(going).filter(|(entry, goes)| **goes && entry.key_span.start > place) {
+            self.lines(entry.key_span.start, self.text.end_of(entry));
+        }
     }
 
     fn lines(&mut self, start: usize, end: usize) {

@@ -1,17 +1,20 @@
 //! The way back: what `inject` added is found by its names, and what cannot be is in the annotation `podturn.dev/injected`.
 //!
 //! Each cut is the exact inverse of an edit, so the bytes of the original come back. It works on a text that somebody has
-//! edited since, too: nothing in the annotation is an offset.
+//! edited since, too: nothing in the annotation is an offset. And on one that a machine has written anew, such as what
+//! `kubectl get -o yaml` prints: what the annotation has as text is written anew as well then.
 //!
 //! Belongs here: what of a document is podturn's. Does not belong here: what is added and why (`wire`), what the annotation holds
-//! (`record`), and which bytes go with an item or an entry (`cuts`).
+//! (`record`), which bytes go with an item or an entry (`cuts`), and how what was there comes back (`old`).
 
 mod cuts;
+mod old;
 mod record;
 
 use std::collections::BTreeMap;
 
 use cuts::{Cut, Cuts};
+use old::Form;
 pub(super) use record::Record;
 use record::{found, spelled};
 
@@ -55,11 +58,14 @@ pub(super) fn undone(text: &Text<'_>, document: &Node) -> Result<Option<Undone>,
     if holders.is_empty() {
         return Ok(None);
     }
-    let mut cuts = Cuts { text, document, cuts: Vec::new() };
-    for (object, holder) in &holders {
-        cuts.holder(object, holder)?;
-    }
-    Ok(Some(cuts.made()))
+    let made = |form| {
+        let mut cuts = Cuts { text, document, form, cuts: Vec::new() };
+        holders.iter().try_for_each(|(object, holder)| cuts.holder(object, holder))?;
+        Ok(cuts.made())
+    };
+    let as_it_was = made(Form::AsItWas);
+    let anew: Result<Undone, NotUndone> = made(Form::Anew);
+    old::chosen(as_it_was, anew).map(Some)
 }
 
 /// Whether a document was wired in such a way that nothing can be taken back.
@@ -74,7 +80,7 @@ pub(super) fn is_final(document: &Node) -> bool {
 pub(super) fn without_plan(text: &Text<'_>, document: &Node) -> Result<String, Stuck> {
     let mut holders = Vec::new();
     collect(document, &mut Vec::new(), &[], &mut holders);
-    let mut cuts = Cuts { text, document, cuts: Vec::new() };
+    let mut cuts = Cuts { text, document, form: Form::AsItWas, cuts: Vec::new() };
     for (_, holder) in &holders {
         cuts.entries(
             &below(&below(holder, "metadata"), "annotations"),
@@ -135,13 +141,24 @@ impl Cuts<'_> {
             handled.push(path.clone());
             note(self.document, path);
         }
+        for spelled in &record.hiding {
+            let Some(path) = found(self.document, object, spelled) else { continue };
+            if self.is_merged_into(&path) {
+                handled.push(path.clone());
+                note(self.document, path);
+            } else if !old::is_named(&path) {
+                return Err(Stuck {
+                    why: "it hid what a merge (`<<`) brought in, which is not here any more".to_owned(),
+                    path,
+                }
+                .into());
+            }
+        }
         for (spelled, old) in &record.replaced {
             let Some(path) = found(self.document, object, spelled) else { continue };
-            let Some((Seg::Key(key), map)) = path.split_last() else { continue };
-            if let Some(entry) = at(self.document, map).and_then(|map| own(map, key)) {
-                self.cuts.push(Cut { at: self.text.value_of(entry), text: old.clone(), is_lines: false });
+            if self.put_back(&path, old)? {
+                handled.push(path);
             }
-            handled.push(path);
         }
         let mut copies: Vec<String> = Vec::new();
         for (spelled, names, old) in &record.copied {
@@ -212,6 +229,7 @@ impl Cuts<'_> {
         let stuck = |why: &str| Stuck { why: why.to_owned(), path: path.clone() };
         let Some((Seg::Key(key), map)) = path.split_last() else { return Ok(()) };
         let Some(entry) = at(self.document, map).and_then(|map| own(map, key)) else { return Ok(()) };
+        let stuck_here = || stuck("an item of this list is not written as podturn writes it");
         let items = entry.value.items().unwrap_or_default();
         let is_copy = |item: &Node| {
             item.get("name").and_then(Node::as_str).is_some_and(|name| names.iter().any(|copy| copy == name))
@@ -223,10 +241,11 @@ impl Cuts<'_> {
         if last - first + 1 != places.len() {
             return Err(stuck("the copies of a container do not stand side by side any more"));
         }
+        let text = self.item_as_it_was(entry, *first, old).ok_or_else(stuck_here)?;
         let (Some(first), Some(last)) = (self.text.item(entry, *first), self.text.item(entry, *last)) else {
-            return Err(stuck("an item of this list is not written as podturn writes it"));
+            return Err(stuck_here());
         };
-        self.cuts.push(Cut { at: Span { start: first.start, end: last.end }, text: old.to_owned(), is_lines: false });
+        self.cuts.push(Cut { at: Span { start: first.start, end: last.end }, text, is_lines: false });
         Ok(())
     }
 }

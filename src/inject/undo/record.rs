@@ -26,6 +26,9 @@ pub(in crate::inject) struct Record {
     /// Entries that were not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
+    /// Entries that were there by a merge (`<<`) only, and hide it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hiding: Vec<String>,
     /// Entries that had another value, with the text from behind the colon on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, String>,
@@ -51,7 +54,13 @@ impl Record {
         }
         for edit in edits {
             match edit {
-                Edit::Put { map, key, .. } if is_told(document, map, key) => record.added.push(name(&below(map, key))),
+                Edit::Put { map, key, .. } if is_there(document, map, key) => {
+                    record.hiding.push(name(&below(map, key)))
+                }
+                // A list of ours alone goes with its items.
+                Edit::Put { map, key, .. } if !LISTS.contains(&key.as_str()) => {
+                    record.added.push(name(&below(map, key)))
+                }
                 Edit::Replace { map, key, .. } => {
                     if let Some(entry) = at(document, map).and_then(|map| own(map, key)) {
                         let old = text.value_of(entry);
@@ -82,10 +91,9 @@ impl Record {
     }
 }
 
-/// Whether a new entry has to be in the record: a list of ours alone goes with its items, but not one that hides what a
-/// merge brings in.
-fn is_told(document: &Node, map: &[Seg], key: &str) -> bool {
-    !LISTS.contains(&key) || at(document, map).is_some_and(|map| map.get(key).is_some())
+/// Whether a merge brings in an entry of this name.
+fn is_there(document: &Node, map: &[Seg], key: &str) -> bool {
+    at(document, map).is_some_and(|map| map.get(key).is_some())
 }
 
 /// A way as keys and names.
