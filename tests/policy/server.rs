@@ -62,6 +62,14 @@ impl Server {
                 json_patch::patch(&mut pod, &patch).expect("it can be applied");
             }
         }
+        // What the API itself forbids it says before validating policies are asked (seen on Kubernetes 1.36).
+        let only_linux = |container: &Value| !container["securityContext"]["seccompProfile"].is_null();
+        let init = pod["spec"]["initContainers"].as_array();
+        let is_linux =
+            !pod["spec"]["shareProcessNamespace"].is_null() || init.is_some_and(|init| init.iter().any(only_linux));
+        if pod["spec"]["os"]["name"] == "windows" && is_linux {
+            return Err(vec!["spec.shareProcessNamespace: Forbidden: cannot be set for a windows pod".to_owned()]);
+        }
         if !self.matches(&self.validating, &pod) {
             return Ok(pod);
         }

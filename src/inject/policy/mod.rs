@@ -39,6 +39,7 @@ fn is_wired(and: &str) -> String {
     )
 }
 
+const IS_WINDOWS: &str = "has(object.spec.os) && object.spec.os.name == 'windows'";
 const HAS_COMMAND: &str = "has(c.command) && size(c.command) > 0";
 
 /// Where a container is in the pod.
@@ -121,6 +122,9 @@ spec:
 {wired}
     - name: there-is-a-command # what an image runs by itself is not to be seen here
       expression: object.spec.containers.exists(c, {HAS_COMMAND})
+    - name: it-is-not-of-windows # which is refused below, in words
+      expression: |-
+        !({IS_WINDOWS})
   variables:
 ",
         has_plan = has_plan(),

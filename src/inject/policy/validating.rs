@@ -7,7 +7,7 @@ use podturn_wire::names::MOUNT;
 
 use super::super::names::PODTURN_SHIM;
 use super::super::options::{Options, ShimFrom};
-use super::{NAME, PLAIN_PATH, has_plan, indented, is_wired, mailboxes, variable};
+use super::{IS_WINDOWS, NAME, PLAIN_PATH, has_plan, indented, is_wired, mailboxes, variable};
 use crate::plan::ANNOTATION;
 
 /// The longest plan in bytes: a variable of a process has at most 128 KiB (`execve(2)`), with its name.
@@ -78,7 +78,7 @@ fn validations(options: &Options) -> Vec<(String, String)> {
     };
     vec![
         rule(
-            is_wired(""),
+            format!("({IS_WINDOWS}) || {}", is_wired("")),
             "this pod has a plan, and no container with a command that could keep it: write `command`, or use `podturn inject --resolve`",
         ),
         rule(
@@ -86,10 +86,7 @@ fn validations(options: &Options) -> Vec<(String, String)> {
             "restartPolicy OnFailure would run failed steps again behind podturn's back: write `restartPolicy: Never`, and `retry` at the \
              steps that may be tried again",
         ),
-        rule(
-            "!has(object.spec.os) || object.spec.os.name != 'windows'".to_owned(),
-            "the shim is a Linux program: a pod of Windows has no plan",
-        ),
+        rule(format!("!({IS_WINDOWS})"), "the shim is a Linux program: a pod of Windows has no plan"),
         rule(
             each("!has(c.livenessProbe) && !has(c.startupProbe)"),
             &format!(
