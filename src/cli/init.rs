@@ -15,6 +15,7 @@ use crate::plan::{
     PodFacts, Source, check_wired,
 };
 use crate::process;
+use crate::volume::alive::suitable_bell;
 use crate::volume::{Bell, Durability, Placement, Resources, Run, Volume, VolumeError, lay_out, lay_out_without_shim};
 
 /// Arguments of `podturn init`.
@@ -40,9 +41,9 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "volume")]
     shim_from: ShimFromName,
     /// How shims and coordinator notice each other: by sockets, or by looking at files, where the runtime lets containers share no
-    /// sockets (gVisor): up to 0.2 s later each time
-    #[arg(long, value_enum, env = "PODTURN_BELL", default_value = "socket")]
-    bell: BellName,
+    /// sockets: up to 0.2 s later each time [default: file on a 9p file system, as gVisor's, else socket]
+    #[arg(long, value_enum, env = "PODTURN_BELL")]
+    bell: Option<BellName>,
 }
 
 /// Where the steps have the shim from.
@@ -80,7 +81,7 @@ impl BellName {
     }
 }
 
-/// Prints one line on stdout, or what is wrong on stderr.
+/// Prints one line on stdout, and another if files were chosen here, or what is wrong on stderr.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     process::set_umask();
     let (checked, facts) = match load(arguments) {
@@ -98,6 +99,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 run.run,
                 if count == 1 { "" } else { "s" }
             );
+            if run.bell == Bell::File && arguments.bell.is_none() {
+                let why = "the volume is a 9p file system, as in gVisor, where containers share no sockets";
+                let _ =
+                    writeln!(anstream::stdout(), "podturn: shims and coordinator look at files (--bell file): {why}");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => volume_error(&error),
@@ -154,8 +160,9 @@ fn lay_out_for(arguments: &Arguments, checked: Checked, facts: &PodFacts) -> Res
             DurabilityName::Node => Durability::Node,
         },
         bell: match arguments.bell {
-            BellName::Socket => Bell::Socket,
-            BellName::File => Bell::File,
+            Some(BellName::Socket) => Bell::Socket,
+            Some(BellName::File) => Bell::File,
+            None => suitable_bell(&volume)?,
         },
         resources: resources(&checked, facts),
         plan: checked.plan,

@@ -38,7 +38,7 @@ pub(super) struct Settings {
     #[arg(long, value_enum, env = "PODTURN_DURABILITY")]
     durability: Option<super::init::DurabilityName>,
     /// How shims and coordinator notice each other: by sockets, or by looking at files where the runtime lets containers share
-    /// none (gVisor), up to 0.2 s later each time [default: socket]
+    /// none, up to 0.2 s later each time [default: what the init container finds: files in gVisor, else sockets]
     #[arg(long, value_enum, env = "PODTURN_BELL")]
     pub(super) bell: Option<super::init::BellName>,
     /// Let the containers not share a process namespace: order is kept, usage and leftovers are not seen

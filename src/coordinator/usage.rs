@@ -144,7 +144,7 @@ impl Measuring {
         self.unseen.steps = coordinator.unseen();
         if let (Some(step), false) = (self.unseen.steps.first(), self.unseen.is_told) {
             tracing::warn!(
-                "what {} uses cannot be seen while it runs, since its container has a process namespace of its own; what it used is told at its end",
+                "what {} uses cannot be seen while it runs, since its processes cannot be told (a process namespace of its own, or a runtime that names none); what it used is told at its end",
                 self.names[step.index()]
             );
             self.unseen.is_told = true;

@@ -14,11 +14,30 @@ use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::stat::{UtimensatFlags, fstatat, utimensat};
+use nix::sys::statfs::{FsType, statfs};
 use nix::sys::time::TimeSpec;
 use podturn_turn::StepId;
 use podturn_wire::{InstanceId, alive, names};
 
-use super::{Mailboxes, Volume, VolumeError};
+use super::{Bell, Mailboxes, Volume, VolumeError};
+
+/// What gVisor calls a directory of the host that a container has mounted (`include/uapi/linux/magic.h`: `V9FS_MAGIC`). Each
+/// container has a mount of its own there, and a socket is seen in the one alone in which it was made.
+const NINE_P: FsType = FsType(0x0102_1997);
+
+/// What suits the file system of this volume (statfs(2)), where nobody has said what to use.
+///
+/// # Errors
+/// Those of statfs(2).
+pub fn suitable_bell(volume: &Volume) -> Result<Bell, VolumeError> {
+    let path = volume.path();
+    let found = statfs(path).map_err(|errno| VolumeError::new("cannot look at the file system of", path, errno))?;
+    Ok(bell_on(found.filesystem_type()))
+}
+
+fn bell_on(kind: FsType) -> Bell {
+    if kind == NINE_P { Bell::File } else { Bell::Socket }
+}
 
 /// When a file came to be as it is: changed, replaced or touched. Only good for telling whether it is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,5 +174,26 @@ impl Arrivals {
             came.extend(step.filter(|step| !came.contains(step)));
         }
         came
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::statfs::{EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC};
+
+    use super::*;
+
+    #[test]
+    fn sockets_are_not_relied_on_where_each_container_has_its_own() {
+        assert_eq!(bell_on(FsType(0x0102_1997)), Bell::File);
+        for shared in [TMPFS_MAGIC, EXT4_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC] {
+            assert_eq!(bell_on(shared), Bell::Socket, "{shared:?}");
+        }
+    }
+
+    #[test]
+    fn the_volume_itself_is_asked() {
+        let volume = Volume::open(Path::new("/proc")).unwrap();
+        assert_eq!(suitable_bell(&volume).unwrap(), Bell::Socket);
     }
 }

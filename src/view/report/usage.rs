@@ -23,8 +23,8 @@ const LEAST_MEMORY: u64 = 1024;
 const FAR: u64 = 4;
 
 /// Why a step has no curves.
-const UNSEEN: &str = "<small>not seen while it runs: its container has a process namespace of its own. What it used is told at the end \
-                      of each attempt</small>";
+const UNSEEN: &str = "<small>not seen while it runs: its container has a process namespace of its own, or a runtime that names no processes. \
+                      What it used is told at the end of each attempt</small>";
 
 /// What is drawn of one step.
 #[derive(Default)]

@@ -83,7 +83,7 @@ fn attempts(step: &Step, now: &str) -> Vec<String> {
 /// What the attempt that runs uses.
 fn uses(step: &Step) -> String {
     if step.unseen {
-        return "; what it uses cannot be seen: its container has a process namespace of its own".to_owned();
+        return "; what it uses cannot be seen: it has a process namespace of its own, or a runtime that names no processes".to_owned();
     }
     step.usage.map_or_else(String::new, |usage| {
         let (cpu, now, peak) = (duration(usage.cpu_ms), bytes(usage.rss_kib), bytes(usage.peak_rss_kib));

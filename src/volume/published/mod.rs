@@ -129,7 +129,8 @@ pub struct Step {
     /// What its newest attempt uses, while it runs; absent: nobody has looked yet, or its processes cannot be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// It runs, and its processes cannot be seen: its container has a process namespace of its own. What it used is told at its end.
+    /// It runs, and its processes cannot be seen: its container has a process namespace of its own, or a runtime that names no processes
+    /// (gVisor). What it used is told at its end.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unseen: bool,
     /// When its conditions were met (RFC 3339).
