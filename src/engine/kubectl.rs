@@ -187,7 +187,9 @@ impl Kubectl {
         let log = self.log.clone();
         let mut is_told = false;
         while !(self.standing.is_over() || self.end.killed) {
-            if let Some(unborn) = self.standing.unborn().filter(|_| is_told && !self.end.cancelled) {
+            // At its deadline the plan ends a moment before the API server says why.
+            let stays = is_told && !self.end.cancelled && !self.log.is_ending();
+            if let Some(unborn) = self.standing.unborn().filter(|_| stays) {
                 note(&self.tell, format!("the plan has ended; the pod stays Pending, since {unborn} was never there"))
                     .await;
                 break;

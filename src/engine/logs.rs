@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use podturn_turn::{Event, Kind, Request};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
@@ -26,6 +27,8 @@ struct Heard {
     lines: String,
     /// What else was said.
     rest: String,
+    /// The coordinator was told that its pod is being deleted, or ended otherwise.
+    is_ending: bool,
 }
 
 impl Log {
@@ -60,8 +63,10 @@ impl Log {
             Ok(Line::Message { level, message, .. }) if matches!(level.as_str(), "warn" | "error") => Some(message),
             Ok(Line::Message { .. }) => None,
             what => {
-                if matches!(what, Ok(Line::Outcome { .. })) {
-                    self.1.notify_one();
+                match &what {
+                    Ok(Line::Outcome { .. }) => self.1.notify_one(),
+                    Ok(Line::Event { event, .. }) => heard.is_ending |= is_termination(event),
+                    _ => {}
                 }
                 heard.lines.push_str(line);
                 heard.lines.push('\n');
@@ -73,6 +78,11 @@ impl Log {
     /// Comes back when the log has told the outcome.
     pub(super) async fn outcome(&self) {
         self.1.notified().await;
+    }
+
+    /// Whether the pod is on its way down (a deletion, its `activeDeadlineSeconds`, an eviction), whatever the API server says.
+    pub(super) fn is_ending(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_ending
     }
 
     /// How the run stands after all that was told, and all of that.
@@ -92,6 +102,10 @@ impl Log {
     }
 }
 
+fn is_termination(event: &Event) -> bool {
+    matches!(event.kind, Kind::Requested { request: Request::Terminate { .. } })
+}
+
 /// How a run stands after all that a log tells, and all of that.
 ///
 /// # Errors
@@ -105,4 +119,19 @@ pub(super) fn run_of(log: &str) -> Result<(State, Told), String> {
 /// Takes what is said, so that nobody waits.
 pub(super) async fn ignore(mut source: impl AsyncRead + Unpin) {
     let _ = tokio::io::copy(&mut source, &mut tokio::io::sink()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a pod with an image that does not exist, at its `activeDeadlineSeconds` (Kubernetes 1.36).
+    const DEADLINE: &str = r#"{"podturn":"event","time":"2026-11-26T21:15:50.9Z","seq":9,"at":5810,"event":"requested","request":{"terminate":{"grace":9000}}}"#;
+
+    #[test]
+    fn a_pod_on_its_way_down_is_known_by_its_coordinator() {
+        let others = r#"{"podturn":"event","time":"2026-11-26T21:15:50.9Z","seq":9,"at":5810,"event":"requested","request":"cancel"}"#;
+        assert!(!Log::of(others).is_ending());
+        assert!(Log::of(&format!("{others}\n{DEADLINE}\n")).is_ending());
+    }
 }
