@@ -12,7 +12,8 @@ use std::path::Path;
 const RUBBISH: &str = ".rubbish";
 
 /// Removes the directory `name` of the volume and all that is in it, and whatever an earlier call left that was killed.
-/// It does not have to be there.
+/// It does not have to be there. What steps of other users have made in directories of their own may not be ours to remove: that
+/// stays where rubbish is.
 pub(super) fn remove_tree(volume: &Path, name: &str) -> io::Result<()> {
     let rubbish = volume.join(RUBBISH);
     match fs::create_dir(&rubbish) {
@@ -32,26 +33,53 @@ pub(super) fn remove_tree(volume: &Path, name: &str) -> io::Result<()> {
         _ => {}
     }
     loop {
-        let mut is_empty = true;
+        let mut all = Cleared::default();
         for entry in fs::read_dir(&rubbish)? {
-            is_empty = false;
-            empty(&entry?.path(), &mut bury)?;
+            all.add(empty(&entry?.path(), &mut bury)?);
         }
-        if is_empty {
-            return fs::remove_dir(&rubbish);
+        if all.gone == 0 {
+            return if all.left == 0 { fs::remove_dir(&rubbish) } else { Ok(()) };
         }
     }
 }
 
-/// Removes a directory whose own directories go elsewhere first.
-fn empty(directory: &Path, bury: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            bury(&entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
+/// How many things are gone from where they were, and how many could not be moved.
+#[derive(Default)]
+struct Cleared {
+    gone: u64,
+    left: u64,
+}
+
+impl Cleared {
+    fn add(&mut self, other: Self) {
+        self.gone += other.gone;
+        self.left += other.left;
     }
-    fs::remove_dir(directory)
+
+    fn note(&mut self, done: io::Result<()>) -> io::Result<()> {
+        match done {
+            Ok(()) => self.gone += 1,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.left += 1,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Removes a directory whose own directories go elsewhere first.
+fn empty(directory: &Path, bury: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<Cleared> {
+    let mut cleared = Cleared::default();
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Cleared { gone: 0, left: 1 }),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_directory = entry.file_type()?.is_dir();
+        cleared.note(if is_directory { bury(&entry.path()) } else { fs::remove_file(entry.path()) })?;
+    }
+    if cleared.left == 0 {
+        cleared.note(fs::remove_dir(directory))?;
+    }
+    Ok(cleared)
 }

@@ -1,10 +1,11 @@
 //! Laying out: the same volume at the end, whatever was there before and wherever it was interrupted.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::cargo::CommandCargoExt;
@@ -94,6 +95,45 @@ fn another_pods_run_leaves_nothing_behind() {
     assert_eq!(run, next());
     assert_eq!(tree(house.volume.path()), fresh_tree());
     assert!(outside.path().join("precious").exists(), "links are not followed");
+}
+
+/// podturn's containers are of one user, steps may be of any: what root has made in a directory of its own, another user cannot
+/// remove. A kubelet that starts all containers of a pod again (KEP-5532) begins a new run all the same.
+#[test]
+fn what_a_step_of_another_user_made_does_not_keep_a_new_run_from_beginning() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // this user cannot be two
+    }
+    const PODTURN: u32 = 65532;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let volume = directory.path();
+    fs::set_permissions(volume, fs::Permissions::from_mode(0o777)).expect("our own directory");
+    let ours = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(ours.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
+    let program = ours.path().join("podturn");
+    fs::copy(assert_cmd::cargo::cargo_bin("podturn"), &program).expect("another user may read it there");
+    let init = || {
+        let mut command = Command::new(&program);
+        command.arg("init").env_clear().env("PODTURN_VOLUME", volume).env("PODTURN_PLAN", PLAN);
+        told(command.uid(PODTURN).gid(PODTURN))
+    };
+    assert_eq!(init().0, Some(0));
+    let fresh = tree(volume);
+    for time in 0..2 {
+        let out = volume.join("steps/build/out");
+        fs::write(out.join(names::REPORT), "{}").expect("there is room");
+        for name in [names::OUTPUTS, "shut"] {
+            fs::create_dir_all(out.join(name).join("inside")).expect("there is room");
+            fs::write(out.join(name).join("version"), "1").expect("there is room");
+        }
+        fs::set_permissions(out.join("shut"), fs::Permissions::from_mode(0o700)).expect("our own directory");
+        let (code, _, err) = init();
+        assert_eq!((code, err.as_str()), (Some(0), ""), "time {time}");
+        let names = |tree: BTreeMap<PathBuf, String>| -> Vec<PathBuf> {
+            tree.into_keys().filter(|path| !path.starts_with(".rubbish")).collect()
+        };
+        assert_eq!(names(tree(volume)), names(fresh.clone()), "time {time}");
+    }
 }
 
 /// A step's tree may be deeper than a path has room, or than a process may have open files.
