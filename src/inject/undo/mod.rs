@@ -116,6 +116,11 @@ fn injected(node: &Node) -> Option<&Entry> {
     own(node.get("metadata")?.get("annotations")?, INJECTED)
 }
 
+/// Whether this is a mount of what anybody may see, which a person writes (docs/recipes.md) and podturn never does.
+fn is_an_onlookers(mount: &Node) -> bool {
+    mount.get("subPath").and_then(Node::as_str) == Some(podturn_wire::names::PUBLIC)
+}
+
 impl Cuts<'_> {
     fn holder(&mut self, object: &Path, holder: &Path) -> Result<(), NotUndone> {
         let stuck = |why: String| Stuck { why, path: holder.clone() };
@@ -217,7 +222,7 @@ impl Cuts<'_> {
         }
         for (list, names) in lists {
             if !is_handled(&list) {
-                self.items(&list, |_, item| named(names)(item), note)?;
+                self.items(&list, |_, item| named(names)(item) && !is_an_onlookers(item), note)?;
             }
         }
         Ok(())
