@@ -103,7 +103,8 @@ fn taken(pod: &mut Value, name: &str) -> Value {
 /// Whether both ways lead to the same: no matrix, all containers are steps, and nothing that only `inject` turns.
 fn is_for_both(pod: &Value, injected: &Value) -> bool {
     let containers = |pod: &Value| pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
-    let shim = |container: &Value| container["command"][0].as_str().is_some_and(|word| word.ends_with("/podturn-shim"));
+    let shim =
+        |container: &Value| container["command"][0].as_str().is_some_and(|word| word.starts_with("/podturn/steps/"));
     let turned = ["livenessProbe", "startupProbe", "lifecycle"];
     containers(pod).len() == containers(injected).len()
         && containers(injected).iter().all(shim)
@@ -197,6 +198,19 @@ fn written(plan: &str, containers: &str, rest: &str) -> String {
          restartPolicy: Never\n{rest}  containers:\n{containers}",
         plan.replace('\n', "\n      ")
     )
+}
+
+/// It waits for steps (`podturn-shim wait`), and would wait for itself if it were one.
+#[test]
+fn a_container_that_only_waits_for_steps_is_left_alone() {
+    let text = fs::read_to_string(repository("tests/inject/onlooker.in.yaml")).expect("a case of inject");
+    let written = pod(&text);
+    let created = server(&Options::default()).create(&written).expect("it is wired");
+    assert_eq!(created["spec"]["containers"][1], written["spec"]["containers"][1], "the onlooker");
+    assert_eq!(created["spec"]["containers"][0]["command"][0], "/podturn/steps/a/in/podturn-shim");
+    let facts = created["spec"]["initContainers"][0]["env"][1].clone();
+    let steps: Vec<String> = facts_in("onlooker", &facts).containers.into_iter().map(|known| known.name).collect();
+    assert_eq!(steps, ["a"]);
 }
 
 /// `build` can only go on once `helper` has run, which the plan does not name.

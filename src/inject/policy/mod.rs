@@ -40,7 +40,8 @@ fn is_wired(and: &str) -> String {
 }
 
 const IS_WINDOWS: &str = "has(object.spec.os) && object.spec.os.name == 'windows'";
-const HAS_COMMAND: &str = "has(c.command) && size(c.command) > 0";
+/// A command that can wait for its turn; one behind `podturn-shim wait` is an onlooker's, which is no step.
+const HAS_COMMAND: &str = "has(c.command) && size(c.command) > 0 && !c.command[0].startsWith('/podturn/public/')";
 
 /// Where a container is in the pod.
 const AT: &str = "\"/spec/containers/\" + string(variables.names.indexOf(c.name))";
