@@ -131,6 +131,9 @@ impl Store {
         let of_files = "FROM scratch\nCOPY . /\n";
         self.add_image("localhost/hello-world:latest", of_files, |files| install(hello(), &files.join("hello")));
         self.add_image("localhost/busybox:1.37", of_files, add_busybox);
+        for name in ["localhost/python:3.12-slim", "localhost/python:3.13-slim"] {
+            self.add_image(name, of_files, add_busybox);
+        }
         self.add_image("localhost/maven:3.9-eclipse-temurin-21", of_files, |files| {
             add_busybox(files);
             add_script(&files.join("bin/mvn"), MVN);
