@@ -49,9 +49,9 @@ pub(super) fn is_named(path: &Path) -> bool {
     matches!(path.last(), Some(Seg::Key(key)) if named.contains(&key.as_str()))
 }
 
-/// What a text behind a colon says by itself; `None` where that takes an anchor elsewhere.
+/// What a text behind a colon says by itself, which in JSON has no blank before it; `None` where that takes an anchor elsewhere.
 fn value(old: &str) -> Option<Tree> {
-    Tree::from(&parse(&format!("x:{old}"), "").ok()??).get("x").cloned()
+    Tree::from(&parse(&format!("x: {old}"), "").ok()??).get("x").cloned()
 }
 
 /// What an item says by itself: the lines of one, or what stands between commas.
