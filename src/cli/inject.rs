@@ -217,16 +217,11 @@ fn each(
 }
 
 /// What is told on stderr when all is wired.
+#[derive(Default)]
 struct Said {
     pods: usize,
     reports: Spool,
     warnings: Diagnostics,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        Self { pods: 0, reports: Spool::new(), warnings: Diagnostics::default() }
-    }
 }
 
 impl Said {
@@ -261,7 +256,7 @@ struct Out {
 
 impl Out {
     fn new(diff: bool) -> Self {
-        Self { spool: Spool::new(), diff }
+        Self { spool: Spool::default(), diff }
     }
 
     /// Takes what became of a piece.

@@ -1,7 +1,7 @@
 //! Reading what the command line names, and saying what is wrong with it.
 
 use std::fs::File;
-use std::io::{Read, stdin};
+use std::io::{self, Read, stdin};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,24 +18,43 @@ pub(super) struct Text {
 
 /// Reads a file, or stdin for `-`. No more is read than could be of use, whatever the file is.
 pub(super) fn read(path: &Path) -> Result<Text, Diagnostics> {
-    let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+    let name = name(path);
     let mut bytes = Vec::new();
     let limit = FILE_MAX as u64 + 1;
-    let result = if path == Path::new("-") {
+    let result = if is_stdin(path) {
         stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
         File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     if let Err(error) = result {
-        return Err(Diagnostic::error(format!("cannot read {name}: {error}")).into());
+        return Err(unreadable(&name, &error));
     }
     if bytes.len() > FILE_MAX {
-        let mut diagnostic = Diagnostic::error(format!("{name} is too large"));
-        diagnostic.help(format!("nothing above {FILE_MAX} bytes fits into a cluster"));
-        return Err(diagnostic.into());
+        return Err(too_large(&name, FILE_MAX as u64));
     }
     let text = utf8(&name, 1, 0, bytes)?;
     Ok(Text { name, text })
+}
+
+/// Whether a path of the command line stands for stdin.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// What errors call it.
+pub(super) fn name(path: &Path) -> String {
+    if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
+pub(super) fn unreadable(name: &str, error: &io::Error) -> Diagnostics {
+    Diagnostic::error(format!("cannot read {name}: {error}")).into()
+}
+
+/// Longer than anybody could use, in bytes.
+pub(super) fn too_large(name: &str, max: u64) -> Diagnostics {
+    let mut diagnostic = Diagnostic::error(format!("{name} is too large"));
+    diagnostic.help(format!("nothing above {max} bytes fits into a cluster"));
+    diagnostic.into()
 }
 
 /// The text of these bytes, which begin a line of the file, at this line and byte of it.

@@ -3,7 +3,7 @@
 //!
 //! Belongs here: files, directories and stdin, and where one document ends in them. Does not belong here: what is in a document.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, stdin};
 use std::path::{Path, PathBuf};
@@ -61,17 +61,16 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Arc<SourceFile>>, Diagnostic
 
 impl Input {
     fn new(path: PathBuf) -> Result<Self, Diagnostics> {
-        let is_stdin = path == Path::new("-");
-        let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+        let name = input::name(&path);
         let spooled = |from: Box<dyn Read>| Spool::of(from.take(STREAM_MAX + 1)).map(From::Spool);
-        let from = match is_stdin {
+        let from = match input::is_stdin(&path) {
             true => spooled(Box::new(stdin().lock())),
             false => File::open(&path).and_then(|file| match file.metadata()?.is_file() {
                 true => Ok(From::File(path)),
                 false => spooled(Box::new(file)),
             }),
         };
-        Ok(Self { from: from.map_err(|error| unreadable(&name, &error))?, name })
+        Ok(Self { from: from.map_err(|error| input::unreadable(&name, &error))?, name })
     }
 
     /// The whole text.
@@ -82,9 +81,9 @@ impl Input {
         let name = self.name.clone();
         let mut bytes = Vec::new();
         let read = self.open().and_then(|from| from.take(STREAM_MAX + 1).read_to_end(&mut bytes));
-        read.map_err(|error| unreadable(&name, &error))?;
+        read.map_err(|error| input::unreadable(&name, &error))?;
         if bytes.len() as u64 > STREAM_MAX {
-            return Err(too_long(&name));
+            return Err(input::too_large(&name, STREAM_MAX));
         }
         let text = input::utf8(&name, 1, 0, bytes)?;
         Ok(SourceFile::new(name, text))
@@ -137,14 +136,14 @@ impl Iterator for Documents<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut from = match self.from.take()? {
             Ok(from) => from,
-            Err(error) => return Some(Err(unreadable(&self.name, &error))),
+            Err(error) => return Some(Err(input::unreadable(&self.name, &error))),
         };
         let (bytes, is_last) = match self.document(&mut from) {
             Ok(read) => read,
-            Err(error) => return Some(Err(unreadable(&self.name, &error))),
+            Err(error) => return Some(Err(input::unreadable(&self.name, &error))),
         };
         if from.get_ref().limit() == 0 {
-            return Some(Err(too_long(&self.name)));
+            return Some(Err(input::too_large(&self.name, STREAM_MAX)));
         }
         if bytes.is_empty() && self.byte > 0 {
             return None; // the stream ended with `...`
@@ -180,33 +179,23 @@ impl Documents<'_> {
     }
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Diagnostics {
-    Diagnostic::error(format!("cannot read {name}: {error}")).into()
-}
-
-fn too_long(name: &str) -> Diagnostics {
-    let mut diagnostic = Diagnostic::error(format!("{name} is too large"));
-    diagnostic.help(format!("nothing above {STREAM_MAX} bytes fits into a cluster"));
-    diagnostic.into()
-}
-
 fn manifests_in(path: &Path) -> Result<Vec<PathBuf>, Diagnostics> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let cannot = |error: io::Error| Diagnostic::error(format!("cannot read {}: {error}", path.display()));
-    let mut found = BTreeMap::new();
+    let cannot = |error: io::Error| input::unreadable(&path.display().to_string(), &error);
+    let mut found = BTreeSet::new();
     for entry in fs::read_dir(path).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let is_manifest = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
         if is_manifest && path.is_file() {
-            found.insert(path.clone(), path);
+            found.insert(path);
         }
     }
     if found.is_empty() {
         return Err(Diagnostic::error(format!("{} has no *.yaml, *.yml or *.json", path.display())).into());
     }
-    Ok(found.into_values().collect())
+    Ok(found.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use podturn_turn::Impossible;
 
-use super::input::BAD_INPUT;
+use super::input::{self, BAD_INPUT};
 use super::place::{self, Place, Seen};
 use super::volume_error;
 use crate::history::{History, Record};
@@ -84,9 +84,9 @@ pub(super) fn of_files(volume: &Volume) -> io::Result<Record> {
 
 /// Everything that a coordinator's log tells of the run; `-` for stdin.
 pub(super) fn of_log(log: &Path) -> Result<Record, ExitCode> {
-    let name = if log == Path::new("-") { "<stdin>".to_owned() } else { log.display().to_string() };
+    let name = input::name(log);
     let mut bytes = Vec::new();
-    let read = match log == Path::new("-") {
+    let read = match input::is_stdin(log) {
         true => io::stdin().lock().read_to_end(&mut bytes),
         false => File::open(log).and_then(|mut file| file.read_to_end(&mut bytes)),
     };

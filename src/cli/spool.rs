@@ -19,17 +19,19 @@ pub(super) struct Spool {
     last: Option<u8>,
 }
 
-impl Spool {
-    pub(super) fn new() -> Self {
+impl Default for Spool {
+    fn default() -> Self {
         Self { bytes: tempfile::spooled_tempfile(IN_MEMORY_MAX), last: None }
     }
+}
 
+impl Spool {
     /// Keeps all of a reader.
     ///
     /// # Errors
     /// The reader's: what it cannot keep ends the program.
     pub(super) fn of(mut from: impl Read) -> io::Result<Self> {
-        let mut spool = Self::new();
+        let mut spool = Self::default();
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match from.read(&mut buffer) {

@@ -12,7 +12,7 @@
 mod cel;
 mod validating;
 
-use podturn_wire::names::STEPS;
+use podturn_wire::names::{MOUNT, PUBLIC, STEPS};
 use serde_json::{Value, json};
 
 use super::names::{PODTURN, shim};
@@ -41,7 +41,9 @@ fn is_wired(and: &str) -> String {
 
 const IS_WINDOWS: &str = "has(object.spec.os) && object.spec.os.name == 'windows'";
 /// A command that can wait for its turn; one behind `podturn-shim wait` is an onlooker's, which is no step.
-const HAS_COMMAND: &str = "has(c.command) && size(c.command) > 0 && !c.command[0].startsWith('/podturn/public/')";
+fn has_command() -> String {
+    format!("has(c.command) && size(c.command) > 0 && !c.command[0].startsWith('{MOUNT}/{PUBLIC}/')")
+}
 
 /// Where a container is in the pod.
 const AT: &str = "\"/spec/containers/\" + string(variables.names.indexOf(c.name))";
@@ -122,13 +124,14 @@ spec:
       expression: |-
 {wired}
     - name: there-is-a-command # what an image runs by itself is not to be seen here
-      expression: object.spec.containers.exists(c, {HAS_COMMAND})
+      expression: object.spec.containers.exists(c, {has_command})
     - name: it-is-not-of-windows # which is refused below, in words
       expression: |-
         !({IS_WINDOWS})
   variables:
 ",
         has_plan = has_plan(),
+        has_command = has_command(),
         wired = indented(&format!("!({})", is_wired("")), 8)
     )
 }
@@ -152,7 +155,7 @@ fn variables(options: &Options) -> Vec<(&'static str, &'static str, String)> {
             "where each container is: a JSON patch wants its number",
             "object.spec.containers.map(c, c.name)".to_owned(),
         ),
-        ("steps", "the containers that are wired", format!("object.spec.containers.filter(c, {HAS_COMMAND})")),
+        ("steps", "the containers that are wired", format!("object.spec.containers.filter(c, {})", has_command())),
         ("guaranteed", "a pod in which all requests equal their limits stays so", GUARANTEED.to_owned()),
         ("pod", "what podturn has to know of the pod: PODTURN_POD", facts(options)),
     ]
