@@ -136,7 +136,7 @@ fn what_cannot_be_kept_is_no_fault_of_the_manifests_and_few_need_no_file() {
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!((ended.status.code(), ended.stdout.is_empty()), (Some(code), code != 0), "{said}");
         if code != 0 {
-            assert!(said.contains("cannot be kept in /nowhere: No such file or directory"), "{said}");
+            assert!(said.contains("cannot write to a temporary file in /nowhere: No such file or directory"), "{said}");
             assert!(said.ends_with("  help: TMPDIR names another directory\n"), "{said}");
         }
     }

@@ -64,11 +64,11 @@ impl Spool {
     }
 }
 
-/// A full disk is nothing that a manifest could help, and nothing has been printed yet.
+/// A full disk is no fault of a manifest, and nothing has been printed yet.
 #[expect(clippy::disallowed_methods, reason = "this is the command line, and it ends by its exit code")]
 fn not_kept(error: &io::Error) -> ! {
     let place = std::env::temp_dir();
-    let text = format!("what is to be printed cannot be kept in {}: {error}", place.display());
+    let text = format!("cannot write to a temporary file in {}: {error}", place.display());
     let _: ExitCode = podturn_failed(&io::Error::new(error.kind(), text));
     anstream::eprintln!("  help: TMPDIR names another directory");
     std::process::exit(exit::SHIM_FAILED.into());
